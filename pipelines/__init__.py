@@ -1,0 +1,11 @@
+"""One entry point for each stage and command: read, one library call, write."""
+
+import os
+import sys
+from pathlib import Path
+
+# An editable install points at one tree. DVC also runs stages in copies of the project: each uses its own library.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,65 @@
+"""What every command does around its own work."""
+
+import functools
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_cnn import paths
+from mnist_cnn.configuration import Schema, explain, resolve
+from mnist_cnn.errors import InputError
+
+
+def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], None]], Callable[[], None]]:
+    """Turn a function of a checked configuration into a command line in Hydra's grammar.
+
+    The configuration is conf/<name>.yaml with the overrides of the command line. A mistake of the user's ends in one
+    line on standard error and exit code 1; Ctrl-C in exit code 130.
+    """
+
+    def decorate(work: Callable[[Schema], None]) -> Callable[[], None]:
+        def task(composed: DictConfig) -> None:
+            try:  # here: what leaves a task as an exception, Hydra announces with a line of its own
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise InputError("One process trains one run. Sweep with: dvc exp run --queue -S 'runs.…=…,…'")
+                work(resolve(schema, composed))
+            except InputError as error:
+                sys.exit(f"Error: {error}")
+
+        @functools.wraps(work)
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+            try:
+                hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
+            except (HydraException, OmegaConfBaseException) as error:
+                sys.exit(f"Error: {explain(error, name, paths.CONF)}")
+            except KeyboardInterrupt:
+                print("Interrupted. The same command starts it again.", file=sys.stderr)
+                sys.exit(130)
+
+        return main
+
+    return decorate
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Import TensorFlow or MLflow in about half the time, after the configuration has been checked.
+
+    They make half a million objects that last: garbage collection searches them in vain, during the import and at exit.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -1,0 +1,34 @@
+"""Compare the documented runs with each other and with the published logs."""
+
+import json
+
+import pandas as pd
+
+from mnist_cnn import comparison, configuration, dataset, paths, plots, report
+from pipelines.command import command
+
+
+@command("compare", configuration.Compare)
+def main(config: configuration.Compare) -> None:
+    table = configuration.load_table(paths.PARAMS)
+    files = {run: paths.documented_run(run) for run in table}
+    histories = {run: pd.read_csv(file.history, index_col="epoch") for run, file in files.items()}
+    losses = {run: json.loads(file.metrics.read_text())["test_loss"] for run, file in files.items()}
+    predictions = {run: dataset.read_arrays(file.predictions) for run, file in files.items()}
+    published = {
+        log: history.set_index("epoch") for log, history in pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
+    }
+
+    result = report.build(table, histories, predictions, losses, published, config.confidence, config.largest_shift)
+    figure = plots.comparison(histories, published)
+
+    with paths.replacing(paths.COMPARISON) as path:
+        path.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+    with paths.replacing(paths.COMPARISON_TEXT) as path:
+        path.write_text(result.to_markdown())
+    with paths.replacing(paths.COMPARISON_PLOT) as path:
+        figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Draw the model."""
+
+from mnist_cnn import configuration, paths
+from pipelines.command import command, heavy_imports
+
+
+@command("diagram", configuration.Diagram)
+def main(config: configuration.Diagram) -> None:
+    with heavy_imports():
+        from mnist_cnn import diagram, model
+
+    network = model.build(**config.model.model_dump(exclude={"loss"}))
+    for file in paths.MODEL_DIAGRAMS:
+        with paths.replacing(file) as path:
+            path.write_bytes(diagram.draw(network, file.suffix.removeprefix(".")))
+    with paths.replacing(paths.MODEL_SUMMARY) as path:
+        path.write_text(model.summary(network))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Fetch the raw images."""
+
+import numpy as np
+
+from mnist_cnn import configuration, data, paths
+from pipelines.command import command
+
+
+@command("fetch", configuration.Fetch)
+def main(config: configuration.Fetch) -> None:
+    arrays = data.fetch(config.data.sources, config.data.sha256.model_dump())
+    with paths.replacing(paths.RAW_DATA) as path:
+        np.savez(path, **arrays)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Validate the raw images, and write what training reads."""
+
+import json
+
+import numpy as np
+
+from mnist_cnn import configuration, data, dataset, paths, plots
+from pipelines.command import command
+
+
+@command("prepare", configuration.Prepare)
+def main(config: configuration.Prepare) -> None:
+    raw = dataset.read_arrays(paths.RAW_DATA)
+    data.verify(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
+    prepared = data.prepare(raw, config.data.train_examples, config.data.test_examples)
+    samples = plots.samples(dataset.Examples(prepared["train_images"], prepared["train_labels"]), config.seed)
+
+    with paths.replacing(paths.PREPARED_DATA) as path:
+        np.savez(path, **prepared)
+    with paths.replacing(paths.DATASET_REPORT) as path:
+        path.write_text(json.dumps(data.describe(prepared), indent=2) + "\n")
+    with paths.replacing(paths.SAMPLES) as path:
+        samples.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A small convolutional network on MNIST: data, model, training, evaluation, comparison and tracking."""

@@ -1,0 +1,48 @@
+"""MNIST as the model reads it."""
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mnist_cnn.errors import InputError
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled images.
+
+    Attributes:
+        images: float32, (n, 28, 28, 1), in [0, 1].
+        labels: uint8, (n,), 0 to 9.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the named arrays, or all of them, from an .npz file.
+
+    Raises:
+        InputError: the file is missing or truncated, is not an .npz file, or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in (arrays.files if names is None else names)}
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing. Make it: dvc repro") from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged ({error}). Delete it and make it again: dvc repro") from None
+
+
+def load(path: Path, part: Literal["train", "test"]) -> Examples:
+    """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1]; `InputError` as in `read_arrays`."""
+    names = (f"{part}_images", f"{part}_labels")
+    images, labels = read_arrays(path, names).values()
+    return Examples(images.astype(np.float32) / 255, labels)

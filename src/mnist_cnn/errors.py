@@ -1,0 +1,9 @@
+"""The one error that users cause themselves."""
+
+
+class InputError(Exception):
+    """Configuration, data or a file that cannot be used.
+
+    The message is one line: it names the key or file, the value, and the remedy. Commands print it without a stack
+    trace and exit with code 1.
+    """

@@ -1,0 +1,88 @@
+"""Every path of the project."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# DVC runs a queued experiment in a temporary copy of the project and names the lasting one here.
+LASTING_ROOT = Path(os.environ.get("DVC_ROOT", ROOT))
+
+CONF = ROOT / "conf"
+PARAMS = ROOT / "params.yaml"
+DVC_LOCK = ROOT / "dvc.lock"
+
+RAW_DATA = ROOT / "data/raw/mnist.npz"
+PREPARED_DATA = ROOT / "data/prepared/mnist.npz"
+PUBLISHED_HISTORY = ROOT / "data/published_history.csv"
+
+REPORTS = ROOT / "reports"
+DATASET_REPORT = REPORTS / "dataset.json"
+SAMPLES = REPORTS / "samples.png"
+MODEL_SUMMARY = REPORTS / "model.txt"
+MODEL_DIAGRAMS = (REPORTS / "model.png", REPORTS / "model.svg")
+COMPARISON = REPORTS / "comparison.json"
+COMPARISON_TEXT = REPORTS / "comparison.md"
+COMPARISON_PLOT = REPORTS / "comparison.png"
+
+TRACKING_DATABASE = LASTING_ROOT / "mlflow.db"
+TRACKING_ARTIFACTS = LASTING_ROOT / "mlartifacts"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run."""
+
+    directory: Path
+
+    @property
+    def model(self) -> Path:
+        return self.directory / "model.h5"
+
+    @property
+    def history(self) -> Path:
+        return self.directory / "history.csv"
+
+    @property
+    def configuration(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.directory / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.directory / "predictions.npz"
+
+    def plot(self, name: str) -> Path:
+        return self.directory / "plots" / f"{name}.png"
+
+    @property
+    def execution(self) -> Path:
+        """Facts of one execution, such as seconds: never among the outputs, which the next execution must reproduce."""
+        return ROOT / "logs" / f"{self.directory.name}.json"
+
+
+def documented_run(name: str) -> RunFiles:
+    """Locate a run that stands in params.yaml and belongs to DVC."""
+    return RunFiles(ROOT / "runs" / name)
+
+
+def adhoc_run(name: str) -> RunFiles:
+    """Locate a run that was trained by hand, outside DVC."""
+    return RunFiles(ROOT / "outputs" / name)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, with its suffix, that takes its place only when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

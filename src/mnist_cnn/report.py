@@ -1,0 +1,203 @@
+"""The comparison of all runs, put together for a program (JSON) and for a reader (Markdown)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_cnn import comparison
+from mnist_cnn.comparison import Accuracy, Finding, Match, PairedTest
+from mnist_cnn.configuration import Row
+
+QUANTITIES = {
+    "val_accuracy": "Validation accuracy",
+    "accuracy": "Training accuracy",
+    "val_loss": "Validation loss",
+    "loss": "Training loss",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results side by side.
+
+    Attributes:
+        settings: for each run its row of params.yaml.
+        accuracies: for each run its test accuracy with interval.
+        losses: for each run its test loss.
+        tests: every two runs, paired.
+        findings: what each published log is.
+        histories: for each run and each published log the quantities by epoch.
+        confidence: of the intervals, 0 to 1.
+        examples: test images.
+    """
+
+    settings: Mapping[str, Mapping[str, Any]]
+    accuracies: Mapping[str, Accuracy]
+    losses: Mapping[str, float]
+    tests: list[PairedTest]
+    findings: list[Finding]
+    histories: Mapping[str, pd.DataFrame]
+    confidence: float
+    examples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON types."""
+        return {
+            "confidence": self.confidence,
+            "test_examples": self.examples,
+            "runs": {
+                run: {
+                    **settings,
+                    "test_accuracy": asdict(self.accuracies[run]),
+                    "test_loss": self.losses[run],
+                }
+                for run, settings in self.settings.items()
+            },
+            "paired_tests": [asdict(test) for test in self.tests],
+            "published_logs": {
+                finding.log: {
+                    "label_holds": finding.label_holds,
+                    "matches": [asdict(match) for match in finding.matches],
+                }
+                for finding in self.findings
+            },
+            "epochs": {
+                name: history.reset_index()[["epoch", *QUANTITIES]].to_dict("list")
+                for name, history in self.histories.items()
+            },
+        }
+
+    def to_markdown(self) -> str:
+        """Give a page to read; the text before its first section is the table of results."""
+        return "\n\n".join(
+            [
+                "# The documented runs",
+                self._results(),
+                f"Single runs, one seed each, on {self.examples:,} test images. The interval (Wilson) is the noise of the "
+                "test images; that of the seeds is not in it.",
+                "## Every two runs",
+                self._paired_tests(),
+                "Both runs classify the same images, so only those count that one of them gets right and the other "
+                "wrong (exact McNemar test). The p-values are not corrected for the number of comparisons.",
+                "![Training loss and validation accuracy of all runs and published logs](comparison.png)",
+                "## The notebook's published logs",
+                "Each log is held against each run, with its epoch k as the run's epoch k + shift. The loss ratio is the "
+                "typical factor between the two losses (1 is equal). An epoch differs if Fisher's exact test rejects "
+                "equal validation accuracies (Bonferroni over the epochs); it knows the noise of the test images, not "
+                "that of the seeds.",
+                *(part for finding in self.findings for part in (_verdict(finding), _matches(finding))),
+                "## Epoch by epoch",
+                *(part for name, title in QUANTITIES.items() for part in (f"### {title}", self._epochs(name))),
+            ]
+        ) + "\n"
+
+    def _results(self) -> str:
+        interval = f"{self.confidence:.0%} interval"
+        return _table(
+            {
+                "run": f"`{run}`",
+                "optimizer": settings["optimizer"],
+                "batch size": settings["batch_size"],
+                "epochs": settings["epochs"],
+                "test accuracy": f"{self.accuracies[run].value:.2%}",
+                interval: f"{self.accuracies[run].low:.2%} to {self.accuracies[run].high:.2%}",
+                "test loss": f"{self.losses[run]:.4f}",
+            }
+            for run, settings in self.settings.items()
+        )
+
+    def _paired_tests(self) -> str:
+        if not self.tests:
+            return "There is one run only."
+        return _table(
+            {
+                "first": f"`{test.first}`",
+                "second": f"`{test.second}`",
+                "first - second": f"{test.difference:+.2%}",
+                "only first right": test.only_first,
+                "only second right": test.only_second,
+                "p": f"{test.p_value:.2g}",
+                "verdict": "within noise"
+                if test.p_value >= 1 - self.confidence
+                else f"`{test.first if test.difference > 0 else test.second}` is better",
+            }
+            for test in self.tests
+        )
+
+    def _epochs(self, quantity: str) -> str:
+        table = pd.DataFrame({name: history[quantity] for name, history in self.histories.items()})
+        return str(table.to_markdown(floatfmt=".4f"))
+
+
+def build(
+    table: Mapping[str, Row],
+    histories: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, Mapping[str, np.ndarray]],
+    losses: Mapping[str, float],
+    published: Mapping[str, pd.DataFrame],
+    confidence: float,
+    largest_shift: int,
+) -> Report:
+    """Compare all runs of a table.
+
+    Args:
+        table: the rows of params.yaml.
+        histories: for each run columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
+        predictions: for each run `probabilities` (n, 10) and `labels` (n,) of the same n test images.
+        losses: for each run its test loss.
+        published: for each published log the same as `histories`.
+        confidence: of the intervals, 0 to 1, exclusive; the tests use 1 - confidence.
+        largest_shift: in epochs, see `comparison.explain_log`.
+    """
+    correct = {run: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for run, arrays in predictions.items()}
+    examples = len(next(iter(correct.values())))
+    return Report(
+        settings={run: row.model_dump() for run, row in table.items()},
+        accuracies={run: comparison.accuracy(right, confidence) for run, right in correct.items()},
+        losses=losses,
+        tests=comparison.paired_tests(correct),
+        findings=[
+            comparison.explain_log(log, history, histories, examples, largest_shift, 1 - confidence)
+            for log, history in published.items()
+        ],
+        histories={**histories, **{f"published {log}": history for log, history in published.items()}},
+        confidence=confidence,
+        examples=examples,
+    )
+
+
+def _verdict(finding: Finding) -> str:
+    best = finding.matches[0]
+    heading = f"### Published as `{finding.log}`"
+    if finding.labelled is None:
+        return f"{heading}\n\nparams.yaml has no run of that name. Closest: {_say(best)}."
+    if finding.label_holds:
+        return f"{heading}\n\nThe label holds: {_say(best)}."
+    return f"{heading}\n\nThe label does not hold. As labelled: {_say(finding.labelled)}. Closest: {_say(best)}."
+
+
+def _say(match: Match) -> str:
+    shift = f" shifted by {match.shift} epoch{'s' * (match.shift > 1)}" if match.shift else ""
+    return (
+        f"`{match.run}`{shift}, losses within a factor of {match.loss_ratio:.2f}, "
+        f"{match.differing_epochs} of {match.epochs} epochs differ"
+    )
+
+
+def _matches(finding: Finding) -> str:
+    return _table(
+        {
+            "run": f"`{match.run}`",
+            "shift": match.shift,
+            "loss ratio": f"{match.loss_ratio:.3f}",
+            "epochs that differ": f"{match.differing_epochs} of {match.epochs}",
+        }
+        for match in finding.matches
+    )
+
+
+def _table(rows: Any) -> str:
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
