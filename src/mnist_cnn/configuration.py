@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import hydra
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -184,6 +185,7 @@ def compose(command: str, overrides: list[str], conf: Path) -> DictConfig:
         InputError: Hydra cannot compose it.
     """
     try:
+        GlobalHydra.instance().clear()  # a command composes its own configuration in the same process
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
             return hydra.compose(command, overrides)
     except (HydraException, OmegaConfBaseException) as error:

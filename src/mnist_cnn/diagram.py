@@ -17,8 +17,10 @@ def draw(model: keras.Model, file_format: str) -> bytes:
         model: a built model.
         file_format: "png" or "svg".
     """
-    dot = keras.utils.model_to_dot(
-        model, show_shapes=True, show_layer_names=True, show_layer_activations=True, rankdir="TB", dpi=96
-    )
-    drawing: bytes = pydot.Dot.create(dot, prog=LAYOUT_PROGRAM, format=file_format)
+    source: str = keras.utils.model_to_dot(
+        model, show_shapes=True, show_layer_names=True, show_layer_activations=True, dpi=96
+    ).to_string()
+    for layer in model.layers:  # Keras names the nodes by memory address, which would change the SVG at each drawing
+        source = source.replace(str(id(layer)), layer.name)
+    drawing: bytes = pydot.graph_from_dot_data(source)[0].create(prog=LAYOUT_PROGRAM, format=file_format)
     return drawing
