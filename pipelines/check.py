@@ -5,7 +5,7 @@ from pipelines.command import command
 
 
 @command("check", configuration.Check)
-def main(config: configuration.Check) -> None:
+def main(_config: configuration.Check) -> None:
     for run, row in configuration.load_table(paths.PARAMS).items():
         configuration.compose_run(run, row, paths.CONF)
 

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from mnist_cnn import comparison, configuration, dataset, paths, plots, report
+from mnist_cnn import configuration, dataset, paths, plots, report
 from pipelines.command import command
 
 
@@ -16,7 +16,8 @@ def main(config: configuration.Compare) -> None:
     losses = {run: json.loads(file.metrics.read_text())["test_loss"] for run, file in files.items()}
     predictions = {run: dataset.read_arrays(file.predictions) for run, file in files.items()}
     published = {
-        log: history.set_index("epoch") for log, history in pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
+        log: history.set_index("epoch")
+        for log, history in pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
     }
 
     result = report.build(table, histories, predictions, losses, published, config.confidence, config.largest_shift)

@@ -10,8 +10,10 @@ def main(config: configuration.Track) -> None:
         from mnist_cnn import tracking
 
     result = tracking.read_result(config.run, paths.documented_run(config.run), paths.DVC_LOCK)
-    url = tracking.record(result, config.experiment)
-    print(f"Recorded {config.run} in MLflow: {url}")
+    record = tracking.record(result, config.experiment)
+    print(f"Recorded {config.run} as MLflow run {record.run_id}")
+    for other in record.contradicting:
+        print(f"Warning: MLflow run {other} has the same input and another result: training is not reproducible.")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ def main(config: configuration.Train) -> None:
 
     training.make_reproducible(config.training.seed, config.training.threads)
     network = model.build(**config.model.model_dump(exclude={"loss"}))
-    timer = training.EpochTimer()
     history = training.train(
         network,
         training.build_optimizer(**config.optimizer.model_dump()),
@@ -31,18 +30,17 @@ def main(config: configuration.Train) -> None:
         epochs=config.epochs,
         steps_per_execution=config.training.steps_per_execution,
         validation_batch_size=config.training.validation_batch_size,
-        callbacks=[timer],
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
     with paths.replacing(files.configuration) as path:
         path.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     with paths.replacing(files.history) as path:
-        history.to_csv(path)
+        history.drop(columns="seconds").to_csv(path)
     with paths.replacing(files.model) as path:
         network.save(path)
     with paths.replacing(files.execution) as path:
-        path.write_text(json.dumps(training.describe_execution(files.model, timer.seconds), indent=2) + "\n")
+        path.write_text(json.dumps(training.describe_execution(files.model, history["seconds"]), indent=2) + "\n")
     print(f"Wrote {files.directory.relative_to(paths.ROOT)}/")
 
 

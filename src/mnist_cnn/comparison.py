@@ -74,7 +74,7 @@ class Finding:
         return next((match for match in self.matches if (match.run, match.shift) == (self.log, 0)), None)
 
     @property
-    def label_holds(self) -> bool | None:
+    def label_fits_best(self) -> bool | None:
         """Whether the label's match is the best; None if there is no run of that name."""
         return None if self.labelled is None else self.labelled == self.matches[0]
 

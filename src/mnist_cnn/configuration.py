@@ -85,26 +85,26 @@ class Training(Checked):
 
 
 class Fetch(Checked):
-    """conf/fetch.yaml"""
+    """conf/fetch.yaml."""
 
     data: Data
 
 
 class Prepare(Checked):
-    """conf/prepare.yaml"""
+    """conf/prepare.yaml."""
 
     data: Data
     seed: Seed
 
 
 class Diagram(Checked):
-    """conf/diagram.yaml"""
+    """conf/diagram.yaml."""
 
     model: Model
 
 
 class Train(Checked):
-    """conf/train.yaml"""
+    """conf/train.yaml."""
 
     run: RunName
     optimizer: Optimizer
@@ -115,7 +115,7 @@ class Train(Checked):
 
 
 class Evaluate(Checked):
-    """conf/evaluate.yaml"""
+    """conf/evaluate.yaml."""
 
     run: RunName
     batch_size: PositiveInt
@@ -123,21 +123,21 @@ class Evaluate(Checked):
 
 
 class Compare(Checked):
-    """conf/compare.yaml"""
+    """conf/compare.yaml."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
     largest_shift: Annotated[int, Field(ge=0)]
 
 
 class Track(Checked):
-    """conf/track.yaml"""
+    """conf/track.yaml."""
 
     run: RunName
     experiment: Annotated[str, Field(min_length=1)]
 
 
 class Check(Checked):
-    """conf/check.yaml"""
+    """conf/check.yaml."""
 
 
 class Row(Checked):
@@ -153,7 +153,7 @@ class Row(Checked):
 
 
 class Table(Checked):
-    """params.yaml"""
+    """params.yaml."""
 
     runs: Annotated[dict[RunName, Row], Field(min_length=1)]
 

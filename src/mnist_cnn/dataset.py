@@ -42,7 +42,11 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
 
 def load(path: Path, part: Literal["train", "test"]) -> Examples:
-    """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1]; `InputError` as in `read_arrays`."""
+    """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1].
+
+    Raises:
+        InputError: as `read_arrays`.
+    """
     names = (f"{part}_images", f"{part}_labels")
     images, labels = read_arrays(path, names).values()
     return Examples(images.astype(np.float32) / 255, labels)

@@ -47,7 +47,9 @@ def load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a Keras model ({str(error).splitlines()[0]}). Make it again: dvc repro") from error
+        raise InputError(
+            f"{path} is not a Keras model ({str(error).splitlines()[0]}). Make it again: dvc repro"
+        ) from error
 
 
 def evaluate(model: keras.Model, loss: str, examples: Examples, batch_size: int) -> Evaluation:

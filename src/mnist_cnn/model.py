@@ -25,7 +25,9 @@ def build(name: str, layers: list[dict[str, Any]]) -> keras.Sequential:
         try:
             model.add(keras.saving.deserialize_keras_object({"module": "keras.layers", **layer}))
         except (TypeError, ValueError) as error:
-            raise InputError(f"conf/model/{name}.yaml: Keras refuses layer {layer}: {' '.join(str(error).split())}") from error
+            raise InputError(
+                f"conf/model/{name}.yaml: Keras refuses layer {layer}: {' '.join(str(error).split())}"
+            ) from error
     return model
 
 
@@ -34,4 +36,3 @@ def summary(model: keras.Model) -> str:
     lines: list[str] = []
     model.summary(print_fn=lines.append)
     return "\n".join(lines) + "\n"
-

@@ -51,7 +51,9 @@ def accuracy_curves(history: pd.DataFrame, title: str) -> Figure:
 def _curves(history: pd.DataFrame, quantity: str, label: str, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(history.index, history[f"val_{quantity}"], marker="+", markersize=10, linewidth=2, label="Validation = test")
+    axes.plot(
+        history.index, history[f"val_{quantity}"], marker="+", markersize=10, linewidth=2, label="Validation = test"
+    )
     axes.plot(history.index, history[quantity], marker="1", markersize=10, linewidth=2, label="Training (with dropout)")
     axes.set(xlabel="Epoch", ylabel=label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -59,7 +59,7 @@ class Report:
             "paired_tests": [asdict(test) for test in self.tests],
             "published_logs": {
                 finding.log: {
-                    "label_holds": finding.label_holds,
+                    "label_fits_best": finding.label_fits_best,
                     "matches": [asdict(match) for match in finding.matches],
                 }
                 for finding in self.findings
@@ -72,27 +72,28 @@ class Report:
 
     def to_markdown(self) -> str:
         """Give a page to read; the text before its first section is the table of results."""
-        return "\n\n".join(
-            [
-                "# The documented runs",
-                self._results(),
-                f"Single runs, one seed each, on {self.examples:,} test images. The interval (Wilson) is the noise of the "
-                "test images; that of the seeds is not in it.",
-                "## Every two runs",
-                self._paired_tests(),
-                "Both runs classify the same images, so only those count that one of them gets right and the other "
-                "wrong (exact McNemar test). The p-values are not corrected for the number of comparisons.",
-                "![Training loss and validation accuracy of all runs and published logs](comparison.png)",
-                "## The notebook's published logs",
-                "Each log is held against each run, with its epoch k as the run's epoch k + shift. The loss ratio is the "
-                "typical factor between the two losses (1 is equal). An epoch differs if Fisher's exact test rejects "
-                "equal validation accuracies (Bonferroni over the epochs); it knows the noise of the test images, not "
-                "that of the seeds.",
-                *(part for finding in self.findings for part in (_verdict(finding), _matches(finding))),
-                "## Epoch by epoch",
-                *(part for name, title in QUANTITIES.items() for part in (f"### {title}", self._epochs(name))),
-            ]
-        ) + "\n"
+        parts = [
+            "# The documented runs",
+            self._results(),
+            f"Single runs, one seed each, on {self.examples:,} test images. The intervals (Wilson) hold the noise of the "
+            "test\nimages, not that of the seeds.",
+            "## Every two runs",
+            self._paired_tests(),
+            "Only those images count that one run gets right and the other wrong (exact McNemar test). The p-values are "
+            "not\ncorrected for the number of comparisons.",
+            "![Training loss and validation accuracy of all runs and published logs](comparison.png)",
+            "## The notebook's published logs",
+            "Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the "
+            "typical\nfactor between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal "
+            "validation\naccuracies (Bonferroni over the epochs): it knows the noise of the test images, not that of the "
+            "seeds.",
+        ]
+        for finding in self.findings:
+            parts += [f"### Published as `{finding.log}`", _verdict(finding), _matches(finding)]
+        parts.append("## Epoch by epoch")
+        for quantity, title in QUANTITIES.items():
+            parts += [f"### {title}", self._epochs(quantity)]
+        return "\n\n".join(parts) + "\n"
 
     def _results(self) -> str:
         interval = f"{self.confidence:.0%} interval"
@@ -170,13 +171,12 @@ def build(
 
 
 def _verdict(finding: Finding) -> str:
-    best = finding.matches[0]
-    heading = f"### Published as `{finding.log}`"
+    closest = f"Closest: {_say(finding.matches[0])}."
     if finding.labelled is None:
-        return f"{heading}\n\nparams.yaml has no run of that name. Closest: {_say(best)}."
-    if finding.label_holds:
-        return f"{heading}\n\nThe label holds: {_say(best)}."
-    return f"{heading}\n\nThe label does not hold. As labelled: {_say(finding.labelled)}. Closest: {_say(best)}."
+        return f"No run has that name. {closest}"
+    if finding.label_fits_best:
+        return f"The label fits best. {closest}"
+    return f"**Another run fits better than the label.** {closest} As labelled: {_say(finding.labelled)}."
 
 
 def _say(match: Match) -> str:

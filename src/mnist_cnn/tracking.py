@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 import time
 from dataclasses import dataclass
 from itertools import accumulate
@@ -66,8 +65,22 @@ def read_result(run: str, files: RunFiles, dvc_lock: Path) -> Result:
     return Result(run, files, stages[f"train@{run}"])
 
 
-def record(result: Result, experiment: str) -> str:
-    """Write a result to the tracking store, into the one MLflow run that belongs to it, and give that run's id.
+@dataclass(frozen=True)
+class Record:
+    """Where a result stands in MLflow.
+
+    Attributes:
+        run_id: of its MLflow run.
+        contradicting: ids of runs with the same input and another result; if there are any, training is not
+            reproducible.
+    """
+
+    run_id: str
+    contradicting: list[str]
+
+
+def record(result: Result, experiment: str) -> Record:
+    """Write a result to the tracking store, into the one MLflow run that belongs to it.
 
     The store is MLFLOW_TRACKING_URI, or a SQLite file in the project. A record that was cut off is completed; of one
     that is complete only the files are replaced, because a plot may look different now.
@@ -80,44 +93,41 @@ def record(result: Result, experiment: str) -> str:
         # One at a time: several first clients of a new SQLite file fail, and two searches may both find no run.
         with FileLock(f"{paths.TRACKING_DATABASE}.lock"):
             client = MlflowClient(uri)
-            run = _find_or_create(client, _experiment_id(client, experiment), result)
-        run_id = run.info.run_id
-        if run.info.status != RunStatus.to_string(RunStatus.FINISHED):
-            client.log_batch(run_id, _metrics(result, run.info.start_time), _params(result), _tags(result))
-        client.log_artifacts(run_id, str(result.files.directory))
-        for diagram in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY):
-            client.log_artifact(run_id, str(diagram), artifact_path="diagram")
-        client.set_terminated(run_id, end_time=run.info.start_time + sum(_epoch_milliseconds(result)))
+            experiment_id = _find_or_create_experiment(client, experiment, uri)
+            same_input = client.search_runs([experiment_id], f"tags.{INPUT_TAG} = '{result.input_identity}'")
+            same_result = [run for run in same_input if run.data.tags[RESULT_TAG] == result.identity]
+            run = same_result[0] if same_result else _create_run(client, experiment_id, result)
+        _write(client, run, result)
     except MlflowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"MLflow at {uri}: {reason}. Mend it, then: dvc repro track@{result.run}") from error
-    return str(run_id)
+    return Record(run.info.run_id, [other.info.run_id for other in same_input if other not in same_result])
 
 
-def _experiment_id(client: MlflowClient, name: str) -> str:
+def _find_or_create_experiment(client: MlflowClient, name: str, uri: str) -> str:
     if found := client.get_experiment_by_name(name):
         return str(found.experiment_id)
-    own_store = "MLFLOW_TRACKING_URI" not in os.environ
-    return str(client.create_experiment(name, paths.TRACKING_ARTIFACTS.as_uri() if own_store else None))
+    server_decides = uri.startswith(("http:", "https:"))
+    return str(client.create_experiment(name, None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()))
 
 
-def _find_or_create(client: MlflowClient, experiment_id: str, result: Result) -> Run:
-    same_input = client.search_runs([experiment_id], f"tags.{INPUT_TAG} = '{result.input_identity}'")
-    for run in same_input:
-        if run.data.tags[RESULT_TAG] == result.identity:
-            return run
-    for run in same_input:
-        print(
-            f"Warning: {result.run} has the same input as MLflow run {run.info.run_id} and another result: "
-            "training was not reproducible.",
-            file=sys.stderr,
-        )
+def _create_run(client: MlflowClient, experiment_id: str, result: Result) -> Run:
     return client.create_run(
         experiment_id,
         start_time=int(time.time() * 1000) - sum(_epoch_milliseconds(result)),
         tags={RESULT_TAG: result.identity, INPUT_TAG: result.input_identity},
         run_name=result.run,
     )
+
+
+def _write(client: MlflowClient, run: Run, result: Result) -> None:
+    run_id, start = run.info.run_id, run.info.start_time
+    if run.info.status != RunStatus.to_string(RunStatus.FINISHED):
+        client.log_batch(run_id, _metrics(result, start), _params(result), _tags(result))
+    client.log_artifacts(run_id, str(result.files.directory))
+    for diagram in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY):
+        client.log_artifact(run_id, str(diagram), artifact_path="diagram")
+    client.set_terminated(run_id, end_time=start + sum(_epoch_milliseconds(result)))
 
 
 def _epoch_milliseconds(result: Result) -> list[int]:

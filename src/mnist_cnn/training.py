@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,6 @@ def build_optimizer(class_name: str, config: dict[str, Any]) -> keras.optimizers
         raise InputError(f"Keras refuses optimizer {class_name} with {config}: {reason}") from error
 
 
-class EpochTimer(keras.callbacks.Callback):
-    """Measures the seconds of each epoch, validation included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-        self._start = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
-
-
 def train(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -72,7 +58,6 @@ def train(
     epochs: int,
     steps_per_execution: int,
     validation_batch_size: int,
-    callbacks: list[keras.callbacks.Callback],
     verbose: int = 1,
 ) -> pd.DataFrame:
     """Train `model` in place and return its history.
@@ -87,16 +72,20 @@ def train(
         epochs: passes over the training images.
         steps_per_execution: gradient steps between two returns to Python; does not change the weights.
         validation_batch_size: images per forward step; does not change the weights.
-        callbacks: called by Keras at each epoch.
         verbose: 1 draws a progress bar, 2 writes a line per epoch, 0 is silent.
 
     Returns:
-        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1. `loss` and `accuracy` are means over
-        the epoch with dropout, as Keras reports them.
+        Columns loss, accuracy, val_loss, val_accuracy and seconds; index epoch, from 1. `loss` and `accuracy` are means
+        over the epoch, with dropout, as Keras reports them; seconds include the validation.
 
     Raises:
         InputError: the loss became infinite or not a number.
     """
+    stamps: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda _logs: stamps.append(time.perf_counter()),
+        on_epoch_end=lambda _epoch, _logs: stamps.append(time.perf_counter()),
+    )
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], steps_per_execution=steps_per_execution)
     history = model.fit(
         training.images,
@@ -105,17 +94,18 @@ def train(
         epochs=epochs,
         validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
         validation_batch_size=validation_batch_size,
-        callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
+        callbacks=[keras.callbacks.TerminateOnNaN(), clock],
         verbose=verbose,
     ).history
     frame = pd.DataFrame(history, columns=["loss", "accuracy", "val_loss", "val_accuracy"])
+    frame["seconds"] = np.diff(stamps)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
     if not np.isfinite(frame["loss"]).all():
         raise InputError(f"The loss is {frame['loss'].iloc[-1]} in epoch {len(frame)}: lower the learning rate.")
     return frame
 
 
-def describe_execution(model: Path, epoch_seconds: list[float]) -> dict[str, Any]:
+def describe_execution(model: Path, epoch_seconds: Iterable[float]) -> dict[str, Any]:
     """Give the facts of one execution that the next one will not repeat, with the MD5 of the model that came of it."""
     return {
         "model_md5": hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest(),
