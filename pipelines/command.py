@@ -9,13 +9,11 @@ from contextlib import contextmanager
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from mnist_cnn import paths
-from mnist_cnn.configuration import Schema, explain, resolve
+from mnist_cnn.configuration import COMPOSITION_ERRORS, Schema, explain, resolve
 from mnist_cnn.errors import InputError
 
 
@@ -34,13 +32,15 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
                 work(resolve(schema, composed))
             except InputError as error:
                 sys.exit(f"Error: {error}")
+            except FileNotFoundError as error:
+                sys.exit(f"Error: {error.filename} is missing. Make it: dvc repro")
 
         @functools.wraps(work)
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
                 hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
-            except (HydraException, OmegaConfBaseException) as error:
+            except COMPOSITION_ERRORS as error:
                 sys.exit(f"Error: {explain(error, name, paths.CONF)}")
             except KeyboardInterrupt:
                 print("Interrupted. The same command starts it again.", file=sys.stderr)
@@ -53,7 +53,7 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
 
 @contextmanager
 def heavy_imports() -> Iterator[None]:
-    """Import TensorFlow or MLflow in about half the time, after the configuration has been checked.
+    """Import large libraries, once the configuration has been checked, in about half the time.
 
     They make half a million objects that last: garbage collection searches them in vain, during the import and at exit.
     """

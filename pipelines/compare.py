@@ -2,14 +2,17 @@
 
 import json
 
-import pandas as pd
-
-from mnist_cnn import configuration, dataset, paths, plots, report
-from pipelines.command import command
+from mnist_cnn import configuration, dataset, paths
+from pipelines.command import command, heavy_imports
 
 
 @command("compare", configuration.Compare)
 def main(config: configuration.Compare) -> None:
+    with heavy_imports():
+        import pandas as pd
+
+        from mnist_cnn import plots, report
+
     table = configuration.load_table(paths.PARAMS)
     files = {run: paths.documented_run(run) for run in table}
     histories = {run: pd.read_csv(file.history, index_col="epoch") for run, file in files.items()}

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from mnist_cnn import configuration, dataset, paths
@@ -12,10 +11,13 @@ from pipelines.command import command, heavy_imports
 
 @command("evaluate", configuration.Evaluate)
 def main(config: configuration.Evaluate) -> None:
+    configuration.check_documented(config.run, configuration.load_table(paths.PARAMS))
     files = paths.documented_run(config.run)
     test = dataset.load(paths.PREPARED_DATA, "test")
 
     with heavy_imports():
+        import pandas as pd
+
         from mnist_cnn import evaluation, plots
 
     loss = yaml.safe_load(files.configuration.read_text())["model"]["loss"]

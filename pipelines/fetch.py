@@ -10,7 +10,7 @@ from pipelines.command import command
 def main(config: configuration.Fetch) -> None:
     arrays = data.fetch(config.data.sources, config.data.sha256.model_dump())
     with paths.replacing(paths.RAW_DATA) as path:
-        np.savez(path, **arrays)
+        np.savez(path, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

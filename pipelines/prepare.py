@@ -4,19 +4,22 @@ import json
 
 import numpy as np
 
-from mnist_cnn import configuration, data, dataset, paths, plots
-from pipelines.command import command
+from mnist_cnn import configuration, data, dataset, paths
+from pipelines.command import command, heavy_imports
 
 
 @command("prepare", configuration.Prepare)
 def main(config: configuration.Prepare) -> None:
+    with heavy_imports():
+        from mnist_cnn import plots
+
     raw = dataset.read_arrays(paths.RAW_DATA)
     data.verify(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
     prepared = data.prepare(raw, config.data.train_examples, config.data.test_examples)
     samples = plots.samples(dataset.Examples(prepared["train_images"], prepared["train_labels"]), config.seed)
 
     with paths.replacing(paths.PREPARED_DATA) as path:
-        np.savez(path, **prepared)
+        np.savez(path, allow_pickle=False, **prepared)
     with paths.replacing(paths.DATASET_REPORT) as path:
         path.write_text(json.dumps(data.describe(prepared), indent=2) + "\n")
     with paths.replacing(paths.SAMPLES) as path:

@@ -6,6 +6,7 @@ from pipelines.command import command, heavy_imports
 
 @command("track", configuration.Track)
 def main(config: configuration.Track) -> None:
+    configuration.check_documented(config.run, configuration.load_table(paths.PARAMS))
     with heavy_imports():
         from mnist_cnn import tracking
 

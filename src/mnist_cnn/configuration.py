@@ -10,9 +10,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from mnist_cnn.errors import InputError
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -39,14 +41,16 @@ class KerasObject(Checked):
 class Optimizer(KerasObject):
     """A Keras optimizer whose learning rate is written down: a number above 0, or a schedule as a `KerasObject`."""
 
-    @model_validator(mode="after")
-    def _check_learning_rate(self) -> "Optimizer":
-        value = self.config.get("learning_rate")
+    @field_validator("config")
+    @classmethod
+    def _check_learning_rate(cls, config: dict[str, Any]) -> dict[str, Any]:
+        value = config.get("learning_rate")
         if isinstance(value, dict):
-            KerasObject.model_validate(value)
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise ValueError(f"config.learning_rate={value}: should be a number greater than 0, or a Keras schedule")
-        return self
+            validate(KerasObject, value, origin="optimizer.config.learning_rate.")
+            return config
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ValueError(f"learning_rate={value}: should be a number greater than 0, or a Keras schedule")
+        return {**config, "learning_rate": float(value)}  # Keras refuses an integer
 
 
 class Sha256OfData(Checked):
@@ -188,7 +192,7 @@ def compose(command: str, overrides: list[str], conf: Path) -> DictConfig:
         GlobalHydra.instance().clear()  # a command composes its own configuration in the same process
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
             return hydra.compose(command, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSITION_ERRORS as error:
         raise explain(error, command, conf) from None
 
 
@@ -205,6 +209,16 @@ def load_table(path: Path) -> dict[str, Row]:
     except yaml.YAMLError as error:
         raise InputError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
     return validate(Table, values, origin=f"{path.name}: ").runs
+
+
+def check_documented(run: str, table: dict[str, Row]) -> None:
+    """Refuse a run that is not in the table.
+
+    Raises:
+        InputError: with the runs that are.
+    """
+    if run not in table:
+        raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
 
 
 def compose_run(run: str, row: Row, conf: Path) -> Train:

@@ -30,14 +30,13 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
     """Read the named arrays, or all of them, from an .npz file.
 
     Raises:
-        InputError: the file is missing or truncated, is not an .npz file, or lacks an array.
+        FileNotFoundError: there is no such file.
+        InputError: the file is truncated, is not an .npz file, or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in (arrays.files if names is None else names)}
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing. Make it: dvc repro") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}). Delete it and make it again: dvc repro") from None
 
 
@@ -45,7 +44,7 @@ def load(path: Path, part: Literal["train", "test"]) -> Examples:
     """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1].
 
     Raises:
-        InputError: as `read_arrays`.
+        FileNotFoundError, InputError: as `read_arrays`.
     """
     names = (f"{part}_images", f"{part}_labels")
     images, labels = read_arrays(path, names).values()

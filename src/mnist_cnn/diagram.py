@@ -4,7 +4,6 @@ import sysconfig
 from pathlib import Path
 
 import keras
-import pydot
 
 # Graphviz compiled to a Python wheel: no system package, the same bytes on every platform.
 LAYOUT_PROGRAM = str(Path(sysconfig.get_path("scripts")) / "graphviz-pure")
@@ -17,10 +16,8 @@ def draw(model: keras.Model, file_format: str) -> bytes:
         model: a built model.
         file_format: "png" or "svg".
     """
-    source: str = keras.utils.model_to_dot(
-        model, show_shapes=True, show_layer_names=True, show_layer_activations=True, dpi=96
-    ).to_string()
-    for layer in model.layers:  # Keras names the nodes by memory address, which would change the SVG at each drawing
-        source = source.replace(str(id(layer)), layer.name)
-    drawing: bytes = pydot.graph_from_dot_data(source)[0].create(prog=LAYOUT_PROGRAM, format=file_format)
+    dot = keras.utils.model_to_dot(model, show_shapes=True, show_layer_names=True, show_layer_activations=True, dpi=96)
+    drawing: bytes = dot.create(prog=LAYOUT_PROGRAM, format=file_format)
+    for layer in model.layers:  # Keras names the nodes by memory address, and an SVG repeats the names
+        drawing = drawing.replace(str(id(layer)).encode(), layer.name.encode())
     return drawing

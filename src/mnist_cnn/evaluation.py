@@ -1,5 +1,7 @@
 """Evaluation of a trained model on the test images."""
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,11 @@ def load_model(path: Path) -> keras.Model:
     """Load a saved model without running any code that it carries.
 
     Raises:
-        InputError: the file is missing or is not a Keras model.
+        FileNotFoundError: there is no such file.
+        InputError: the file is not a Keras model.
     """
     if not path.is_file():
-        raise InputError(f"{path} is missing. Make it: dvc repro")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))  # Keras raises a ValueError
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -18,6 +18,37 @@ QUANTITIES = {
     "loss": "Training loss",
 }
 
+# The text before the first section is the table of results: `make repro` ends with it.
+PAGE = """\
+# The documented runs
+
+{results}
+
+Single runs, one seed each, on {examples:,} test images. The intervals (Wilson) hold the noise of the test images, not
+that of the seeds.
+
+## Every two runs
+
+{paired_tests}
+
+Only those images count that one run gets right and the other wrong (exact McNemar test). The p-values are not corrected
+for the number of comparisons.
+
+![Training loss and validation accuracy of all runs and published logs](comparison.png)
+
+## The notebook's published logs
+
+Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the typical factor
+between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal validation accuracies
+(Bonferroni over the epochs): it knows the noise of the test images, not that of the seeds.
+
+{findings}
+
+## Epoch by epoch
+
+{epochs}
+"""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -71,29 +102,14 @@ class Report:
         }
 
     def to_markdown(self) -> str:
-        """Give a page to read; the text before its first section is the table of results."""
-        parts = [
-            "# The documented runs",
-            self._results(),
-            f"Single runs, one seed each, on {self.examples:,} test images. The intervals (Wilson) hold the noise of the "
-            "test\nimages, not that of the seeds.",
-            "## Every two runs",
-            self._paired_tests(),
-            "Only those images count that one run gets right and the other wrong (exact McNemar test). The p-values are "
-            "not\ncorrected for the number of comparisons.",
-            "![Training loss and validation accuracy of all runs and published logs](comparison.png)",
-            "## The notebook's published logs",
-            "Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the "
-            "typical\nfactor between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal "
-            "validation\naccuracies (Bonferroni over the epochs): it knows the noise of the test images, not that of the "
-            "seeds.",
-        ]
-        for finding in self.findings:
-            parts += [f"### Published as `{finding.log}`", _verdict(finding), _matches(finding)]
-        parts.append("## Epoch by epoch")
-        for quantity, title in QUANTITIES.items():
-            parts += [f"### {title}", self._epochs(quantity)]
-        return "\n\n".join(parts) + "\n"
+        """Give a page to read."""
+        return PAGE.format(
+            results=self._results(),
+            examples=self.examples,
+            paired_tests=self._paired_tests(),
+            findings="\n\n".join(_finding(finding) for finding in self.findings),
+            epochs="\n\n".join(f"### {title}\n\n{self._epochs(key)}" for key, title in QUANTITIES.items()),
+        )
 
     def _results(self) -> str:
         interval = f"{self.confidence:.0%} interval"
@@ -170,25 +186,15 @@ def build(
     )
 
 
-def _verdict(finding: Finding) -> str:
-    closest = f"Closest: {_say(finding.matches[0])}."
+def _finding(finding: Finding) -> str:
+    verdict = f"Closest: {_say(finding.matches[0])}."
     if finding.labelled is None:
-        return f"No run has that name. {closest}"
-    if finding.label_fits_best:
-        return f"The label fits best. {closest}"
-    return f"**Another run fits better than the label.** {closest} As labelled: {_say(finding.labelled)}."
-
-
-def _say(match: Match) -> str:
-    shift = f" shifted by {match.shift} epoch{'s' * (match.shift > 1)}" if match.shift else ""
-    return (
-        f"`{match.run}`{shift}, losses within a factor of {match.loss_ratio:.2f}, "
-        f"{match.differing_epochs} of {match.epochs} epochs differ"
-    )
-
-
-def _matches(finding: Finding) -> str:
-    return _table(
+        verdict = f"No run has that name. {verdict}"
+    elif finding.label_fits_best:
+        verdict = f"The label fits best. {verdict}"
+    else:
+        verdict = f"**Another run fits better than the label.** {verdict} As labelled: {_say(finding.labelled)}."
+    matches = _table(
         {
             "run": f"`{match.run}`",
             "shift": match.shift,
@@ -196,6 +202,15 @@ def _matches(finding: Finding) -> str:
             "epochs that differ": f"{match.differing_epochs} of {match.epochs}",
         }
         for match in finding.matches
+    )
+    return f"### Published as `{finding.log}`\n\n{verdict}\n\n{matches}"
+
+
+def _say(match: Match) -> str:
+    shift = f" shifted by {match.shift} epoch{'s' * (match.shift > 1)}" if match.shift else ""
+    return (
+        f"`{match.run}`{shift}, losses within a factor of {match.loss_ratio:.2f}, "
+        f"{match.differing_epochs} of {match.epochs} epochs differ"
     )
 
 

@@ -123,7 +123,8 @@ def _create_run(client: MlflowClient, experiment_id: str, result: Result) -> Run
 def _write(client: MlflowClient, run: Run, result: Result) -> None:
     run_id, start = run.info.run_id, run.info.start_time
     if run.info.status != RunStatus.to_string(RunStatus.FINISHED):
-        client.log_batch(run_id, _metrics(result, start), _params(result), _tags(result))
+        metrics = [] if "test_accuracy" in run.data.metrics else _metrics(result, start)  # all at once or none
+        client.log_batch(run_id, metrics, _params(result), _tags(result))
     client.log_artifacts(run_id, str(result.files.directory))
     for diagram in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY):
         client.log_artifact(run_id, str(diagram), artifact_path="diagram")

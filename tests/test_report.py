@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_cnn import report
+from mnist_cnn.configuration import Row
+
+
+@pytest.fixture
+def built(history: pd.DataFrame) -> report.Report:
+    labels = np.arange(10)
+    right = np.eye(10)
+    wrong = np.roll(right, 1, axis=1)
+    half = np.where(np.arange(10)[:, np.newaxis] < 5, right, wrong)
+    return report.build(
+        table={
+            "good": Row(optimizer="adam", batch_size=64, epochs=2),
+            "bad": Row(optimizer="sgd", batch_size=8, epochs=2),
+        },
+        histories={"good": history, "bad": history.assign(loss=0.9)},
+        predictions={
+            "good": {"probabilities": right, "labels": labels},
+            "bad": {"probabilities": half, "labels": labels},
+        },
+        losses={"good": 0.01, "bad": 0.5},
+        published={"bad": history},
+        confidence=0.9,
+        largest_shift=0,
+    )
+
+
+def test_the_report_can_be_written_as_json(built: report.Report) -> None:
+    read = json.loads(json.dumps(built.to_dict()))
+    assert read["runs"]["bad"]["test_accuracy"]["value"] == 0.5
+    assert read["published_logs"]["bad"]["label_fits_best"] is False
+    assert read["epochs"]["published bad"]["epoch"] == [1, 2]
+
+
+def test_the_page_begins_with_the_table_of_results(built: report.Report) -> None:
+    beginning = built.to_markdown().split("\n## ")[0]
+    assert "90% interval" in beginning
+    assert "| `good` | adam        | 64           | 2        | 100.00%" in beginning
+
+
+def test_a_difference_is_called_noise_unless_the_test_says_otherwise(built: report.Report) -> None:
+    assert "| 0.062 | `good` is better |" in built.to_markdown()
+    strict = report.Report(**{**vars(built), "confidence": 0.95})
+    assert "| 0.062 | within noise |" in strict.to_markdown()
+
+
+def test_the_page_says_which_run_a_published_log_is(built: report.Report) -> None:
+    assert "**Another run fits better than the label.** Closest: `good`," in built.to_markdown()
+
+
+def test_every_quantity_is_shown_by_epoch_for_runs_and_published_logs(built: report.Report) -> None:
+    page = built.to_markdown()
+    for title in ("Validation accuracy", "Training accuracy", "Validation loss", "Training loss"):
+        assert f"### {title}\n\n|   epoch |   good |    bad |   published bad |" in page

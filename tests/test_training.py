@@ -1,0 +1,111 @@
+import hashlib
+from pathlib import Path
+
+import keras
+import pandas as pd
+import pytest
+
+from mnist_cnn import model, paths, training
+from mnist_cnn.configuration import Train, compose, resolve
+from mnist_cnn.dataset import Examples
+from mnist_cnn.errors import InputError
+
+OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
+
+
+def train(config: Train, examples: Examples, **changed: int) -> tuple[keras.Model, pd.DataFrame]:
+    training.make_reproducible(config.training.seed, config.training.threads)
+    network = model.build(**config.model.model_dump(exclude={"loss"}))
+    settings = {
+        "batch_size": 32,
+        "epochs": 2,
+        "steps_per_execution": config.training.steps_per_execution,
+        "validation_batch_size": config.training.validation_batch_size,
+        "verbose": 0,
+    }
+    optimizer = training.build_optimizer(**config.optimizer.model_dump())
+    history = training.train(network, optimizer, config.model.loss, examples, examples, **{**settings, **changed})
+    return network, history
+
+
+def weights(network: keras.Model) -> list[bytes]:
+    return [weight.tobytes() for weight in network.get_weights()]
+
+
+@pytest.fixture(scope="module")
+def trained(train_config: Train, examples: Examples) -> tuple[keras.Model, pd.DataFrame]:
+    return train(train_config, examples)
+
+
+def test_the_history_has_a_row_per_epoch_from_1(trained: tuple[keras.Model, pd.DataFrame]) -> None:
+    _, history = trained
+    assert history.index.tolist() == [1, 2]
+    assert history.columns.tolist() == ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert history.notna().all(axis=None)
+
+
+def test_training_lowers_the_loss(trained: tuple[keras.Model, pd.DataFrame]) -> None:
+    assert trained[1]["loss"].is_monotonic_decreasing
+
+
+def test_the_same_seed_gives_the_same_weights_and_history(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    network, history = train(train_config, examples)
+    assert weights(network) == weights(trained[0])
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), trained[1].drop(columns="seconds"), check_exact=True)
+
+
+def test_another_seed_gives_other_weights(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    settings = train_config.training.model_copy(update={"seed": train_config.training.seed + 1})
+    network, _ = train(train_config.model_copy(update={"training": settings}), examples)
+    assert weights(network) != weights(trained[0])
+
+
+@pytest.mark.parametrize("setting", [{"steps_per_execution": 1}, {"validation_batch_size": 7}])
+def test_a_speed_setting_does_not_change_the_weights(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples, setting: dict[str, int]
+) -> None:
+    network, _ = train(train_config, examples, **setting)
+    assert weights(network) == weights(trained[0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_keras_takes_every_value_of_every_optimizer_in_conf(name: str) -> None:
+    config = resolve(Train, compose("train", [f"optimizer={name}"], paths.CONF)).optimizer
+    resolved = training.build_optimizer(**config.model_dump()).get_config()
+    for key, value in config.config.items():
+        if isinstance(value, dict):
+            assert value["config"].items() <= resolved[key]["config"].items()
+        else:
+            assert resolved[key] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config"),
+    [
+        ("SGDD", {}),
+        ("SGD", {"momentun": 0.9}),
+        ("SGD", {"momentum": -1}),
+        ("SGD", {"learning_rate": {"class_name": "X"}}),
+    ],
+)
+def test_an_optimizer_that_keras_refuses_is_named(class_name: str, config: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"^Keras refuses optimizer {class_name} with "):
+        training.build_optimizer(class_name, config)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy(train_config: Train, examples: Examples) -> None:
+    optimizer = train_config.optimizer.model_copy(update={"config": {"learning_rate": 100.0}})
+    with pytest.raises(InputError, match=r"^The loss is nan in epoch 1: lower the learning rate\."):
+        train(train_config.model_copy(update={"optimizer": optimizer}), examples)
+
+
+def test_the_execution_names_the_model_that_it_made(tmp_path: Path) -> None:
+    file = tmp_path / "model.h5"
+    file.write_bytes(b"weights")
+    execution = training.describe_execution(file, [1.23456])
+    assert execution["model_md5"] == hashlib.md5(b"weights").hexdigest()
+    assert execution["epoch_seconds"] == [1.235]
