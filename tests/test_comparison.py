@@ -56,7 +56,7 @@ def explain(published: pd.DataFrame, log: str) -> comparison.Finding:
 
 def test_a_log_that_is_a_run_fits_its_label() -> None:
     finding = explain(SLOW, "slow")
-    assert finding.label_fits_best
+    assert finding.verdict == "holds"
     assert (finding.matches[0].run, finding.matches[0].shift) == ("slow", 0)
     assert finding.matches[0].loss_ratio == pytest.approx(1)
     assert finding.matches[0].differing_epochs == 0
@@ -65,7 +65,7 @@ def test_a_log_that_is_a_run_fits_its_label() -> None:
 def test_a_log_that_starts_an_epoch_late_is_found_shifted() -> None:
     late = curve([0.4, 0.2, 0.1], [0.90, 0.95, 0.97])
     finding = explain(late, "slow")
-    assert not finding.label_fits_best
+    assert finding.verdict == "refuted"
     assert (finding.matches[0].run, finding.matches[0].shift) == ("slow", 1)
     assert finding.labelled is not None
     assert finding.labelled.loss_ratio == pytest.approx(2)
@@ -74,14 +74,19 @@ def test_a_log_that_starts_an_epoch_late_is_found_shifted() -> None:
 
 def test_a_log_of_another_run_is_found_out() -> None:
     finding = explain(FAST, "slow")
-    assert not finding.label_fits_best
+    assert finding.verdict == "refuted"
     assert (finding.matches[0].run, finding.matches[0].shift) == ("fast", 0)
 
 
 def test_a_label_without_a_run_is_not_judged() -> None:
     finding = explain(FAST, "other")
     assert finding.labelled is None
-    assert finding.label_fits_best is None
+    assert finding.verdict == "open"
+
+
+def test_a_log_that_no_run_explains_leaves_its_label_open() -> None:
+    finding = explain(curve([0.8, 0.7, 0.6, 0.5], [0.2, 0.3, 0.4, 0.5]), "slow")
+    assert finding.verdict == "open"
 
 
 def test_only_epochs_that_both_have_are_compared() -> None:

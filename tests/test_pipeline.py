@@ -139,7 +139,7 @@ def test_dvc_shows_metrics_and_plots(finished: Path) -> None:
     run(finished, "dvc", "plots", "diff", "HEAD", "--out", "dvc_plots")
     page = (finished / "dvc_plots" / "index.html").read_text()
     shutil.rmtree(finished / "dvc_plots")
-    assert all(f"runs/{name}/history.csv" in page for name in RUNS)
+    assert all(f"runs_{name}_history_csv" in page for name in RUNS)
 
 
 def test_an_optimizer_s_file_retrains_its_runs_only(project: Path) -> None:

@@ -34,7 +34,7 @@ def built(history: pd.DataFrame) -> report.Report:
 def test_the_report_can_be_written_as_json(built: report.Report) -> None:
     read = json.loads(json.dumps(built.to_dict()))
     assert read["runs"]["bad"]["test_accuracy"]["value"] == 0.5
-    assert read["published_logs"]["bad"]["label_fits_best"] is False
+    assert read["published_logs"]["bad"]["label"] == "open"
     assert read["epochs"]["published bad"]["epoch"] == [1, 2]
 
 
@@ -51,7 +51,7 @@ def test_a_difference_is_called_noise_unless_the_test_says_otherwise(built: repo
 
 
 def test_the_page_says_which_run_a_published_log_is(built: report.Report) -> None:
-    assert "**Another run fits better than the label.** Closest: `good`," in built.to_markdown()
+    assert "whether the label holds. Closest: `good`, losses within a factor of 1.00," in built.to_markdown()
 
 
 def test_every_quantity_is_shown_by_epoch_for_runs_and_published_logs(built: report.Report) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -74,9 +75,17 @@ class Finding:
         return next((match for match in self.matches if (match.run, match.shift) == (self.log, 0)), None)
 
     @property
-    def label_fits_best(self) -> bool | None:
-        """Whether the label's match is the best; None if there is no run of that name."""
-        return None if self.labelled is None else self.labelled == self.matches[0]
+    def verdict(self) -> Literal["holds", "refuted", "open"]:
+        """Whether the label holds: decided only if the closest match has no differing epoch.
+
+        Refuted: the closest is another match, and the label's has differing epochs.
+        """
+        closest, labelled = self.matches[0], self.labelled
+        if labelled is None or closest.differing_epochs:
+            return "open"
+        if closest == labelled:
+            return "holds"
+        return "refuted" if labelled.differing_epochs else "open"
 
 
 def accuracy(correct: np.ndarray, confidence: float) -> Accuracy:

@@ -270,8 +270,8 @@ def explain(error: Exception, command: str, conf: Path) -> InputError:
 def _keys(composed: DictConfig, prefix: str = "") -> list[str]:
     names = []
     for key, value in composed.items_ex(resolve=False):
-        nested = isinstance(value, DictConfig)
-        names += _keys(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+        name = prefix + str(key)
+        names += _keys(value, f"{name}.") if isinstance(value, DictConfig) else [name]
     return names
 
 

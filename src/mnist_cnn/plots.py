@@ -131,6 +131,7 @@ def comparison(histories: Mapping[str, pd.DataFrame], published: Mapping[str, pd
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(visible=True, which="both", alpha=0.4)
     panels[0].set(title="Training loss (with dropout)", ylabel="Cross-entropy, logarithmic", yscale="log")
+    panels[0].yaxis.set_major_formatter("{x:g}")
     panels[1].set(title="Validation accuracy (on the test images)", ylabel="Accuracy")
     panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)

@@ -17,6 +17,11 @@ QUANTITIES = {
     "val_loss": "Validation loss",
     "loss": "Training loss",
 }
+VERDICTS = {
+    "holds": "The label holds.",
+    "refuted": "**The label does not hold.**",
+    "open": "These runs do not decide whether the label holds.",
+}
 
 # The text before the first section is the table of results: `make repro` ends with it.
 PAGE = """\
@@ -90,7 +95,7 @@ class Report:
             "paired_tests": [asdict(test) for test in self.tests],
             "published_logs": {
                 finding.log: {
-                    "label_fits_best": finding.label_fits_best,
+                    "label": finding.verdict,
                     "matches": [asdict(match) for match in finding.matches],
                 }
                 for finding in self.findings
@@ -187,13 +192,9 @@ def build(
 
 
 def _finding(finding: Finding) -> str:
-    verdict = f"Closest: {_say(finding.matches[0])}."
-    if finding.labelled is None:
-        verdict = f"No run has that name. {verdict}"
-    elif finding.label_fits_best:
-        verdict = f"The label fits best. {verdict}"
-    else:
-        verdict = f"**Another run fits better than the label.** {verdict} As labelled: {_say(finding.labelled)}."
+    verdict = f"{VERDICTS[finding.verdict]} Closest: {_say(finding.matches[0])}."
+    if finding.labelled not in (None, finding.matches[0]):
+        verdict += f" As labelled: {_say(finding.labelled)}."
     matches = _table(
         {
             "run": f"`{match.run}`",
