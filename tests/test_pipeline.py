@@ -32,8 +32,12 @@ def run(project: Path, *command: str, fails: bool = False) -> str:
     return completed.stdout
 
 
+def stages(printed: str) -> list[str]:
+    return re.findall(r"^Running stage '(.*)'", printed, re.MULTILINE)
+
+
 def would_run(project: Path) -> list[str]:
-    return re.findall(r"^Running stage '(.*)'", run(project, "dvc", "repro", "--dry"), re.MULTILINE)
+    return stages(run(project, "dvc", "repro", "--dry"))
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -202,7 +206,9 @@ def test_queued_experiments_are_recorded_in_the_project_s_store_with_their_artif
 def test_a_new_row_of_params_yaml_is_a_new_run(project: Path) -> None:
     with (project / "params.yaml").open("a") as file:
         file.write("  mine: {optimizer: adam, batch_size: 64, epochs: 1}\n")
-    assert would_run(project) == ["train@mine", "evaluate@mine", "compare", "track@mine"]
+    assert stages(run(project, "dvc", "repro")) == ["train@mine", "evaluate@mine", "compare", "track@mine"]
+    assert "| `mine` " in (project / "reports/comparison.md").read_text()
+    shutil.rmtree(project / "runs/mine")
 
 
 def test_a_row_with_an_unknown_optimizer_trains_nothing(project: Path) -> None:
