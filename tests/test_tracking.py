@@ -71,8 +71,6 @@ def test_a_result_is_recorded_with_its_configuration_metrics_and_tags(store: Mlf
         "model": "cnn",
         "seed": "42",
         "threads": "2",
-        "steps_per_execution": "30",
-        "validation_batch_size": "1000",
     }
     assert run.data.metrics == {
         "loss": 0.3,

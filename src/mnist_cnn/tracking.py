@@ -163,7 +163,8 @@ def _params(result: Result) -> list[Param]:
         "batch_size": config["batch_size"],
         "epochs": config["epochs"],
         "model": config["model"]["name"],
-        **config["training"],
+        "seed": config["training"]["seed"],
+        "threads": config["training"]["threads"],
     }
     return [Param(name, str(value)) for name, value in values.items()]
 
