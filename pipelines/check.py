@@ -6,7 +6,9 @@ from pipelines.command import command
 
 @command("check", configuration.Check)
 def main(_config: configuration.Check) -> None:
-    for run, row in configuration.load_table(paths.PARAMS).items():
+    table = configuration.load_table(paths.PARAMS)
+    configuration.check_commands(next(iter(table)), paths.CONF)
+    for run, row in table.items():
         configuration.compose_run(run, row, paths.CONF)
 
 

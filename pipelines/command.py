@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_cnn import paths
@@ -27,16 +25,16 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
     def decorate(work: Callable[[Schema], None]) -> Callable[[], None]:
         def task(composed: DictConfig) -> None:
             try:  # here: what leaves a task as an exception, Hydra announces with a line of its own
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise InputError("One process trains one run. Sweep with: dvc exp run --queue -S 'runs.…=…,…'")
                 work(resolve(schema, composed))
             except InputError as error:
                 sys.exit(f"Error: {error}")
             except FileNotFoundError as error:
-                sys.exit(f"Error: {error.filename} is missing. Make it: dvc repro")
+                sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
 
         @functools.wraps(work)
         def main() -> None:
+            if {"-m", "--multirun"} & set(sys.argv):
+                sys.exit("Error: one process trains one run. Sweep with: dvc exp run --queue -S 'runs.…=…,…'")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
                 hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()

@@ -14,6 +14,8 @@ def main(config: configuration.Compare) -> None:
         from mnist_cnn import plots, report
 
     table = configuration.load_table(paths.PARAMS)
+    for leftover in paths.runs_beside(table):
+        print(f"Warning: {leftover} is not a row of params.yaml any more. Remove it: rm -r {leftover}")
     files = {run: paths.documented_run(run) for run in table}
     histories = {run: pd.read_csv(file.history, index_col="epoch") for run, file in files.items()}
     losses = {run: json.loads(file.metrics.read_text())["test_loss"] for run, file in files.items()}

@@ -9,7 +9,7 @@ def main(config: configuration.Diagram) -> None:
     with heavy_imports():
         from mnist_cnn import diagram, model
 
-    network = model.build(**config.model.model_dump(exclude={"loss"}))
+    network = model.build(**config.model.model_dump())
     for file in paths.MODEL_DIAGRAMS:
         with paths.replacing(file) as path:
             path.write_bytes(diagram.draw(network, file.suffix.removeprefix(".")))

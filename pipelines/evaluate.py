@@ -20,7 +20,7 @@ def main(config: configuration.Evaluate) -> None:
 
         from mnist_cnn import evaluation, plots
 
-    loss = yaml.safe_load(files.configuration.read_text())["model"]["loss"]
+    loss = yaml.safe_load(files.configuration.read_text())["training"]["loss"]
     result = evaluation.evaluate(evaluation.load_model(files.model), loss, test, config.batch_size)
     history = pd.read_csv(files.history, index_col="epoch")
     title = f"{config.run}: {result.accuracy:.2%} of {len(test.labels):,} test images right"

@@ -16,7 +16,7 @@ def main(config: configuration.Prepare) -> None:
     raw = dataset.read_arrays(paths.RAW_DATA)
     data.verify(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
     prepared = data.prepare(raw, config.data.train_examples, config.data.test_examples)
-    samples = plots.samples(dataset.Examples(prepared["train_images"], prepared["train_labels"]), config.seed)
+    samples = plots.samples(prepared["train_images"], prepared["train_labels"], config.seed)
 
     with paths.replacing(paths.PREPARED_DATA) as path:
         np.savez(path, allow_pickle=False, **prepared)

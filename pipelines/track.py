@@ -14,7 +14,7 @@ def main(config: configuration.Track) -> None:
     record = tracking.record(result, config.experiment)
     print(f"Recorded {config.run} as MLflow run {record.run_id}")
     for other in record.contradicting:
-        print(f"Warning: MLflow run {other} has the same input and another result: training is not reproducible.")
+        print(f"Warning: MLflow run {other} has the same input and another result: was it made on another machine?")
 
 
 if __name__ == "__main__":

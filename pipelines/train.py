@@ -12,18 +12,18 @@ from pipelines.command import command, heavy_imports
 @command("train", configuration.Train)
 def main(config: configuration.Train) -> None:
     documented = configuration.documented(config, configuration.load_table(paths.PARAMS), paths.CONF)
-    files = paths.documented_run(config.run) if documented else paths.adhoc_run(config.run)
+    files = paths.documented_run(config.run) if documented else paths.new_adhoc_run(config.run)
     train_examples, test_examples = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
 
     with heavy_imports():
         from mnist_cnn import model, training
 
     training.make_reproducible(config.training.seed, config.training.threads)
-    network = model.build(**config.model.model_dump(exclude={"loss"}))
+    network = model.build(**config.model.model_dump())
     history = training.train(
         network,
         training.build_optimizer(**config.optimizer.model_dump()),
-        config.model.loss,
+        config.training.loss,
         train_examples,
         test_examples,  # shown as validation at each epoch, as in the notebook; nothing is chosen by it
         batch_size=config.batch_size,

@@ -46,7 +46,7 @@ def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> Non
         (["pipelines.train", "epochs=ten"], "Error: epochs=ten: should be a valid integer"),
         (["pipelines.train", "batch_size=0"], "Error: batch_size=0: should be greater than 0"),
         (["pipelines.train", "run=sgd_32", "epochs=1"], "Error: run=sgd_32 is a row of params.yaml with other values."),
-        (["pipelines.train", "-m", "epochs=1,2"], "Error: One process trains one run. Sweep with: dvc exp run --queue"),
+        (["pipelines.train", "-m", "epochs=1,2"], "Error: one process trains one run. Sweep with: dvc exp run --queue"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),

@@ -56,7 +56,7 @@ def explain(published: pd.DataFrame, log: str) -> comparison.Finding:
 
 def test_a_log_that_is_a_run_fits_its_label() -> None:
     finding = explain(SLOW, "slow")
-    assert finding.verdict == "holds"
+    assert finding.verdict == "consistent"
     assert (finding.matches[0].run, finding.matches[0].shift) == ("slow", 0)
     assert finding.matches[0].loss_ratio == pytest.approx(1)
     assert finding.matches[0].differing_epochs == 0
@@ -89,7 +89,13 @@ def test_a_log_that_no_run_explains_leaves_its_label_open() -> None:
     assert finding.verdict == "open"
 
 
-def test_only_epochs_that_both_have_are_compared() -> None:
-    short = {"short": SLOW.head(2)}
-    finding = comparison.explain_log("slow", SLOW, short, examples=100, largest_shift=5, significance=0.05)
-    assert {(match.shift, match.epochs) for match in finding.matches} == {(0, 2), (1, 1)}
+def test_a_shifted_match_compares_the_epochs_that_both_have() -> None:
+    finding = explain(SLOW, "slow")
+    assert {(match.shift, match.epochs) for match in finding.matches} == {(0, 4), (1, 3), (2, 2)}
+
+
+def test_a_run_that_is_shorter_than_the_log_says_nothing_of_it() -> None:
+    runs = {"slow": SLOW.head(3)}
+    finding = comparison.explain_log("slow", SLOW, runs, examples=10_000, largest_shift=2, significance=0.05)
+    assert finding.matches == []
+    assert finding.verdict == "open"

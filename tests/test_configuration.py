@@ -1,10 +1,22 @@
+import shutil
 from pathlib import Path
 
+import hydra
 import pytest
 import yaml
 
 from mnist_cnn import paths
-from mnist_cnn.configuration import Evaluate, Row, Train, compose, compose_run, documented, load_table, resolve
+from mnist_cnn.configuration import (
+    Evaluate,
+    Row,
+    Train,
+    check_commands,
+    compose,
+    compose_run,
+    documented,
+    load_table,
+    resolve,
+)
 from mnist_cnn.errors import InputError
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
@@ -80,7 +92,7 @@ def test_a_value_that_is_needed_and_missing_is_named() -> None:
 
 
 def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^conf/train is missing\. Restore it: git checkout conf/$"):
+    with pytest.raises(InputError, match=r"^conf/train\.yaml is missing\. Restore it: git checkout conf/$"):
         compose("train", [], tmp_path)
 
 
@@ -134,6 +146,34 @@ def test_a_training_that_bears_the_name_of_a_row_must_be_that_row() -> None:
     assert documented(row, table, paths.CONF)
     with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
         documented(row.model_copy(update={"epochs": 1}), table, paths.CONF)
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "diagram", "train", "evaluate", "compare", "track"])
+def test_a_stage_of_dvc_yaml_depends_on_the_files_that_its_configuration_is_composed_of(stage: str) -> None:
+    defined = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text())["stages"][stage]
+    dependencies = set(defined.get("do", defined)["deps"])
+    with hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
+        choices = hydra.compose(stage, return_hydra_config=True).hydra.runtime.choices
+    composed = {f"conf/{group}/{choice}.yaml" for group, choice in choices.items() if not group.startswith("hydra/")}
+    if stage == "train":
+        composed = composed - {"conf/optimizer/sgd.yaml"} | {"conf/optimizer/${item.optimizer}.yaml"}
+    assert {file for file in dependencies if file.startswith("conf/")} == {f"conf/{stage}.yaml", *composed}
+
+
+def test_the_command_of_a_training_in_dvc_yaml_says_the_row_as_the_check_does() -> None:
+    command = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["cmd"]
+    row = Row(optimizer="adam", batch_size=64, epochs=3)
+    for key, value in {"key": "mine", **{f"item.{key}": value for key, value in row.model_dump().items()}}.items():
+        command = command.replace(f"${{{key}}}", str(value))
+    assert command.split()[3:] == row.overrides("mine")
+
+
+def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    compare = tmp_path / "conf/compare.yaml"
+    compare.write_text(compare.read_text().replace("confidence: 0.95", "confidence: 95"))
+    with pytest.raises(InputError, match=r"^conf/compare\.yaml: confidence=95.*: should be less than 1$"):
+        check_commands("sgd_32", tmp_path / "conf")
 
 
 def test_a_training_with_another_name_is_not_documented(train_config: Train) -> None:

@@ -8,7 +8,7 @@ from mnist_cnn.configuration import Train
 
 @pytest.fixture(scope="module")
 def drawings(train_config: Train) -> list[bytes]:
-    layers = train_config.model.model_dump(exclude={"loss"})
+    layers = train_config.model.model_dump()
     return [diagram.draw(model.build(**layers), "svg") for _ in range(2)]
 
 
@@ -24,5 +24,5 @@ def test_two_models_with_the_same_layers_give_the_same_bytes(drawings: list[byte
 
 def test_a_png_is_drawn_without_a_system_package(train_config: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    network = model.build(**train_config.model.model_dump(exclude={"loss"}))
+    network = model.build(**train_config.model.model_dump())
     assert diagram.draw(network, "png").startswith(b"\x89PNG")

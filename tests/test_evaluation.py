@@ -13,7 +13,7 @@ from mnist_cnn.errors import InputError
 @pytest.fixture(scope="module")
 def network(train_config: Train) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return model.build(**train_config.model.model_dump(exclude={"loss"}))
+    return model.build(**train_config.model.model_dump())
 
 
 def test_loss_and_accuracy_are_those_that_keras_measures(network: keras.Model, examples: Examples) -> None:

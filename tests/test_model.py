@@ -6,7 +6,7 @@ from mnist_cnn.errors import InputError
 
 
 def test_the_network_has_the_notebook_s_layers_and_1_199_882_parameters(train_config: Train) -> None:
-    network = model.build(**train_config.model.model_dump(exclude={"loss"}))
+    network = model.build(**train_config.model.model_dump())
     assert network.count_params() == 1_199_882
     assert [layer.output.shape[1:] for layer in network.layers] == [
         (26, 26, 32),
@@ -21,10 +21,18 @@ def test_the_network_has_the_notebook_s_layers_and_1_199_882_parameters(train_co
 
 
 def test_the_summary_names_each_layer_and_the_parameters(train_config: Train) -> None:
-    network = model.build(**train_config.model.model_dump(exclude={"loss"}))
+    network = model.build(**train_config.model.model_dump())
     text = model.summary(network)
     assert "1,199,882" in text
     assert all(layer.name in text for layer in network.layers)
+
+
+def test_a_model_that_does_not_end_in_ten_classes_is_refused() -> None:
+    layers = [{"class_name": "Flatten", "config": {}}, {"class_name": "Dense", "config": {"units": 11}}]
+    with pytest.raises(
+        InputError, match=r"^conf/model/mine\.yaml: the output has shape \(None, 11\), not \(None, 10\)"
+    ):
+        model.build("mine", layers)
 
 
 @pytest.mark.parametrize("layer", [{"class_name": "Con2D"}, {"class_name": "Dense", "config": {"unit": 3}}])

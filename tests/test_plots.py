@@ -52,7 +52,7 @@ def test_the_confusion_matrix_counts_every_image(examples: Examples, probabiliti
 
 
 def test_samples_show_six_images_of_each_class(examples: Examples) -> None:
-    drawn = np.asarray(plots.samples(examples, seed=0).axes[0].images[0].get_array())
+    drawn = np.asarray(plots.samples(examples.images, examples.labels, seed=0).axes[0].images[0].get_array())
     assert drawn.shape == (6 * 32, 10 * 32)
     tile = drawn[2:30, 3 * 32 + 2 : 3 * 32 + 30]
     threes = examples.images[examples.labels == 3, :, :, 0]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,14 @@ def test_the_page_begins_with_the_table_of_results(built: report.Report) -> None
 
 
 def test_a_difference_is_called_noise_unless_the_test_says_otherwise(built: report.Report) -> None:
-    assert "| 0.062 | `good` is better |" in built.to_markdown()
-    strict = report.Report(**{**vars(built), "confidence": 0.95})
+    assert "| 0.062 | `good` is better on these images |" in built.to_markdown()
+    strict = replace(built, confidence=0.95)
     assert "| 0.062 | within noise |" in strict.to_markdown()
+
+
+def test_the_more_comparisons_the_stricter_the_verdict(built: report.Report) -> None:
+    twice = replace(built, tests=built.tests * 2)
+    assert "is better" not in twice.to_markdown()
 
 
 def test_the_page_says_which_run_a_published_log_is(built: report.Report) -> None:

@@ -41,12 +41,16 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, monkeypat
     files.configuration.write_text(yaml.safe_dump(train_config.model_dump()))
     history.to_csv(files.history)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(paths, "MODEL_DIAGRAMS", (tmp_path / "model.png", tmp_path / "model.svg"))
+    monkeypatch.setattr(paths, "MODEL_SUMMARY", tmp_path / "model.txt")
+    for file in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY):
+        file.write_bytes(b"a drawing")
+    files.execution.parent.mkdir()
     files.execution.write_text(json.dumps({"model_md5": "0123", "epoch_seconds": [30.5, 29.25]}))
     locked = {
         "cmd": f"python -m pipelines.train run={tmp_path.name}",
         "deps": [{"path": "data/prepared/mnist.npz", "md5": "4567"}],
-        "outs": [{"path": "runs/sgd_32/model.h5", "md5": "0123"}],
+        "outs": [{"path": f"runs/{tmp_path.name}/model.h5", "md5": "0123"}],
     }
     return Result("sgd_32", files, locked)
 
@@ -147,9 +151,11 @@ def test_a_record_that_was_cut_off_is_completed(
     assert len(store.get_metric_history(run_id, "loss")) == 2
 
 
-def test_another_result_of_the_same_input_is_a_second_run_and_is_reported(store: MlflowClient, result: Result) -> None:
+def test_another_result_of_the_same_input_is_a_second_run_and_is_reported(
+    store: MlflowClient, result: Result, tmp_path: Path
+) -> None:
     first = tracking.record(result, EXPERIMENT)
-    other = replace(result, locked={**result.locked, "outs": [{"path": "runs/sgd_32/model.h5", "md5": "89ab"}]})
+    other = replace(result, locked={**result.locked, "outs": [{"path": "runs/sgd_32/model.h5", "md5": tmp_path.name}]})
     second = tracking.record(other, EXPERIMENT)
     assert second.contradicting == [first.run_id]
     assert len(runs_of(store, result)) == 2
@@ -161,16 +167,60 @@ def test_the_seconds_of_another_model_are_not_recorded(store: MlflowClient, resu
     assert "epoch_seconds" not in run.data.metrics
 
 
-def test_a_store_that_cannot_be_opened_is_named(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_result_of_a_changed_input_is_the_same_run(store: MlflowClient, result: Result) -> None:
+    first = tracking.record(result, EXPERIMENT)
+    commented = replace(result, locked={**result.locked, "deps": [{"path": "src/mnist_cnn/training.py", "md5": "1"}]})
+    assert tracking.record(commented, EXPERIMENT) == first
+    assert store.get_run(first.run_id).data.tags["input"] == commented.input_identity
+
+
+def test_test_metrics_that_are_measured_anew_are_corrected(store: MlflowClient, result: Result) -> None:
+    run_id = tracking.record(result, EXPERIMENT).run_id
+    ended = store.get_run(run_id).info.end_time
+    result.files.metrics.write_text(json.dumps({"test_loss": 0.1, "test_accuracy": 0.95}))
+    result.files.execution.unlink()
+    tracking.record(result, EXPERIMENT)
+    run = store.get_run(run_id)
+    assert (run.data.metrics["test_loss"], run.data.metrics["test_accuracy"]) == (0.1, 0.95)
+    assert run.info.end_time == ended
+
+
+@pytest.mark.usefixtures("store")
+def test_a_store_that_cannot_be_reached_is_named(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"^MLflow at http://127\.0\.0\.1:9: .* then: dvc repro track@sgd_32$"):
         tracking.record(result, EXPERIMENT)
 
 
-@pytest.mark.parametrize("text", [None, "", "stages:\n  train@sgd_32: {}\n"])
-def test_a_run_that_dvc_has_not_finished_is_refused(tmp_path: Path, text: str | None) -> None:
+def test_a_relative_store_is_refused(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db is relative"):
+        tracking.record(result, EXPERIMENT)
+
+
+MODEL = {"path": "runs/sgd_32/model.h5", "md5": "0123"}
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {},
+        {"train@sgd_32": {"outs": [MODEL]}},
+        {"train@sgd_32": {"outs": [MODEL]}, "evaluate@sgd_32": {"deps": [{**MODEL, "md5": "4567"}]}},
+    ],
+    ids=["untrained", "unevaluated", "evaluated before it was trained again"],
+)
+def test_a_run_that_dvc_has_not_finished_is_refused(tmp_path: Path, stages: dict[str, Any]) -> None:
     lock = tmp_path / "dvc.lock"
-    if text is not None:
-        lock.write_text(text)
-    with pytest.raises(InputError, match=r"^run=sgd_32 is not in dvc\.lock\. .* dvc repro track@sgd_32$"):
+    lock.write_text(yaml.safe_dump({"stages": stages}))
+    with pytest.raises(
+        InputError, match=r"^dvc\.lock has no evaluated training of run=sgd_32\. .* dvc repro track@sgd_32$"
+    ):
         tracking.read_result("sgd_32", RunFiles(tmp_path), lock)
+
+
+def test_a_finished_run_is_read_from_dvc_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    stages = {"train@sgd_32": {"outs": [MODEL]}, "evaluate@sgd_32": {"deps": [MODEL]}}
+    lock.write_text(yaml.safe_dump({"stages": stages}))
+    assert tracking.read_result("sgd_32", RunFiles(tmp_path), lock).locked == {"outs": [MODEL]}

@@ -15,7 +15,7 @@ OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yam
 
 def train(config: Train, examples: Examples, **changed: int) -> tuple[keras.Model, pd.DataFrame]:
     training.make_reproducible(config.training.seed, config.training.threads)
-    network = model.build(**config.model.model_dump(exclude={"loss"}))
+    network = model.build(**config.model.model_dump())
     settings = {
         "batch_size": 32,
         "epochs": 2,
@@ -24,7 +24,7 @@ def train(config: Train, examples: Examples, **changed: int) -> tuple[keras.Mode
         "verbose": 0,
     }
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    history = training.train(network, optimizer, config.model.loss, examples, examples, **{**settings, **changed})
+    history = training.train(network, optimizer, config.training.loss, examples, examples, **{**settings, **changed})
     return network, history
 
 
@@ -99,8 +99,14 @@ def test_an_optimizer_that_keras_refuses_is_named(class_name: str, config: dict[
 
 def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy(train_config: Train, examples: Examples) -> None:
     optimizer = train_config.optimizer.model_copy(update={"config": {"learning_rate": 100.0}})
-    with pytest.raises(InputError, match=r"^The loss is nan in epoch 1: lower the learning rate\."):
+    with pytest.raises(InputError, match=r"^The loss is no finite number in epoch 1: lower the learning rate\."):
         train(train_config.model_copy(update={"optimizer": optimizer}), examples)
+
+
+def test_a_loss_that_keras_does_not_know_is_named(train_config: Train, examples: Examples) -> None:
+    settings = train_config.training.model_copy(update={"loss": "crosentropy"})
+    with pytest.raises(InputError, match=r"^Keras does not know training\.loss=crosentropy\.$"):
+        train(train_config.model_copy(update={"training": settings}), examples)
 
 
 def test_the_execution_names_the_model_that_it_made(tmp_path: Path) -> None:

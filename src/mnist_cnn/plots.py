@@ -14,20 +14,21 @@ from mnist_cnn.dataset import CLASSES, Examples
 RIGHT, WRONG = "tab:green", "tab:red"
 
 
-def samples(examples: Examples, seed: int) -> Figure:
+def samples(images: np.ndarray, labels: np.ndarray, seed: int) -> Figure:
     """Draw six random images of each class, a column per class.
 
     Args:
-        examples: at least one of every class; a class with fewer than six images repeats them.
+        images: (n, 28, 28, 1), any range.
+        labels: (n,), 0 to 9, each at least once; of a class with fewer than six images some are drawn again.
         seed: chooses the images.
     """
     rows = 6
     generator = np.random.default_rng(seed)
     columns = []
     for label in range(CLASSES):
-        candidates = np.flatnonzero(examples.labels == label)
+        candidates = np.flatnonzero(labels == label)
         chosen = generator.choice(candidates, rows, replace=len(candidates) < rows)
-        columns.append(np.pad(examples.images[chosen, :, :, 0], ((0, 0), (2, 2), (2, 2))).reshape(-1, 32))
+        columns.append(np.pad(images[chosen, :, :, 0], ((0, 0), (2, 2), (2, 2))).reshape(-1, 32))
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.hstack(columns), cmap="gray")

@@ -18,7 +18,7 @@ QUANTITIES = {
     "loss": "Training loss",
 }
 VERDICTS = {
-    "holds": "The label holds.",
+    "consistent": "The runs are consistent with the label.",
     "refuted": "**The label does not hold.**",
     "open": "These runs do not decide whether the label holds.",
 }
@@ -29,15 +29,15 @@ PAGE = """\
 
 {results}
 
-Single runs, one seed each, on {examples:,} test images. The intervals (Wilson) hold the noise of the test images, not
-that of the seeds.
+Single runs, one seed each, on {examples:,} test images. The intervals (Wilson) are the noise of the test images; that
+of the seeds is not in them.
 
 ## Every two runs
 
 {paired_tests}
 
-Only those images count that one run gets right and the other wrong (exact McNemar test). The p-values are not corrected
-for the number of comparisons.
+Only those images count that one run gets right and the other wrong (exact McNemar test). The verdict allows for the
+number of comparisons (Bonferroni), the p-values do not. It is about these models: another seed may change it.
 
 ![Training loss and validation accuracy of all runs and published logs](comparison.png)
 
@@ -45,7 +45,8 @@ for the number of comparisons.
 
 Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the typical factor
 between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal validation accuracies
-(Bonferroni over the epochs): it knows the noise of the test images, not that of the seeds.
+(Bonferroni over the epochs). It takes the test images of the two as different ones, so it errs towards no difference;
+what two seeds differ by, it does not know.
 
 {findings}
 
@@ -80,7 +81,7 @@ class Report:
     examples: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON types."""
+        """Return everything as JSON types."""
         return {
             "confidence": self.confidence,
             "test_examples": self.examples,
@@ -107,7 +108,7 @@ class Report:
         }
 
     def to_markdown(self) -> str:
-        """Give a page to read."""
+        """Return a page to read."""
         return PAGE.format(
             results=self._results(),
             examples=self.examples,
@@ -117,7 +118,7 @@ class Report:
         )
 
     def _results(self) -> str:
-        interval = f"{self.confidence:.0%} interval"
+        interval = f"{100 * self.confidence:g}% interval"
         return _table(
             {
                 "run": f"`{run}`",
@@ -134,6 +135,7 @@ class Report:
     def _paired_tests(self) -> str:
         if not self.tests:
             return "There is one run only."
+        significance = (1 - self.confidence) / len(self.tests)
         return _table(
             {
                 "first": f"`{test.first}`",
@@ -143,8 +145,8 @@ class Report:
                 "only second right": test.only_second,
                 "p": f"{test.p_value:.2g}",
                 "verdict": "within noise"
-                if test.p_value >= 1 - self.confidence
-                else f"`{test.first if test.difference > 0 else test.second}` is better",
+                if test.p_value >= significance
+                else f"`{test.first if test.difference > 0 else test.second}` is better on these images",
             }
             for test in self.tests
         )
@@ -192,6 +194,8 @@ def build(
 
 
 def _finding(finding: Finding) -> str:
+    if not finding.matches:
+        return f"### Published as `{finding.log}`\n\nNo run has as many epochs as this log."
     verdict = f"{VERDICTS[finding.verdict]} Closest: {_say(finding.matches[0])}."
     if finding.labelled not in (None, finding.matches[0]):
         verdict += f" As labelled: {_say(finding.labelled)}."

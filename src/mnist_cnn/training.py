@@ -79,8 +79,12 @@ def train(
         over the epoch, with dropout, as Keras reports them; seconds include the validation.
 
     Raises:
-        InputError: the loss became infinite or not a number.
+        InputError: Keras does not know the loss, or it became infinite or not a number.
     """
+    try:
+        keras.losses.get(loss)
+    except ValueError as error:
+        raise InputError(f"Keras does not know training.loss={loss}.") from error
     stamps: list[float] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_begin=lambda _logs: stamps.append(time.perf_counter()),
@@ -100,13 +104,13 @@ def train(
     frame = pd.DataFrame(history, columns=["loss", "accuracy", "val_loss", "val_accuracy"])
     frame["seconds"] = np.diff(stamps)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
-    if not np.isfinite(frame["loss"]).all():
-        raise InputError(f"The loss is {frame['loss'].iloc[-1]} in epoch {len(frame)}: lower the learning rate.")
+    if not np.isfinite(frame[["loss", "val_loss"]]).all(axis=None):
+        raise InputError(f"The loss is no finite number in epoch {len(frame)}: lower the learning rate.")
     return frame
 
 
 def describe_execution(model: Path, epoch_seconds: Iterable[float]) -> dict[str, Any]:
-    """Give the facts of one execution that the next one will not repeat, with the MD5 of the model that came of it."""
+    """Return what the next execution will not repeat, with the MD5 of the model that came of this one."""
     return {
         "model_md5": hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest(),
         "epoch_seconds": [round(seconds, 3) for seconds in epoch_seconds],
