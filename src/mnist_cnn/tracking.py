@@ -92,7 +92,7 @@ def record(result: Result, experiment: str) -> Record:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.TRACKING_DATABASE}"
     if uri.startswith("sqlite:") and not uri.startswith("sqlite:////"):
-        raise InputError(f"MLFLOW_TRACKING_URI={uri} is relative, but experiments run elsewhere: sqlite:////…")
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is relative, experiments run elsewhere: sqlite:////…")
     try:
         # One at a time: several first clients of a new SQLite file fail, and two searches may both find no run.
         with FileLock(f"{paths.TRACKING_DATABASE}.lock"):
