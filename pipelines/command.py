@@ -41,8 +41,8 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
             except COMPOSITION_ERRORS as error:
                 sys.exit(f"Error: {explain(error, name, paths.CONF)}")
             except KeyboardInterrupt:
-                print("Interrupted. The same command starts it again.", file=sys.stderr)
-                sys.exit(130)
+                print("Interrupted. The same command starts it again.", file=sys.stderr, flush=True)
+                os._exit(130)  # TensorFlow's threads still work; ending them in the usual way can abort the process
 
         return main
 

@@ -83,8 +83,8 @@ class Record:
 def record(result: Result, experiment: str) -> Record:
     """Write a result to the tracking store, into the one MLflow run that belongs to it.
 
-    The store is MLFLOW_TRACKING_URI, or a SQLite file in the project. A record that was cut off is completed; in one that
-    is complete the files are replaced, because a plot may look different now.
+    The store is MLFLOW_TRACKING_URI, or a SQLite file in the project. A record that was cut off is completed; in one
+    that is complete the files are replaced, because a plot may look different now.
 
     Raises:
         FileNotFoundError: a file of the run is missing.
