@@ -5,7 +5,6 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
-MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test lint ui lock clean
@@ -29,7 +28,7 @@ lint: $(INSTALLED)  ## Install if needed, check style and types
 	mypy
 
 ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)" --host 127.0.0.1 --port 5000
+	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
 
 lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --extra dev pyproject.toml --output-file requirements.lock

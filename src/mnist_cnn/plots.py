@@ -52,15 +52,13 @@ def accuracy_curves(history: pd.DataFrame, title: str) -> Figure:
 def _curves(history: pd.DataFrame, quantity: str, label: str, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(
-        history.index, history[f"val_{quantity}"], marker="+", markersize=10, linewidth=2, label="Validation = test"
-    )
-    axes.plot(history.index, history[quantity], marker="1", markersize=10, linewidth=2, label="Training (with dropout)")
+    axes.plot(history.index, history[f"val_{quantity}"], marker="o", linewidth=2, label="Validation = test")
+    axes.plot(history.index, history[quantity], marker="s", linewidth=2, label="Training (with dropout)")
     axes.set(xlabel="Epoch", ylabel=label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.grid(visible=True)
+    axes.grid(visible=True, alpha=0.4)
     axes.legend()
     return figure
 
