@@ -3,9 +3,11 @@
 import functools
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import hydra
 from omegaconf import DictConfig
@@ -33,6 +35,8 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
 
         @functools.wraps(work)
         def main() -> None:
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it, as by nohup
+                signal.signal(signal.SIGINT, _end)
             if {"-m", "--multirun"} & set(sys.argv):
                 sys.exit("Error: one process trains one run. Sweep with: dvc exp run --queue -S 'runs.…=…,…'")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
@@ -40,13 +44,16 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
                 hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
             except COMPOSITION_ERRORS as error:
                 sys.exit(f"Error: {explain(error, name, paths.CONF)}")
-            except KeyboardInterrupt:
-                print("Interrupted. The same command starts it again.", file=sys.stderr, flush=True)
-                os._exit(130)  # TensorFlow's threads still work; ending them in the usual way can abort the process
 
         return main
 
     return decorate
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """End without unwinding: an exception inside a callback of TensorFlow's corrupts its memory."""
+    os.write(sys.stderr.fileno(), b"Interrupted. The same command starts it again.\n")
+    os._exit(130)
 
 
 @contextmanager
