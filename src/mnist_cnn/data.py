@@ -122,7 +122,7 @@ def validate(arrays: Arrays, origin: str) -> None:
 
 
 def prepare(raw: Arrays, train_examples: int, test_examples: int) -> Arrays:
-    """Return the first images of each part a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
+    """Return the first images of each part with a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
 
     Raises:
         InputError: so few examples were asked for that a class is missing.
