@@ -13,8 +13,9 @@ import hydra
 from omegaconf import DictConfig
 
 from mnist_cnn import paths
-from mnist_cnn.configuration import COMPOSITION_ERRORS, Schema, explain, resolve
+from mnist_cnn.configuration import COMPOSITION_ERRORS, explain, resolve
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Schema
 
 
 def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], None]], Callable[[], None]]:

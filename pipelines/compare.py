@@ -2,12 +2,12 @@
 
 import json
 
-from mnist_cnn import configuration, dataset, paths
+from mnist_cnn import configuration, dataset, paths, schema
 from pipelines.command import command, heavy_imports
 
 
-@command("compare", configuration.Compare)
-def main(config: configuration.Compare) -> None:
+@command("compare", schema.Compare)
+def main(config: schema.Compare) -> None:
     with heavy_imports():
         import pandas as pd
 

@@ -1,11 +1,11 @@
 """Draw the model."""
 
-from mnist_cnn import configuration, paths
+from mnist_cnn import paths, schema
 from pipelines.command import command, heavy_imports
 
 
-@command("diagram", configuration.Diagram)
-def main(config: configuration.Diagram) -> None:
+@command("diagram", schema.Diagram)
+def main(config: schema.Diagram) -> None:
     with heavy_imports():
         from mnist_cnn import diagram, model
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import yaml
 
-from mnist_cnn import configuration, dataset, paths
+from mnist_cnn import configuration, dataset, paths, schema
 from pipelines.command import command, heavy_imports
 
 
-@command("evaluate", configuration.Evaluate)
-def main(config: configuration.Evaluate) -> None:
+@command("evaluate", schema.Evaluate)
+def main(config: schema.Evaluate) -> None:
     configuration.check_documented(config.run, configuration.load_table(paths.PARAMS))
     files = paths.documented_run(config.run)
     test = dataset.load(paths.PREPARED_DATA, "test")

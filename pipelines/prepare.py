@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 
-from mnist_cnn import configuration, data, dataset, paths
+from mnist_cnn import data, dataset, paths, schema
 from pipelines.command import command, heavy_imports
 
 
-@command("prepare", configuration.Prepare)
-def main(config: configuration.Prepare) -> None:
+@command("prepare", schema.Prepare)
+def main(config: schema.Prepare) -> None:
     with heavy_imports():
         from mnist_cnn import plots
 

@@ -8,9 +8,10 @@ import pytest
 
 import pipelines  # noqa: F401  # sets what TensorFlow reads when it is imported
 from mnist_cnn import paths, training
-from mnist_cnn.configuration import Data, Fetch, Train, compose, resolve
+from mnist_cnn.configuration import compose, resolve
 from mnist_cnn.data import Arrays, fetch
 from mnist_cnn.dataset import Examples
+from mnist_cnn.schema import Data, Fetch, Train
 
 
 @pytest.fixture(scope="session")

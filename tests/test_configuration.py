@@ -6,18 +6,9 @@ import pytest
 import yaml
 
 from mnist_cnn import paths
-from mnist_cnn.configuration import (
-    Evaluate,
-    Row,
-    Train,
-    check_commands,
-    compose,
-    compose_run,
-    documented,
-    load_table,
-    resolve,
-)
+from mnist_cnn.configuration import check_commands, compose, compose_run, documented, load_table, resolve
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Evaluate, Row, Train
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mnist_cnn import data
-from mnist_cnn.configuration import Data
 from mnist_cnn.data import Arrays
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Data
 
 
 def test_the_package_s_images_have_the_canonical_digests(raw: Arrays, data_config: Data) -> None:

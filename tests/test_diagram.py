@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mnist_cnn import diagram, model
-from mnist_cnn.configuration import Train
+from mnist_cnn.schema import Train
 
 
 @pytest.fixture(scope="module")

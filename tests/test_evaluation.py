@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from mnist_cnn import evaluation, model
-from mnist_cnn.configuration import Train
 from mnist_cnn.dataset import Examples
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Train
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 
 from mnist_cnn import model
-from mnist_cnn.configuration import Train
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Train
 
 
 def test_the_network_has_the_notebook_s_layers_and_1_199_882_parameters(train_config: Train) -> None:

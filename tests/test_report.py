@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from mnist_cnn import report
-from mnist_cnn.configuration import Row
+from mnist_cnn.schema import Row
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mnist_cnn import paths, tracking
-from mnist_cnn.configuration import Train
 from mnist_cnn.errors import InputError
 from mnist_cnn.paths import RunFiles
+from mnist_cnn.schema import Train
 from mnist_cnn.tracking import Result
 
 EXPERIMENT = "test"

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from mnist_cnn import model, paths, training
-from mnist_cnn.configuration import Train, compose, resolve
+from mnist_cnn.configuration import compose, resolve
 from mnist_cnn.dataset import Examples
 from mnist_cnn.errors import InputError
+from mnist_cnn.schema import Train
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
 

@@ -12,8 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # DVC runs a queued experiment in a temporary copy of the project and names the lasting one here.
 LASTING_ROOT = Path(os.environ.get("DVC_ROOT", ROOT))
 
+SOURCE = ROOT / "src"
 CONF = ROOT / "conf"
 PARAMS = ROOT / "params.yaml"
+DVC_YAML = ROOT / "dvc.yaml"
 DVC_LOCK = ROOT / "dvc.lock"
 
 RAW_DATA = ROOT / "data/raw/mnist.npz"
@@ -62,10 +64,13 @@ class RunFiles:
     def plot(self, name: str) -> Path:
         return self.directory / "plots" / f"{name}.png"
 
-    @property
-    def execution(self) -> Path:
-        """Facts of one execution, such as seconds: never among the outputs, which the next execution must reproduce."""
-        return ROOT / "executions" / f"{self.directory.name}.json"
+
+def execution(model_md5: str) -> Path:
+    """Locate the facts of one execution, such as seconds.
+
+    They are never among the outputs, which the next execution must reproduce, and last as long as the project.
+    """
+    return LASTING_ROOT / "executions" / f"{model_md5}.json"
 
 
 def documented_run(name: str) -> RunFiles:
@@ -78,13 +83,18 @@ def runs_beside(documented: Iterable[str]) -> list[str]:
     return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").iterdir() if folder.name not in set(documented))
 
 
+def adhoc_run(name: str) -> RunFiles:
+    """Locate a run that was trained by hand, outside DVC."""
+    return RunFiles(ROOT / "outputs" / name)
+
+
 def new_adhoc_run(name: str) -> RunFiles:
-    """Locate a run that is to be trained by hand, outside DVC.
+    """Locate a run that is to be trained by hand.
 
     Raises:
         InputError: there is one of that name already.
     """
-    files = RunFiles(ROOT / "outputs" / name)
+    files = adhoc_run(name)
     if files.model.exists():
         raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
     return files

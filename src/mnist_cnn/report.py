@@ -9,7 +9,7 @@ import pandas as pd
 
 from mnist_cnn import comparison
 from mnist_cnn.comparison import Accuracy, Finding, Match, PairedTest
-from mnist_cnn.configuration import Row
+from mnist_cnn.schema import Row
 
 QUANTITIES = {
     "val_accuracy": "Validation accuracy",

@@ -1,10 +1,7 @@
 """Training: seeded, with a fixed number of threads, so that the same input gives the same bytes."""
 
-import hashlib
-import platform
 import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,6 +11,8 @@ import tensorflow as tf
 
 from mnist_cnn.dataset import CLASSES, Examples
 from mnist_cnn.errors import InputError
+
+MEASURES = ["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 def make_reproducible(seed: int, threads: int) -> None:
@@ -47,6 +46,67 @@ def build_optimizer(class_name: str, config: dict[str, Any]) -> keras.optimizers
         raise InputError(f"Keras refuses optimizer {class_name} with {config}: {reason}") from error
 
 
+def complete_configuration(config: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Add to a configuration the optimizer's values that Keras chose.
+
+    Args:
+        config: of a training; its `optimizer` has a class_name and a config.
+        optimizer: built with them.
+
+    Returns:
+        The same with every value of the optimizer; what was written stays as it was written. `library_defaults` names
+        those that decide the result and were chosen by Keras, whose next version may choose others. What is switched
+        off (None, False, 0, an average that is not used) decides nothing.
+    """
+    written = config["optimizer"]["config"]
+    complete = _complete(written, optimizer.get_config())
+    return {
+        **config,
+        "optimizer": {**config["optimizer"], "config": complete},
+        "library_defaults": _added(complete, written, "optimizer.config."),
+    }
+
+
+def _added(complete: dict[str, Any], written: dict[str, Any], prefix: str) -> list[str]:
+    names = []
+    for key, value in complete.items():
+        unused = key.startswith("ema_") and not complete["use_ema"]
+        if isinstance(value, dict):
+            names += _added(value, written.get(key, {}), f"{prefix}{key}.")
+        elif key not in written and value not in (None, False) and not unused:
+            names.append(f"{prefix}{key}")
+    return names
+
+
+def _complete(written: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    bookkeeping = {"name", "module", "registered_name"}
+    completed = {}
+    for key, value in chosen.items():
+        if isinstance(value, dict) and isinstance(written.get(key), dict):
+            completed[key] = _complete(written[key], value)
+        elif key not in bookkeeping:
+            completed[key] = written.get(key, value)
+    return completed
+
+
+class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Measure the seconds of each epoch, and hand its row on."""
+
+    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self._on_epoch = on_epoch
+        self._stamp = 0.0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._stamp = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        began, self._stamp = self._stamp, time.perf_counter()
+        self.rows.append({**{name: logs[name] for name in MEASURES}, "seconds": self._stamp - began})
+        self._on_epoch(epoch + 1, self.rows[-1])
+
+
 def train(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -58,6 +118,7 @@ def train(
     epochs: int,
     steps_per_execution: int,
     validation_batch_size: int,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda _epoch, _values: None,
     verbose: int = 1,
 ) -> pd.DataFrame:
     """Train `model` in place and return its history.
@@ -72,6 +133,7 @@ def train(
         epochs: passes over the training images.
         steps_per_execution: gradient steps between two returns to Python; does not change the weights.
         validation_batch_size: images per forward step; does not change the weights.
+        on_epoch: called after each epoch with its number, from 1, and its row of the history.
         verbose: 1 draws a progress bar, 2 writes a line per epoch, 0 is silent.
 
     Returns:
@@ -85,37 +147,19 @@ def train(
         keras.losses.get(loss)
     except ValueError as error:
         raise InputError(f"Keras does not know training.loss={loss}.") from error
-    stamps: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda _logs: stamps.append(time.perf_counter()),
-        on_epoch_end=lambda _epoch, _logs: stamps.append(time.perf_counter()),
-    )
+    epochs_seen = _Epochs(on_epoch)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], steps_per_execution=steps_per_execution)
-    history = model.fit(
+    model.fit(
         training.images,
         keras.utils.to_categorical(training.labels, CLASSES),
         batch_size=batch_size,
         epochs=epochs,
         validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
         validation_batch_size=validation_batch_size,
-        callbacks=[keras.callbacks.TerminateOnNaN(), clock],
+        callbacks=[keras.callbacks.TerminateOnNaN(), epochs_seen],
         verbose=verbose,
-    ).history
-    frame = pd.DataFrame(history, columns=["loss", "accuracy", "val_loss", "val_accuracy"])
-    frame["seconds"] = np.diff(stamps)
-    frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
+    )
+    frame = pd.DataFrame(epochs_seen.rows, index=pd.RangeIndex(1, len(epochs_seen.rows) + 1, name="epoch"))
     if not np.isfinite(frame[["loss", "val_loss"]]).all(axis=None):
         raise InputError(f"The loss is no finite number in epoch {len(frame)}: lower the learning rate.")
     return frame
-
-
-def describe_execution(model: Path, epoch_seconds: Iterable[float]) -> dict[str, Any]:
-    """Return what the next execution will not repeat, with the MD5 of the model that came of this one."""
-    return {
-        "model_md5": hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest(),
-        "epoch_seconds": [round(seconds, 3) for seconds in epoch_seconds],
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }

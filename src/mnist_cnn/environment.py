@@ -1,0 +1,24 @@
+"""The machine and the library versions that a result came from."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe() -> dict[str, str]:
+    """Return what may change the last bits of a result or its speed: processor, system, and versions."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{library: version(library) for library in ("tensorflow", "keras", "numpy")},
+    }
+
+
+def _processor() -> str:
+    description = Path("/proc/cpuinfo")  # Linux; `platform` names only the architecture there
+    lines = description.read_text().splitlines() if description.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {platform.machine()}"

@@ -1,0 +1,312 @@
+"""Trainings and their results: what went in, what came out, and where DVC and git hold them."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import git
+import yaml
+
+from mnist_cnn import environment, paths
+from mnist_cnn.errors import InputError
+from mnist_cnn.paths import RunFiles
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """What decides a training.
+
+    Attributes:
+        run: its name.
+        command: the command line that starts it.
+        configuration: the text of its config.yaml, complete: values that Keras chose included.
+        files: path and MD5 of its data and code. Files of conf/ are left out, their values are in `configuration`.
+    """
+
+    run: str
+    command: str
+    configuration: str
+    files: dict[str, str]
+
+    @property
+    def identity(self) -> str:
+        """A digest of the configuration, the data and the code."""
+        return _digest({**self.files, "config.yaml": _md5(self.configuration.encode())})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a training: what the next one will not repeat.
+
+    Attributes:
+        input: what is trained.
+        started: seconds since 1970.
+        training_images: in an epoch.
+        environment: from `environment.describe`.
+        epoch_seconds: of each epoch, validation included; empty until they are known.
+    """
+
+    input: TrainingInput
+    started: float
+    training_images: int
+    environment: dict[str, str]
+    epoch_seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` gave."""
+        values = json.loads(text)
+        return cls(**{**values, "input": TrainingInput(**values["input"])})
+
+    def to_json(self) -> str:
+        """Return it as one line."""
+        return json.dumps(asdict(self))
+
+    def write(self, model: Path) -> None:
+        """Store it for good, under the MD5 of the model that it made."""
+        with paths.replacing(paths.execution(_md5(model.read_bytes()))) as path:
+            path.write_text(self.to_json() + "\n")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Where a result stands in git.
+
+    Attributes:
+        commit: its id; none outside a git repository.
+        uncommitted: changed files that went into the training.
+        experiment: the DVC experiment that the commit belongs to.
+    """
+
+    commit: str | None = None
+    uncommitted: tuple[str, ...] = ()
+    experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished training.
+
+    Attributes:
+        input: what went in.
+        outputs: MD5 of config.yaml, history.csv and model.h5.
+        files: where its files are.
+        documented: it is a row of params.yaml, made and evaluated by the pipeline.
+        revision: where it stands in git.
+        execution: how it went, if it was trained in this project folder.
+        diagrams: drawings of the model.
+        dataset: the description of the data.
+    """
+
+    input: TrainingInput
+    outputs: dict[str, str]
+    files: RunFiles
+    documented: bool
+    revision: Revision
+    execution: Execution | None
+    diagrams: tuple[Path, ...]
+    dataset: Path
+
+    @property
+    def run(self) -> str:
+        """Its name."""
+        return self.input.run
+
+    @property
+    def identity(self) -> str:
+        """A digest of the complete configuration, the history and the model."""
+        return _digest(self.outputs)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A result that DVC can give back.
+
+    Attributes:
+        run: its name.
+        identity: as that of its `Result`.
+        newest: the commit that has its files as they are now; none is the workspace.
+        revision: where it came first.
+    """
+
+    run: str
+    identity: str
+    newest: str | None
+    revision: Revision
+
+    def __str__(self) -> str:
+        """Say which run of which commit it is."""
+        return f"{self.run} of " + (f"commit {self.newest[:10]}" if self.newest else "the workspace")
+
+
+def begin(run: str, command: str, configuration: dict[str, Any], training_images: int) -> Execution:
+    """Describe a training that starts now in this workspace; dvc.yaml names its data and code.
+
+    Args:
+        run: its name.
+        command: the command line that started it.
+        configuration: complete: values that Keras chose included.
+        training_images: in an epoch.
+    """
+    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    files = {path: _md5((paths.ROOT / path).read_bytes()) for path in dependencies if not path.startswith("conf/")}
+    training = TrainingInput(run, command, yaml.safe_dump(configuration, sort_keys=False), files)
+    return Execution(training, time.time(), training_images, environment.describe())
+
+
+def read(run: str) -> Result:
+    """Find a finished run of this workspace: a row of params.yaml as dvc.lock has it, or a run trained by hand.
+
+    Raises:
+        InputError: it is not finished, or its files are not those that were made.
+    """
+    locked = _locked_results(paths.DVC_LOCK.read_text() if paths.DVC_LOCK.exists() else "")
+    if run in locked:
+        return _read_documented(run, locked[run], paths.ROOT, workspace_revision(_md5s(locked[run]["deps"])))
+    files = paths.adhoc_run(run)
+    if not files.model.exists():
+        raise InputError(f"dvc.lock has no evaluated training of run={run}. Make it: dvc repro track@{run}")
+    outputs = {file.name: _md5(file.read_bytes()) for file in (files.configuration, files.history, files.model)}
+    execution = _execution(outputs)
+    if execution is None:
+        raise InputError(f"{files.model} is not as it was trained. Remove the folder and train again.")
+    revision = workspace_revision(["conf", *execution.input.files])
+    return Result(execution.input, outputs, files, False, revision, execution, (), paths.DATASET_REPORT)
+
+
+def workspace_revision(files: Iterable[str]) -> Revision:
+    """Tell where the workspace stands in git, and which of the files, params.yaml and dvc.yaml are not committed."""
+    repository = _repository()
+    if repository is None or not repository.head.is_valid():
+        return Revision()
+    changed = repository.git.status("--porcelain", "--untracked-files=all", "--", "params.yaml", "dvc.yaml", *files)
+    uncommitted = tuple(line[3:] for line in changed.splitlines())
+    return Revision(repository.head.commit.hexsha, uncommitted, os.environ.get("DVC_EXP_NAME"))
+
+
+def held() -> list[Held]:
+    """List every distinct result of the workspace, of git's history and of DVC's experiments, oldest first."""
+    repository = _repository()
+    experiments = _experiments(repository)
+    found: dict[str, Held] = {}
+    for commit, text in _locks(repository):
+        for run, stage in _locked_results(text).items():
+            identity = _digest(_outputs(stage))
+            newest = found[identity].newest if identity in found else commit
+            origin = (
+                Revision(commit, (), experiments.get(commit)) if commit else workspace_revision(_md5s(stage["deps"]))
+            )
+            found[identity] = Held(run, identity, newest, origin)
+    return list(reversed(found.values()))
+
+
+@contextmanager
+def restored(result: Held) -> Iterator[Result]:
+    """Yield a held result, its files restored from DVC's cache or remote into a temporary folder.
+
+    Raises:
+        InputError: some of its files are in none of them.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        source = DVCFileSystem(str(paths.ROOT), rev=result.newest)
+        reports = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY, paths.DATASET_REPORT)
+        wanted = (Path("runs") / result.run, *(file.relative_to(paths.ROOT) for file in reports))
+        try:
+            for path in wanted:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                source.get(path.as_posix(), str(root / path), recursive=True)
+            stage = _locked_results(source.read_text("dvc.lock"))[result.run]
+        except (DvcException, OSError) as error:
+            raise InputError(f"{result} is in no cache or remote. Try: dvc fetch --all-commits") from error
+        yield _read_documented(result.run, stage, root, result.revision)
+
+
+def _read_documented(run: str, stage: dict[str, Any], root: Path, revision: Revision) -> Result:
+    files = RunFiles(root / "runs" / run)
+    outputs = _outputs(stage)
+    for name, md5 in outputs.items():
+        if _md5((files.directory / name).read_bytes()) != md5:
+            raise InputError(f"runs/{run}/{name} is not the one that dvc.lock has. Restore it: dvc checkout")
+    inputs = {path: md5 for path, md5 in _md5s(stage["deps"]).items() if not path.startswith("conf/")}
+    diagrams = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY)
+    return Result(
+        TrainingInput(run, stage["cmd"], files.configuration.read_text(), inputs),
+        outputs,
+        files,
+        True,
+        revision,
+        _execution(outputs),
+        tuple(root / file.relative_to(paths.ROOT) for file in diagrams),
+        root / paths.DATASET_REPORT.relative_to(paths.ROOT),
+    )
+
+
+def _locks(repository: git.Repo | None) -> Iterator[tuple[str | None, str]]:
+    """Yield every dvc.lock with its commit, newest first; the workspace's has none."""
+    if paths.DVC_LOCK.exists():
+        yield None, paths.DVC_LOCK.read_text()
+    if repository:
+        for commit in repository.git.log(
+            "--all", "--full-history", "--diff-filter=d", "--format=%H", "--", "dvc.lock"
+        ).split():
+            yield commit, repository.git.show(f"{commit}:dvc.lock")
+
+
+def _experiments(repository: git.Repo | None) -> dict[str, str]:
+    """Name the DVC experiment of a commit: refs/exps/<2 digits>/<38 digits>/<name>."""
+    references = repository.git.for_each_ref("refs/exps", format="%(objectname) %(refname)") if repository else ""
+    pairs = (line.split(" ") for line in references.splitlines())
+    return {commit: name.split("/")[4] for commit, name in pairs if name.count("/") == 4}
+
+
+def _locked_results(text: str) -> dict[str, Any]:
+    """Return the `train` stage of each run that has been evaluated as it was trained, from the text of a dvc.lock."""
+    stages = (yaml.safe_load(text) or {}).get("stages", {})
+    results = {}
+    for name, stage in stages.items():
+        kind, _, run = name.partition("@")
+        evaluated = stages.get(f"evaluate@{run}", {}).get("deps", [])
+        if kind == "train" and set(_md5s(stage["outs"]).items()) <= set(_md5s(evaluated).items()):
+            results[run] = stage
+    return results
+
+
+def _outputs(stage: dict[str, Any]) -> dict[str, str]:
+    return {Path(path).name: md5 for path, md5 in _md5s(stage["outs"]).items()}
+
+
+def _md5s(entries: list[dict[str, str]]) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in entries}
+
+
+def _execution(outputs: dict[str, str]) -> Execution | None:
+    file = paths.execution(outputs["model.h5"])
+    if not file.exists():
+        return None
+    return Execution.from_json(file.read_text())
+
+
+def _repository() -> git.Repo | None:
+    try:
+        return git.Repo(paths.ROOT)
+    except git.InvalidGitRepositoryError:
+        return None
+
+
+def _digest(entry: object) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

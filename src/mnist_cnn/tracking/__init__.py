@@ -1,0 +1,8 @@
+"""The record of the results in MLflow: the only package that knows MLflow."""
+
+import os
+
+# Read when MLflow is imported. A server that is down is reported in seconds, not after minutes of retries.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

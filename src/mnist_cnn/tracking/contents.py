@@ -1,0 +1,188 @@
+"""What an MLflow run holds: parameters, metrics, tags, data set and description of a training and its result."""
+
+import json
+from itertools import accumulate
+from typing import Any
+
+import pandas as pd
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
+
+from mnist_cnn import paths
+from mnist_cnn.results import Result, Revision, TrainingInput
+
+RESULT_TAG, INPUT_TAG = "result", "input"
+DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+
+
+def params(training: TrainingInput) -> list[Param]:
+    """Return what distinguishes runs: the values that are in force, Keras' own included; not what is switched off."""
+    config = yaml.safe_load(training.configuration)
+    optimizer = config["optimizer"]["config"]
+    unused = set() if optimizer.get("use_ema") else {"use_ema", "ema_momentum", "ema_overwrite_frequency"}
+    in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
+    values = {
+        "optimizer": config["optimizer"]["class_name"],
+        **pd.json_normalize(in_force).to_dict("records")[0],
+        "batch_size": config["batch_size"],
+        "epochs": config["epochs"],
+        "model": config["model"]["name"],
+        "seed": config["training"]["seed"],
+        "threads": config["training"]["threads"],
+    }
+    return [Param(name, str(value)) for name, value in values.items()]
+
+
+def input_tags(training: TrainingInput, revision: Revision, environment: dict[str, str]) -> list[RunTag]:
+    """Return what leads to a training's origin: command, commit, hashes of data and code, and the machine."""
+    defaults = yaml.safe_load(training.configuration).get("library_defaults")
+    tags = {
+        INPUT_TAG: training.identity,
+        MLFLOW_SOURCE_NAME: training.command,
+        MLFLOW_GIT_COMMIT: revision.commit,
+        "git.uncommitted": ", ".join(revision.uncommitted) or "nothing" if revision.commit else None,
+        "dvc.experiment": revision.experiment,
+        "library_defaults": ", ".join(defaults) if defaults else None,
+        **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
+        **{f"environment.{name}": value for name, value in environment.items()},
+    }
+    return [RunTag(name, value) for name, value in tags.items() if value]
+
+
+def result_tags(result: Result) -> list[RunTag]:
+    """Return the tags of a finished training: those of its input, its stage, its outputs' hashes, its description."""
+    environment = result.execution.environment if result.execution else {}
+    tags = {
+        RESULT_TAG: result.identity,
+        "dvc.stage": f"train@{result.run}" if result.documented else None,
+        **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
+        MLFLOW_RUN_NOTE: note(result),
+    }
+    return [
+        *input_tags(result.input, result.revision, environment),
+        *(RunTag(name, value) for name, value in tags.items() if value),
+    ]
+
+
+def dataset(training: TrainingInput, description: dict[str, Any]) -> DatasetInput:
+    """Return the data set as MLflow shows it; its digest is DVC's MD5.
+
+    Args:
+        training: that read it.
+        description: of the train and test parts, from `data.describe`.
+    """
+    image = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, 28, 28, 1]}}
+    label = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
+    return DatasetInput(
+        Dataset(
+            name="mnist",
+            digest=training.files[DATA],
+            source_type="dvc",
+            source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
+            schema=json.dumps({"mlflow_tensorspec": {"features": [image], "targets": [label]}}),
+            profile=json.dumps({f"{part}_images": values["examples"] for part, values in description.items()}),
+        ),
+        [InputTag(MLFLOW_DATASET_CONTEXT, "training and validation")],
+    )
+
+
+def start_milliseconds(result: Result) -> int | None:
+    """Return when a training began, in milliseconds since 1970, if that is known."""
+    return int(result.execution.started * 1000) if result.execution else None
+
+
+def end_milliseconds(result: Result) -> int | None:
+    """Return when its last epoch ended."""
+    execution = result.execution
+    return int((execution.started + sum(execution.epoch_seconds)) * 1000) if execution else None
+
+
+def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training_images: int | None) -> list[Metric]:
+    """Return the metrics of one epoch.
+
+    Args:
+        epoch: from 1; MLflow's step.
+        values: a row of the history; `seconds` may be missing.
+        timestamp: its end, in milliseconds since 1970.
+        training_images: in an epoch.
+    """
+    metrics = {name: value for name, value in values.items() if name != "seconds"}
+    if "seconds" in values and training_images:
+        metrics["epoch_seconds"] = values["seconds"]
+        metrics["images_per_second"] = training_images / values["seconds"]
+    return [Metric(name, float(value), timestamp, epoch) for name, value in metrics.items()]
+
+
+def history(result: Result) -> pd.DataFrame:
+    """Read the history of a result, with the seconds of its epochs if they are known."""
+    frame = pd.read_csv(result.files.history, index_col="epoch")
+    return frame.assign(seconds=result.execution.epoch_seconds) if result.execution else frame
+
+
+def history_metrics(result: Result, now: int) -> dict[int, list[Metric]]:
+    """Return the metrics of each epoch; `now` stands for ends that are not known."""
+    rows = history(result)
+    execution = result.execution
+    ends = [now] * len(rows)
+    if execution:
+        ends = [int((execution.started + passed) * 1000) for passed in accumulate(execution.epoch_seconds)]
+    images = execution.training_images if execution else None
+    return {
+        epoch: epoch_metrics(epoch, dict(row), end, images)
+        for (epoch, row), end in zip(rows.iterrows(), ends, strict=True)
+    }
+
+
+def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
+    """Return the best values, each at the step that is its epoch, and the test metrics, at step 0, of the model."""
+    rows = history(result)
+    best = {"best_val_accuracy": rows["val_accuracy"].idxmax(), "best_val_loss": rows["val_loss"].idxmin()}
+    metrics = [Metric(name, rows.loc[epoch, name.removeprefix("best_")], now, epoch) for name, epoch in best.items()]
+    metrics.append(Metric("best_epoch", best["best_val_accuracy"], now, 0))
+    tested = measured_on_test(result).items()
+    return metrics + [Metric(name, value, now, 0, model_id=model_id) for name, value in tested]
+
+
+def measured_on_test(result: Result) -> dict[str, float]:
+    """Return test_loss and test_accuracy; nothing for a run that the pipeline has not evaluated."""
+    if not result.documented:
+        return {}
+    values = json.loads(result.files.metrics.read_text())
+    return {name: values[name] for name in ("test_loss", "test_accuracy")}
+
+
+def note(result: Result) -> str:
+    """Describe a run on one page: the result, and the command that reproduces it (Markdown)."""
+    rows = history(result)
+    best, last = rows["val_accuracy"].idxmax(), rows.iloc[-1]
+    config = yaml.safe_load(result.input.configuration)
+    test = measured_on_test(result)
+    headline = f"Test accuracy {test['test_accuracy']:.2%}, loss {test['test_loss']:.4f}." if test else ""
+    command = f"dvc repro evaluate@{result.run}" if result.documented else result.input.command
+    commit, uncommitted = result.revision.commit, result.revision.uncommitted
+    changes = (
+        f"Not committed when it was recorded: {', '.join(f'`{path}`' for path in uncommitted)}." if uncommitted else ""
+    )
+    experiment = result.revision.experiment
+    checkout = f"dvc exp apply {experiment}" if experiment else f"git checkout {commit}" if commit else None
+    defaults = config.get("library_defaults")
+    warning = f"Keras' own defaults decide {', '.join(f'`{name}`' for name in defaults)}." if defaults else ""
+    paragraphs = [
+        headline,
+        f"{config['optimizer']['class_name']}, learning rate {_learning_rate(config)}, "
+        f"batch size {config['batch_size']}, seed {config['training']['seed']}. "
+        f"After {len(rows)} epochs: validation accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f}; "
+        f"best accuracy {rows.loc[best, 'val_accuracy']:.2%} in epoch {best}. "
+        "The test images serve as validation, as in the notebook: the best epoch is a description, not a choice.",
+        warning,
+        "Reproduce it:",
+        "```\n" + "\n".join(line for line in (checkout, command) if line) + "\n```",
+        changes,
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _learning_rate(config: dict[str, Any]) -> str:
+    value = config["optimizer"]["config"]["learning_rate"]
+    return value["class_name"] if isinstance(value, dict) else f"{value:g}"

@@ -1,0 +1,88 @@
+"""The tracking store: where it is, and what it holds."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from mnist_cnn import paths
+from mnist_cnn.errors import InputError
+
+SQLITE = "sqlite:///"
+
+
+def address() -> str:
+    """Return MLFLOW_TRACKING_URI, or that of the SQLite file in the project.
+
+    Raises:
+        InputError: it names a SQLite file by a relative path, which would be another file in every folder.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{paths.TRACKING_DATABASE}"
+    if uri.startswith("sqlite:") and not uri.startswith(f"{SQLITE}/"):
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is relative, experiments run elsewhere: sqlite:////…")
+    return uri
+
+
+class Store:
+    """An experiment in the tracking store; made when it does not exist.
+
+    Attributes:
+        uri: of the store.
+        client: MLflow's.
+        experiment_id: of the experiment.
+    """
+
+    def __init__(self, experiment: str) -> None:
+        """Connect.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        self.uri = address()
+        with self.explained(), self.locked():
+            _create_database(self.uri)
+            self.client = MlflowClient(self.uri)
+            found = self.client.get_experiment_by_name(experiment)
+            self.experiment_id = found.experiment_id if found else self._create_experiment(experiment)
+
+    def _create_experiment(self, name: str) -> str:
+        server_decides = self.uri.startswith(("http:", "https:"))
+        location = None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()
+        return str(self.client.create_experiment(name, location))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what MLflow raises in the block into an `InputError` that names the store."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+            raise InputError(f"MLflow at {self.uri}: {str(error).splitlines()[0]}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process of this machine at a time look for a run and create it."""
+        database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else paths.TRACKING_DATABASE
+        with FileLock(f"{database}.lock"):
+            yield
+
+    def find(self, tag: str, value: str) -> list[Run]:
+        """Return the runs with this value of a tag, oldest first."""
+        return list(
+            self.client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", order_by=["start_time ASC"])
+        )
+
+
+def _create_database(uri: str) -> None:
+    """Let MLflow create a SQLite file before anybody sees it: one that is killed meanwhile leaves nothing."""
+    database = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not database.exists():
+        with paths.replacing(database) as path:
+            MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)
