@@ -1,10 +1,13 @@
 """What several tests need: the real configuration and a few images."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from project import MADE_FOR_GIT, commit, replace, run
 
 import pipelines  # noqa: F401  # sets what TensorFlow reads when it is imported
 from mnist_cnn import paths, training
@@ -53,3 +56,32 @@ def history() -> pd.DataFrame:
 @pytest.fixture
 def npz(tmp_path: Path) -> Path:
     return tmp_path / "mnist.npz"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone of the project, as it is now, after its first `dvc repro`: 1,000 images, three epochs."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    files = run(paths.ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for file in files:
+        if (paths.ROOT / file).is_file():
+            (project / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(paths.ROOT / file, project / file)
+    (project / "dvc.lock").unlink(missing_ok=True)
+    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 1000")
+    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 500")
+    replace(project / "params.yaml", "epochs: 10", "epochs: 3")
+    run(project, "git", "init", "--quiet")
+    commit(project)
+    run(project, "dvc", "repro")
+    assert {line[3:] for line in run(project, "git", "status", "--porcelain").splitlines()} <= MADE_FOR_GIT
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def project(finished: Path) -> Iterator[Path]:
+    """The finished project; what a test changes in files that git knows is undone after it."""
+    yield finished
+    run(finished, "git", "checkout", "--quiet", ".")
+    run(finished, "dvc", "checkout", "--quiet", "--force")

@@ -1,46 +1,13 @@
 """The whole pipeline: the real `dvc repro` in a copy of the project, on a slice of real MNIST."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import sqlite3
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from mnist_cnn import paths
-
-RUNS = ("sgd_32", "sgd_128", "adadelta_128")
-MADE_FOR_GIT = {
-    "dvc.lock",
-    "reports/comparison.json",
-    "reports/comparison.md",
-    "reports/comparison.png",
-    "reports/dataset.json",
-    "reports/model.png",
-    "reports/model.svg",
-    "reports/model.txt",
-    "reports/samples.png",
-}
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))},
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DVC_NO_ANALYTICS": "1",
-}
-
-
-def run(project: Path, *command: str, fails: bool = False) -> str:
-    """Run a command in a project and give what it printed."""
-    completed = subprocess.run(
-        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert (completed.returncode != 0) == fails, completed.stdout
-    return completed.stdout
+from project import MADE_FOR_GIT, RUNS, recorded, replace, run
 
 
 def stages(printed: str) -> list[str]:
@@ -49,53 +16,6 @@ def stages(printed: str) -> list[str]:
 
 def would_run(project: Path) -> list[str]:
     return stages(run(project, "dvc", "repro", "--dry"))
-
-
-def commit(project: Path) -> None:
-    run(project, "git", "add", "--all")
-    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    run(project, "git", *author, "commit", "--quiet", "--message", "test")
-
-
-def replace(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-
-
-def recorded(project: Path) -> list[tuple[str, str, str]]:
-    """Return name, status and artifact location of every MLflow run."""
-    with sqlite3.connect(project / "mlflow.db") as database:
-        return database.execute("SELECT name, status, artifact_uri FROM runs ORDER BY start_time").fetchall()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone of the project, as it is now, after its first `dvc repro`: 1,000 images, one epoch."""
-    project = tmp_path_factory.mktemp("finished") / "project"
-    files = run(paths.ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for file in files:
-        if (paths.ROOT / file).is_file():
-            (project / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(paths.ROOT / file, project / file)
-    (project / "dvc.lock").unlink(missing_ok=True)
-    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 1000")
-    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 500")
-    replace(project / "params.yaml", "epochs: 10", "epochs: 1")
-    run(project, "git", "init", "--quiet")
-    commit(project)
-    run(project, "dvc", "repro")
-    assert {line[3:] for line in run(project, "git", "status", "--porcelain").splitlines()} <= MADE_FOR_GIT
-    commit(project)
-    return project
-
-
-@pytest.fixture
-def project(finished: Path) -> Iterator[Path]:
-    """The finished project; what a test changes in files that git knows is undone after it."""
-    yield finished
-    run(finished, "git", "checkout", "--quiet", ".")
-    run(finished, "dvc", "checkout", "--quiet", "--force")
 
 
 def test_every_output_that_the_notebook_makes_is_there(finished: Path) -> None:
@@ -196,10 +116,12 @@ def test_outputs_that_were_deleted_are_restored_without_training_and_without_a_s
     assert recorded(project) == before
 
 
-def test_queued_experiments_are_recorded_in_the_project_s_store_with_their_artifacts(project: Path) -> None:
+def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(
+    project: Path,
+) -> None:
     before = recorded(project)
     run(project, "dvc", "exp", "run", "--queue", "--set-param", "runs.adadelta_128.batch_size=64,32")
-    run(project, "dvc", "exp", "run", "--run-all")
+    run(project, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     new = [row for row in recorded(project) if row not in before]
     assert len(new) == 2
     for _, status, artifacts in new:
@@ -229,29 +151,3 @@ def test_tampered_raw_data_is_refused_by_name(project: Path) -> None:
     raw.write_bytes(content[: len(content) // 2])
     message = run(project, sys.executable, "-m", "pipelines.prepare", fails=True)
     assert message.startswith(f"Error: {raw} is damaged")
-
-
-def test_a_run_by_hand_stays_out_of_dvc_and_an_interrupted_one_leaves_nothing(finished: Path) -> None:
-    train = (sys.executable, "-m", "pipelines.train", "optimizer=adam", "batch_size=64")
-    assert "Wrote outputs/mine/" in run(finished, *train, "epochs=1", "run=mine")
-    with subprocess.Popen(
-        [*train, "epochs=30", "run=interrupted"],
-        cwd=finished,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have had it ignored
-    ) as process:
-        assert process.stdout is not None
-        next(line for line in process.stdout if line.startswith("Epoch 2/"))
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-    assert process.returncode == 130
-    assert rest.splitlines()[-1] == "Interrupted. The same command starts it again."
-    assert {str(file.relative_to(finished / "outputs")) for file in (finished / "outputs").rglob("*.*")} == {
-        "mine/config.yaml",
-        "mine/history.csv",
-        "mine/model.h5",
-    }
-    assert "Data and pipelines are up to date." in run(finished, "dvc", "repro")

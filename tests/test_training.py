@@ -1,5 +1,4 @@
-import hashlib
-from pathlib import Path
+from typing import Any
 
 import keras
 import pandas as pd
@@ -14,7 +13,7 @@ from mnist_cnn.schema import Train
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
 
 
-def train(config: Train, examples: Examples, **changed: int) -> tuple[keras.Model, pd.DataFrame]:
+def train(config: Train, examples: Examples, **changed: Any) -> tuple[keras.Model, pd.DataFrame]:
     training.make_reproducible(config.training.seed, config.training.threads)
     network = model.build(**config.model.model_dump())
     settings = {
@@ -110,9 +109,36 @@ def test_a_loss_that_keras_does_not_know_is_named(train_config: Train, examples:
         train(train_config.model_copy(update={"training": settings}), examples)
 
 
-def test_the_execution_names_the_model_that_it_made(tmp_path: Path) -> None:
-    file = tmp_path / "model.h5"
-    file.write_bytes(b"weights")
-    execution = training.describe_execution(file, [1.23456])
-    assert execution["model_md5"] == hashlib.md5(b"weights").hexdigest()
-    assert execution["epoch_seconds"] == [1.235]
+def test_each_epoch_is_handed_on_as_the_history_has_it(train_config: Train, examples: Examples) -> None:
+    handed: dict[int, dict[str, float]] = {}
+    _, history = train(train_config, examples, on_epoch=handed.__setitem__)
+    assert handed == history.to_dict("index")
+
+
+def complete(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    optimizer = training.build_optimizer(class_name, config)
+    return training.complete_configuration({"optimizer": {"class_name": class_name, "config": config}}, optimizer)
+
+
+def test_a_value_that_keras_chose_is_in_the_configuration_and_named() -> None:
+    completed = complete("Adadelta", {"learning_rate": 1.0, "epsilon": 1e-7})
+    assert completed["optimizer"]["config"]["rho"] == 0.95
+    assert completed["library_defaults"] == ["optimizer.config.rho"]
+
+
+def test_a_value_that_keras_chose_for_a_schedule_is_named() -> None:
+    schedule = {"class_name": "PolynomialDecay", "config": {"initial_learning_rate": 0.1, "decay_steps": 9}}
+    completed = complete("SGD", {"learning_rate": schedule})
+    assert completed["optimizer"]["config"]["learning_rate"]["config"]["end_learning_rate"] == 0.0001
+    assert completed["library_defaults"] == [
+        "optimizer.config.learning_rate.config.end_learning_rate",
+        "optimizer.config.learning_rate.config.power",
+    ]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_value_of_an_optimizer_in_conf_is_left_to_keras(name: str) -> None:
+    config = resolve(Train, compose("train", [f"optimizer={name}"], paths.CONF)).optimizer.model_dump()
+    completed = complete(**config)
+    assert completed["library_defaults"] == []
+    assert completed["optimizer"]["config"].items() >= config["config"].items()

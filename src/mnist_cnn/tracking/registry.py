@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import mlflow
 from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 
@@ -38,6 +39,7 @@ def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
     Raises:
         InputError: the store cannot be reached, or does not hold the complete result with its metrics.
     """
+    mlflow.set_tracking_uri(store.uri)  # the registry of a SQLite file looks for the model there
     with store.explained(), store.locked():
         client = store.client
         run = next((run for run in store.find(RESULT_TAG, result.identity) if is_complete(run)), None)

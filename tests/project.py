@@ -1,0 +1,52 @@
+"""Commands in a copy of the project, as a user types them."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+RUNS = ("sgd_32", "sgd_128", "adadelta_128")
+MADE_FOR_GIT = {
+    "dvc.lock",
+    "reports/comparison.json",
+    "reports/comparison.md",
+    "reports/comparison.png",
+    "reports/dataset.json",
+    "reports/model.png",
+    "reports/model.svg",
+    "reports/model.txt",
+    "reports/samples.png",
+}
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))},
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+def run(project: Path, *command: str, fails: bool = False) -> str:
+    """Run a command in a project and give what it printed."""
+    completed = subprocess.run(
+        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert (completed.returncode != 0) == fails, completed.stdout
+    return completed.stdout
+
+
+def commit(project: Path) -> None:
+    run(project, "git", "add", "--all")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    run(project, "git", *author, "commit", "--quiet", "--message", "test")
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def recorded(project: Path) -> list[tuple[str, str, str]]:
+    """Return name, status and artifact location of every MLflow run."""
+    with sqlite3.connect(project / "mlflow.db") as database:
+        return database.execute("SELECT name, status, artifact_uri FROM runs ORDER BY start_time").fetchall()
