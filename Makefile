@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint ui lock clean
+.PHONY: help repro test lint ui serve pictures lock clean
 
 help:  ## Show what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,12 @@ lint: $(INSTALLED)  ## Install if needed, check style and types
 
 ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
+
+serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
+	python -m pipelines.serve
+
+pictures: $(INSTALLED)  ## Take the pictures of docs/ from the MLflow UI, with Chromium
+	pytest tests/test_ui.py --documented
 
 lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --extra dev pyproject.toml --output-file requirements.lock

@@ -17,6 +17,12 @@ from mnist_cnn.dataset import Examples
 from mnist_cnn.schema import Data, Fetch, Train
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--documented", action="store_true", help="take the pictures of docs/ from this project's own MLflow store"
+    )
+
+
 @pytest.fixture(scope="session")
 def train_config() -> Train:
     return resolve(Train, compose("train", [], paths.CONF))
@@ -76,6 +82,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(project, "dvc", "repro")
     assert {line[3:] for line in run(project, "git", "status", "--porcelain").splitlines()} <= MADE_FOR_GIT
     commit(project)
+    shutil.copy(project / "mlflow.db", project / "mlflow.db.documented")  # before any other test adds to it
     return project
 
 

@@ -9,7 +9,7 @@ import pytest
 from mnist_cnn import paths
 
 COMMANDS = sorted(
-    file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in {"__init__", "command"}
+    file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in {"__init__", "command", "follow"}
 )
 
 
@@ -46,6 +46,9 @@ def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> Non
         (["pipelines.train", "epochs=ten"], "Error: epochs=ten: should be a valid integer"),
         (["pipelines.train", "batch_size=0"], "Error: batch_size=0: should be greater than 0"),
         (["pipelines.train", "run=sgd_32", "epochs=1"], "Error: run=sgd_32 is a row of params.yaml with other values."),
+        (["pipelines.promote", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["pipelines.serve", "port=0"], "Error: port=0: should be greater than 0"),
+        (["pipelines.sync", "dry_run=maybe"], "Error: dry_run=maybe: should be a valid boolean"),
         (["pipelines.train", "-m", "epochs=1,2"], "Error: one process trains one run. Sweep with: dvc exp run --queue"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),

@@ -133,7 +133,6 @@ def test_a_result_is_recorded_with_its_configuration_metrics_and_tags(store: Sto
             "epoch_seconds": 29.25,
             "images_per_second": 60 / 29.25,
             "best_val_accuracy": 0.94,
-            "best_val_loss": 0.2,
             "best_epoch": 2,
             "test_loss": 0.2,
             "test_accuracy": 0.94,
@@ -179,7 +178,6 @@ def test_a_value_that_keras_chose_is_named(store: Store, result: Result) -> None
 def test_epochs_are_recorded_at_steps_from_1(store: Store, result: Result) -> None:
     run_id = record(store, result).run_id
     assert logged(store, run_id, "val_accuracy") == [(1, 0.91), (2, 0.94)]
-    assert logged(store, run_id, "best_val_loss") == [(2, 0.2)]
 
 
 def test_more_epochs_than_fit_one_request_are_recorded(store: Store, result: Result, history: pd.DataFrame) -> None:

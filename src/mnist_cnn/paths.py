@@ -31,6 +31,8 @@ COMPARISON = REPORTS / "comparison.json"
 COMPARISON_TEXT = REPORTS / "comparison.md"
 COMPARISON_PLOT = REPORTS / "comparison.png"
 
+PICTURES = ROOT / "docs"
+
 TRACKING_DATABASE = LASTING_ROOT / "mlflow.db"
 TRACKING_ARTIFACTS = LASTING_ROOT / "mlartifacts"
 

@@ -135,11 +135,10 @@ def history_metrics(result: Result, now: int) -> dict[int, list[Metric]]:
 
 
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
-    """Return the best values, each at the step that is its epoch, and the test metrics, at step 0, of the model."""
-    rows = history(result)
-    best = {"best_val_accuracy": rows["val_accuracy"].idxmax(), "best_val_loss": rows["val_loss"].idxmin()}
-    metrics = [Metric(name, rows.loc[epoch, name.removeprefix("best_")], now, epoch) for name, epoch in best.items()]
-    metrics.append(Metric("best_epoch", best["best_val_accuracy"], now, 0))
+    """Return the best validation accuracy with its epoch, and the test metrics of the model, all at step 0."""
+    accuracies = history(result)["val_accuracy"]
+    best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
+    metrics = [Metric(name, float(value), now, 0) for name, value in best.items()]
     tested = measured_on_test(result).items()
     return metrics + [Metric(name, value, now, 0, model_id=model_id) for name, value in tested]
 
@@ -170,15 +169,15 @@ def note(result: Result) -> str:
     warning = f"Keras' own defaults decide {', '.join(f'`{name}`' for name in defaults)}." if defaults else ""
     paragraphs = [
         headline,
+        "Reproduce it:",
+        "```\n" + "\n".join(line for line in (checkout, command) if line) + "\n```",
+        changes,
         f"{config['optimizer']['class_name']}, learning rate {_learning_rate(config)}, "
         f"batch size {config['batch_size']}, seed {config['training']['seed']}. "
         f"After {len(rows)} epochs: validation accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f}; "
         f"best accuracy {rows.loc[best, 'val_accuracy']:.2%} in epoch {best}. "
         "The test images serve as validation, as in the notebook: the best epoch is a description, not a choice.",
         warning,
-        "Reproduce it:",
-        "```\n" + "\n".join(line for line in (checkout, command) if line) + "\n```",
-        changes,
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
