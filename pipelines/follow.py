@@ -93,7 +93,7 @@ def main() -> None:
             return
         run.end("KILLED")
     except InputError as error:
-        print(f"Warning: {error}. The training goes on. {_later(execution)}", file=sys.stderr)
+        print(f"Warning: {error} The training goes on. {_later(execution)}", file=sys.stderr)
 
 
 def _later(execution: Execution) -> str:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import git
 import pytest
 import yaml
 
@@ -34,14 +35,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def stages(**changed_md5: str) -> dict[str, Any]:
-    files = [{"path": f"runs/sgd_32/{name}", "md5": md5(content)} for name, content in FILES.items()]
+def stages(model: str = "weights", evaluated_model: str | None = None) -> dict[str, Any]:
+    """Return the stages of a run that has been trained and evaluated, as dvc.lock has them."""
+
+    def outputs(content: str) -> list[dict[str, str]]:
+        files = {**FILES, "model.h5": content.encode()}
+        return [{"path": f"runs/sgd_32/{name}", "md5": md5(content)} for name, content in files.items()]
+
     train = {
         "cmd": "python -m pipelines.train run=sgd_32",
         "deps": [{"path": "conf/train.yaml", "md5": "1"}, {"path": "data/prepared/mnist.npz", "md5": "2"}],
-        "outs": files,
+        "outs": outputs(model),
     }
-    return {"train@sgd_32": train, "evaluate@sgd_32": {"deps": [{**file, **changed_md5} for file in files]}}
+    return {"train@sgd_32": train, "evaluate@sgd_32": {"deps": outputs(evaluated_model or model)}}
 
 
 def write_lock(project: Path, content: dict[str, Any]) -> None:
@@ -61,7 +67,7 @@ def test_a_finished_run_is_read_from_dvc_lock() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [{}, {"train@sgd_32": stages()["train@sgd_32"]}, stages(md5="another")],
+    [{}, {"train@sgd_32": stages()["train@sgd_32"]}, stages(evaluated_model="another")],
     ids=["untrained", "unevaluated", "evaluated before it was trained again"],
 )
 def test_a_run_that_dvc_has_not_finished_is_refused(project: Path, content: dict[str, Any]) -> None:
@@ -78,6 +84,28 @@ def test_a_file_that_is_not_the_one_that_was_made_is_refused(project: Path) -> N
         InputError, match=r"^runs/sgd_32/history\.csv is not the one that dvc\.lock has\. .* dvc checkout"
     ):
         results.read("sgd_32")
+
+
+def test_every_distinct_result_of_the_workspace_history_and_experiments_is_held_once(project: Path) -> None:
+    repository = git.Repo.init(project)
+    author = git.Actor("test", "test@localhost")
+
+    def commit(model: str, other: str = "") -> str:
+        write_lock(project, {**stages(model), f"compare{other}": {}})
+        repository.index.add(["dvc.lock"])
+        return repository.index.commit(model, author=author, committer=author).hexsha
+
+    first, second, third = commit("old"), commit("new"), commit("new", other="d")
+    experiment = commit("experiment")
+    repository.git.update_ref(f"refs/exps/{third[:2]}/{third[2:]}/brave-fox", experiment)
+    repository.git.reset("--hard", third)
+    write_lock(project, stages("uncommitted"))
+    held = {result.revision.commit: result for result in results.held() if result.newest}
+    assert set(held) == {first, second, experiment}
+    assert held[second].newest == third
+    assert held[experiment].revision.experiment == "brave-fox"
+    (workspace,) = [result for result in results.held() if result.newest is None]
+    assert workspace.identity not in {result.identity for result in held.values()}
 
 
 def test_an_execution_is_found_by_the_model_that_it_made(project: Path) -> None:

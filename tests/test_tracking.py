@@ -396,7 +396,9 @@ def test_eight_processes_that_start_together_on_no_store_make_one_run(
 
 def test_a_store_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"^MLflow at http://127\.0\.0\.1:9: "):
+    with pytest.raises(
+        InputError, match=r"^MLflow at http://127\.0\.0\.1:9: .*Connection refused\. Check MLFLOW_TRACKING_URI"
+    ):
         Store(EXPERIMENT)
 
 

@@ -257,9 +257,8 @@ def _locks(repository: git.Repo | None) -> Iterator[tuple[str | None, str]]:
     if paths.DVC_LOCK.exists():
         yield None, paths.DVC_LOCK.read_text()
     if repository:
-        for commit in repository.git.log(
-            "--all", "--full-history", "--diff-filter=d", "--format=%H", "--", "dvc.lock"
-        ).split():
+        history = repository.git.log("--all", "--full-history", "--diff-filter=AM", "--format=%H", "--", "dvc.lock")
+        for commit in history.split():
             yield commit, repository.git.show(f"{commit}:dvc.lock")
 
 

@@ -64,7 +64,8 @@ class Store:
         except FileNotFoundError:
             raise
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-            raise InputError(f"MLflow at {self.uri}: {str(error).splitlines()[0]}") from error
+            reason = str(_root_cause(error)).splitlines()[0]
+            raise InputError(f"MLflow at {self.uri}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -78,6 +79,13 @@ class Store:
         return list(
             self.client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", order_by=["start_time ASC"])
         )
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Find what MLflow, SQLAlchemy and requests wrap: one short line instead of several long ones."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 def _create_database(uri: str) -> None:
