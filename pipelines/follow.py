@@ -92,7 +92,7 @@ def main() -> None:
                 print(f"Recorded {name} as MLflow run {record(store, results.read(name)).run_id}", flush=True)
             return
         run.end("KILLED")
-    except InputError as error:
+    except (InputError, FileNotFoundError) as error:
         print(f"Warning: {error} The training goes on. {_later(execution)}", file=sys.stderr)
 
 

@@ -196,14 +196,14 @@ def test_every_file_of_the_run_and_the_diagram_are_recorded(store: Store, result
 
 
 def test_the_model_is_logged_once_with_signature_and_predicts_the_same(
-    store: Store, result: Result, examples: Examples, monkeypatch: pytest.MonkeyPatch
+    store: Store, result: Result, examples: Examples
 ) -> None:
     run_id = record(store, result).run_id
     assert record(store, result).run_id == run_id
     (logged_model,) = store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
     metrics = {metric.key: metric.value for metric in logged_model.metrics or []}
     assert metrics == {"test_loss": 0.2, "test_accuracy": 0.94}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    mlflow.set_tracking_uri(store.uri)
     loaded = mlflow.pyfunc.load_model(logged_model.model_uri)
     assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, 28, 28, 1)
     expected = evaluation.load_model(result.files.model).predict(examples.images[:5], verbose=0)

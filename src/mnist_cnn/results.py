@@ -70,9 +70,11 @@ class Execution:
         return json.dumps(asdict(self))
 
     def write(self, model: Path) -> None:
-        """Store it for good, under the MD5 of the model that it made."""
-        with paths.replacing(paths.execution(_md5(model.read_bytes()))) as path:
-            path.write_text(self.to_json() + "\n")
+        """Store it for good, under the MD5 of the model that it made; the first one that made it stays."""
+        file = paths.execution(_md5(model.read_bytes()))
+        if not file.exists():
+            with paths.replacing(file) as path:
+                path.write_text(self.to_json() + "\n")
 
 
 @dataclass(frozen=True)
