@@ -108,6 +108,21 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_held_
     assert workspace.identity not in {result.identity for result in held.values()}
 
 
+def test_a_damaged_dvc_lock_is_named(project: Path) -> None:
+    (project / "dvc.lock").write_text("<<<<<<< HEAD: [")
+    with pytest.raises(InputError, match=r"^dvc\.lock is not YAML: .* Restore it: git checkout dvc\.lock$"):
+        results.read("sgd_32")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_damaged_execution_is_named() -> None:
+    file = paths.execution(md5(FILES["model.h5"]))
+    file.parent.mkdir()
+    file.write_text("{")
+    with pytest.raises(InputError, match=rf"^{file} is damaged \(.*\)\. Remove it"):
+        results.read("sgd_32")
+
+
 def test_the_first_execution_that_made_a_model_is_found_by_it(project: Path) -> None:
     training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
     execution = Execution(training, 1.5, 60_000, {"python": "3.11"}, [30.5])

@@ -96,6 +96,12 @@ def test_a_run_by_hand_is_recorded_and_stays_out_of_dvc(finished: Path) -> None:
     assert "Data and pipelines are up to date." in run(finished, "dvc", "repro")
 
 
+def test_a_training_that_diverges_is_marked_as_failed(finished: Path) -> None:
+    train = (*PYTHON, "pipelines.train", "optimizer.config.learning_rate=1000", "epochs=1", "run=diverged")
+    assert "Error: The loss is no finite number in epoch 1" in run(finished, *train, fails=True)
+    assert [status for name, status, _ in recorded(finished) if name == "diverged"] == ["FAILED"]
+
+
 def test_an_interrupted_training_leaves_nothing_but_a_run_that_is_marked_as_killed(finished: Path) -> None:
     with subprocess.Popen(
         [*PYTHON, "pipelines.train", "epochs=30", "run=interrupted"],

@@ -273,7 +273,11 @@ def _experiments(repository: git.Repo | None) -> dict[str, str]:
 
 def _locked_results(text: str) -> dict[str, Any]:
     """Return the `train` stage of each run that has been evaluated as it was trained, from the text of a dvc.lock."""
-    stages = (yaml.safe_load(text) or {}).get("stages", {})
+    try:
+        stages = (yaml.safe_load(text) or {}).get("stages", {})
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"dvc.lock is not YAML: {reason}. Restore it: git checkout dvc.lock") from None
     results = {}
     for name, stage in stages.items():
         kind, _, run = name.partition("@")
@@ -295,7 +299,10 @@ def _execution(outputs: dict[str, str]) -> Execution | None:
     file = paths.execution(outputs["model.h5"])
     if not file.exists():
         return None
-    return Execution.from_json(file.read_text())
+    try:
+        return Execution.from_json(file.read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}). Remove it: only the times of that training are lost.") from None
 
 
 def _repository() -> git.Repo | None:

@@ -71,6 +71,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Let one process of this machine at a time look for a run and create it."""
         database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else paths.TRACKING_DATABASE
+        database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):
             yield
 
