@@ -10,7 +10,6 @@ from pipelines.command import command, heavy_imports
 def main(config: schema.Sync) -> None:
     with heavy_imports():
         from mnist_cnn import results
-        from mnist_cnn.errors import InputError
         from mnist_cnn.tracking.record import missing, record
         from mnist_cnn.tracking.store import Store
 
@@ -25,7 +24,7 @@ def main(config: schema.Sync) -> None:
         try:
             with results.restored(result) as files:
                 print(f"Recorded {result} as MLflow run {record(store, files).run_id}")
-        except InputError as error:
+        except results.NotHeldError as error:
             print(f"Warning: {error}")
 
 

@@ -55,6 +55,8 @@ def test_a_fresh_clone_has_the_same_runs_after_dvc_pull_and_sync(finished: Path,
     run(finished, "dvc", "remote", "add", "--default", "--local", "team", str(tmp_path / "remote"))
     run(finished, "dvc", "push")
     run(finished, "git", "clone", "--quiet", str(finished), str(clone))
+    assert "Warning: sgd_32 of the workspace is in no cache or remote." in run(clone, *PYTHON, "pipelines.sync")
+    assert not recorded(clone)
     run(clone, "dvc", "remote", "add", "--default", "--local", "team", str(tmp_path / "remote"))
     run(clone, "dvc", "pull")
     run(clone, *PYTHON, "pipelines.sync")

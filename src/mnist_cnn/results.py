@@ -148,6 +148,10 @@ class Held:
         return f"{self.run} of " + (f"commit {self.newest[:10]}" if self.newest else "the workspace")
 
 
+class NotHeldError(InputError):
+    """The files of a result are in no cache or remote."""
+
+
 def begin(run: str, command: str, configuration: dict[str, Any], training_images: int) -> Execution:
     """Describe a training that starts now in this workspace; dvc.yaml names its data and code.
 
@@ -214,10 +218,11 @@ def restored(result: Held) -> Iterator[Result]:
     """Yield a held result, its files restored from DVC's cache or remote into a temporary folder.
 
     Raises:
-        InputError: some of its files are in none of them.
+        NotHeldError: some of its files are in none of them.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     with TemporaryDirectory() as folder:
         root = Path(folder)
@@ -229,8 +234,8 @@ def restored(result: Held) -> Iterator[Result]:
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 source.get(path.as_posix(), str(root / path), recursive=True)
             stage = _locked_results(source.read_text("dvc.lock"))[result.run]
-        except (DvcException, OSError) as error:
-            raise InputError(f"{result} is in no cache or remote. Try: dvc fetch --all-commits") from error
+        except (DvcException, DataIndexDirError, OSError) as error:
+            raise NotHeldError(f"{result} is in no cache or remote. Try: dvc fetch --all-commits") from error
         yield _read_documented(result.run, stage, root, result.revision)
 
 
