@@ -4,7 +4,6 @@ The process of its own is why MLflow, whatever happens to it, can neither stop n
 """
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -73,7 +72,6 @@ def main() -> None:
     from mnist_cnn.tracking.record import record
     from mnist_cnn.tracking.store import Store
 
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     begin = json.loads(sys.stdin.readline())
     execution = Execution.from_json(begin["execution"])
     name, revision = execution.input.run, results.workspace_revision(["conf", *execution.input.files])
@@ -93,7 +91,7 @@ def main() -> None:
             return
         run.end("KILLED")
     except (InputError, FileNotFoundError) as error:
-        print(f"Warning: {error} The training goes on. {_later(execution)}", file=sys.stderr)
+        print(f"Warning: {error} The training is not affected. {_later(execution)}", file=sys.stderr)
 
 
 def _later(execution: Execution) -> str:

@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one finished run, outside git."""
     for name in ("ROOT", "LASTING_ROOT"):
         monkeypatch.setattr(paths, name, tmp_path)
-    for name in ("DVC_LOCK", "DATASET_REPORT", "MODEL_SUMMARY"):
+    for name in ("DVC_LOCK", "PARAMS", "DATASET_REPORT", "MODEL_SUMMARY"):
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).name)
     monkeypatch.setattr(paths, "MODEL_DIAGRAMS", ())
     run = tmp_path / "runs" / "sgd_32"
@@ -32,6 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in FILES.items():
         (run / name).write_bytes(content)
     write_lock(tmp_path, stages())
+    (tmp_path / "params.yaml").write_text("runs: {sgd_32: {}}")
     return tmp_path
 
 
@@ -92,7 +94,7 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_held_
 
     def commit(model: str, other: str = "") -> str:
         write_lock(project, {**stages(model), f"compare{other}": {}})
-        repository.index.add(["dvc.lock"])
+        repository.index.add(["dvc.lock", "params.yaml"])
         return repository.index.commit(model, author=author, committer=author).hexsha
 
     first, second, third = commit("old"), commit("new"), commit("new", other="d")
@@ -110,17 +112,35 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_held_
 
 def test_a_damaged_dvc_lock_is_named(project: Path) -> None:
     (project / "dvc.lock").write_text("<<<<<<< HEAD: [")
-    with pytest.raises(InputError, match=r"^dvc\.lock is not YAML: .* Restore it: git checkout dvc\.lock$"):
+    with pytest.raises(InputError, match=r"^dvc\.lock or params\.yaml is not YAML: .* Restore it: git checkout …$"):
         results.read("sgd_32")
 
 
 @pytest.mark.usefixtures("project")
 def test_a_damaged_execution_is_named() -> None:
-    file = paths.execution(md5(FILES["model.h5"]))
+    file = paths.execution(results.read("sgd_32").identity)
     file.parent.mkdir()
     file.write_text("{")
     with pytest.raises(InputError, match=rf"^{file} is damaged \(.*\)\. Remove it"):
         results.read("sgd_32")
+
+
+def test_a_row_that_was_removed_is_no_result_any_more(project: Path) -> None:
+    (project / "params.yaml").write_text("runs: {other: {}}")  # DVC leaves its stages in dvc.lock
+    assert results.held() == []
+    with pytest.raises(InputError, match=r"^dvc\.lock has no evaluated training of run=sgd_32\."):
+        results.read("sgd_32")
+
+
+def test_two_runs_by_hand_with_the_same_model_are_two_results(project: Path) -> None:
+    for name in ("first", "second"):
+        folder = project / "outputs" / name
+        shutil.copytree(project / "runs/sgd_32", folder)
+        (folder / "config.yaml").write_text(f"run: {name}\n")
+        Execution(TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, [30.5]).write(
+            folder / "model.h5"
+        )
+    assert [results.read(name).run for name in ("first", "second")] == ["first", "second"]
 
 
 def test_the_first_execution_that_made_a_model_is_found_by_it(project: Path) -> None:

@@ -75,7 +75,7 @@ def test_an_unreachable_tracker_stops_no_training_and_the_next_repro_records_it(
         printed = run(project, "dvc", "repro", fails=True)
     for name in RUNS:
         assert f"Wrote runs/{name}/" in printed
-    assert printed.count("The training goes on.") == len(RUNS)
+    assert printed.count("The training is not affected.") == len(RUNS)
     assert "Running stage 'compare'" in printed
     assert "Error: MLflow at http://127.0.0.1:9: " in printed
     assert recorded(project) == before
@@ -96,12 +96,6 @@ def test_a_run_by_hand_is_recorded_and_stays_out_of_dvc(finished: Path) -> None:
     ((name, status, _),) = [row for row in recorded(finished) if row not in before]
     assert (name, status) == ("mine", "FINISHED")
     assert "Data and pipelines are up to date." in run(finished, "dvc", "repro")
-
-
-def test_a_training_that_diverges_is_marked_as_failed(finished: Path) -> None:
-    train = (*PYTHON, "pipelines.train", "optimizer.config.learning_rate=1000", "epochs=1", "run=diverged")
-    assert "Error: The loss is no finite number in epoch 1" in run(finished, *train, fails=True)
-    assert [status for name, status, _ in recorded(finished) if name == "diverged"] == ["FAILED"]
 
 
 def test_an_interrupted_training_leaves_nothing_but_a_run_that_is_marked_as_killed(finished: Path) -> None:
@@ -172,7 +166,9 @@ def test_twenty_kills_at_random_moments_leave_exactly_three_complete_runs(finish
 
     forget()
     moments, killed = random.Random(0), 0
-    while killed < KILLS:
+    for _ in range(3 * KILLS):
+        if killed == KILLS:
+            break
         with subprocess.Popen(
             ["dvc", "repro"],
             cwd=project,
@@ -190,6 +186,7 @@ def test_twenty_kills_at_random_moments_leave_exactly_three_complete_runs(finish
                 killed += 1
             elif process.returncode == 0:
                 forget()
+    assert killed == KILLS
     run(project, "dvc", "repro")
     statuses = sorted((name, status) for name, status, _ in recorded(project))
     assert statuses == sorted((name, "FINISHED") for name in RUNS)

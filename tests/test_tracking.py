@@ -312,6 +312,36 @@ def test_the_result_of_a_training_completes_its_live_run(store: Store, result: R
     assert len(logged(store, run.info.run_id, "epoch_seconds")) == 2
 
 
+def test_a_training_of_a_changed_input_that_gives_a_known_result_leaves_one_run(
+    store: Store, result: Result, execution: Execution
+) -> None:
+    first = record(store, result)
+    changed = replace(result.input, files={**result.input.files, "pipelines/train.py": "1"})
+    live = LiveRun(store, replace(execution, input=changed), REVISION)
+    for epoch, values in rows(result).items():
+        live.epoch(epoch, values)
+    live.end()
+    assert record(store, replace(result, input=changed)).run_id == first.run_id
+    (run,) = store.find("input", changed.identity)
+    assert run.info.run_id == first.run_id
+
+
+def test_a_training_that_diverges_twice_is_one_run(store: Store, result: Result, execution: Execution) -> None:
+    for _ in range(2):
+        live = LiveRun(store, execution, REVISION)
+        live.epoch(1, {**rows(result)[1], "loss": float("nan")})
+        live.end("FAILED")
+    (run,) = runs_of(store, result)
+    assert run.info.status == "FAILED"
+
+
+def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
+    other = Store("deleted")
+    store.client.delete_experiment(other.experiment_id)
+    with pytest.raises(InputError, match=r"^MLflow's experiment deleted was deleted\. Restore it: mlflow experiments"):
+        Store("deleted")
+
+
 def test_a_killed_training_that_starts_again_continues_its_run(
     store: Store, result: Result, execution: Execution
 ) -> None:
@@ -366,7 +396,7 @@ def test_the_alias_moves_to_the_promoted_run_which_is_registered_once(store: Sto
 
 
 def test_a_run_whose_metrics_are_not_in_the_store_is_not_promoted(store: Store, result: Result) -> None:
-    message = r"^run=sgd_32 is not in MLflow with its metrics\. Record it: dvc repro track@sgd_32$"
+    message = r"^run=sgd_32 is not in MLflow with its metrics\. Record it: dvc repro .*track@sgd_32$"
     with pytest.raises(InputError, match=message):
         registry.promote(store, result, "refused", "champion")
     record(store, result)

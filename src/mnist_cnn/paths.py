@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # DVC runs a queued experiment in a temporary copy of the project and names the lasting one here.
 LASTING_ROOT = Path(os.environ.get("DVC_ROOT", ROOT))
 
-SOURCE = ROOT / "src"
 CONF = ROOT / "conf"
 PARAMS = ROOT / "params.yaml"
 DVC_YAML = ROOT / "dvc.yaml"
@@ -67,12 +66,12 @@ class RunFiles:
         return self.directory / "plots" / f"{name}.png"
 
 
-def execution(model_md5: str) -> Path:
-    """Locate the facts of one execution, such as seconds.
+def execution(result: str) -> Path:
+    """Locate the facts of the execution that made a result, such as seconds.
 
     They are never among the outputs, which the next execution must reproduce, and last as long as the project.
     """
-    return LASTING_ROOT / "executions" / f"{model_md5}.json"
+    return LASTING_ROOT / "executions" / f"{result}.json"
 
 
 def documented_run(name: str) -> RunFiles:
@@ -107,6 +106,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, that takes its place only when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    temporary.unlink(missing_ok=True)  # of a process that was killed
     try:
         yield temporary
         temporary.replace(path)

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,8 +70,8 @@ class Execution:
         return json.dumps(asdict(self))
 
     def write(self, model: Path) -> None:
-        """Store it for good, under the MD5 of the model that it made; the first one that made it stays."""
-        file = paths.execution(_md5(model.read_bytes()))
+        """Store it for good, under the identity of the result that it made; the first one that made it stays."""
+        file = paths.execution(_digest(_outputs_in(RunFiles(model.parent))))
         if not file.exists():
             with paths.replacing(file) as path:
                 path.write_text(self.to_json() + "\n")
@@ -173,16 +173,16 @@ def read(run: str) -> Result:
     Raises:
         InputError: it is not finished, or its files are not those that were made.
     """
-    locked = _locked_results(paths.DVC_LOCK.read_text() if paths.DVC_LOCK.exists() else "")
+    locked = _locked_results(*_workspace())
     if run in locked:
         return _read_documented(run, locked[run], paths.ROOT, workspace_revision(_md5s(locked[run]["deps"])))
     files = paths.adhoc_run(run)
     if not files.model.exists():
         raise InputError(f"dvc.lock has no evaluated training of run={run}. Make it: dvc repro track@{run}")
-    outputs = {file.name: _md5(file.read_bytes()) for file in (files.configuration, files.history, files.model)}
+    outputs = _outputs_in(files)
     execution = _execution(outputs)
     if execution is None:
-        raise InputError(f"{files.model} is not as it was trained. Remove the folder and train again.")
+        raise InputError(f"{files.directory} is not as it was trained, or executions/ is lost. Train it again.")
     revision = workspace_revision(["conf", *execution.input.files])
     return Result(execution.input, outputs, files, False, revision, execution, (), paths.DATASET_REPORT)
 
@@ -202,8 +202,14 @@ def held() -> list[Held]:
     repository = _repository()
     experiments = _experiments(repository)
     found: dict[str, Held] = {}
-    for commit, text in _locks(repository):
-        for run, stage in _locked_results(text).items():
+    for commit, lock, params in _versions(repository):
+        try:
+            locked = _locked_results(lock, params)
+        except InputError:
+            if commit is None:
+                raise
+            continue  # a damaged file that was committed once
+        for run, stage in locked.items():
             identity = _digest(_outputs(stage))
             newest = found[identity].newest if identity in found else commit
             origin = (
@@ -233,7 +239,7 @@ def restored(result: Held) -> Iterator[Result]:
             for path in wanted:
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 source.get(path.as_posix(), str(root / path), recursive=True)
-            stage = _locked_results(source.read_text("dvc.lock"))[result.run]
+            stage = _locked_results(source.read_text("dvc.lock"), source.read_text("params.yaml"))[result.run]
         except (DvcException, DataIndexDirError, OSError) as error:
             raise NotHeldError(f"{result} is in no cache or remote. Try: dvc fetch --all-commits") from error
         yield _read_documented(result.run, stage, root, result.revision)
@@ -259,14 +265,18 @@ def _read_documented(run: str, stage: dict[str, Any], root: Path, revision: Revi
     )
 
 
-def _locks(repository: git.Repo | None) -> Iterator[tuple[str | None, str]]:
-    """Yield every dvc.lock with its commit, newest first; the workspace's has none."""
-    if paths.DVC_LOCK.exists():
-        yield None, paths.DVC_LOCK.read_text()
+def _workspace() -> tuple[str, str]:
+    lock, params = (file.read_text() if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS))
+    return lock, params
+
+
+def _versions(repository: git.Repo | None) -> Iterator[tuple[str | None, str, str]]:
+    """Yield every dvc.lock with its commit and its params.yaml, newest first; the workspace's has no commit."""
+    yield None, *_workspace()
     if repository:
-        history = repository.git.log("--all", "--full-history", "--diff-filter=AM", "--format=%H", "--", "dvc.lock")
-        for commit in history.split():
-            yield commit, repository.git.show(f"{commit}:dvc.lock")
+        for commit in repository.git.log("--all", "--full-history", "--format=%H", "--", "dvc.lock").split():
+            with suppress(git.GitCommandError):  # one of the files was not there
+                yield commit, repository.git.show(f"{commit}:dvc.lock"), repository.git.show(f"{commit}:params.yaml")
 
 
 def _experiments(repository: git.Repo | None) -> dict[str, str]:
@@ -276,20 +286,30 @@ def _experiments(repository: git.Repo | None) -> dict[str, str]:
     return {commit: name.split("/")[4] for commit, name in pairs if name.count("/") == 4}
 
 
-def _locked_results(text: str) -> dict[str, Any]:
-    """Return the `train` stage of each run that has been evaluated as it was trained, from the text of a dvc.lock."""
+def _locked_results(lock: str, params: str) -> dict[str, Any]:
+    """Return the `train` stage of each run that has been evaluated as it was trained.
+
+    Args:
+        lock: the text of dvc.lock.
+        params: the text of params.yaml; DVC keeps the stages of its removed rows in dvc.lock.
+    """
     try:
-        stages = (yaml.safe_load(text) or {}).get("stages", {})
+        stages = (yaml.safe_load(lock) or {}).get("stages", {})
+        rows = (yaml.safe_load(params) or {}).get("runs", {})
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"dvc.lock is not YAML: {reason}. Restore it: git checkout dvc.lock") from None
+        raise InputError(f"dvc.lock or params.yaml is not YAML: {reason}. Restore it: git checkout …") from None
     results = {}
     for name, stage in stages.items():
         kind, _, run = name.partition("@")
         evaluated = stages.get(f"evaluate@{run}", {}).get("deps", [])
-        if kind == "train" and set(_md5s(stage["outs"]).items()) <= set(_md5s(evaluated).items()):
+        if kind == "train" and run in rows and set(_md5s(stage["outs"]).items()) <= set(_md5s(evaluated).items()):
             results[run] = stage
     return results
+
+
+def _outputs_in(files: RunFiles) -> dict[str, str]:
+    return {file.name: _md5(file.read_bytes()) for file in (files.configuration, files.history, files.model)}
 
 
 def _outputs(stage: dict[str, Any]) -> dict[str, str]:
@@ -301,13 +321,14 @@ def _md5s(entries: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _execution(outputs: dict[str, str]) -> Execution | None:
-    file = paths.execution(outputs["model.h5"])
+    file = paths.execution(_digest(outputs))
     if not file.exists():
         return None
     try:
         return Execution.from_json(file.read_text())
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}). Remove it: only the times of that training are lost.") from None
+        lost = "the times of that training are lost, and a run by hand must be trained again"
+        raise InputError(f"{file} is damaged ({error}). Remove it: {lost}.") from None
 
 
 def _repository() -> git.Repo | None:

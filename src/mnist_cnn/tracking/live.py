@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import numpy as np
 import yaml
 from mlflow.entities import Run
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -25,6 +26,7 @@ class LiveRun:
         """
         self._store, self._training, self._images = store, execution.input, execution.training_images
         self._tags = contents.input_tags(execution.input, revision, execution.environment)
+        self._start = int(execution.started * 1000)
         self._epochs: dict[int, dict[str, float]] = {}
         with store.explained(), store.locked():
             same = store.find(INPUT_TAG, execution.input.identity)
@@ -46,9 +48,9 @@ class LiveRun:
             return
         with self._store.explained():
             logged = self._store.client.get_metric_history(self._run_id, "loss")
-            if any(
-                self._epochs.get(point.step, values)["loss"] != point.value for point in logged if point.step <= epoch
-            ):
+            seen = [point for point in logged if point.step in self._epochs]
+            losses = [self._epochs[point.step]["loss"] for point in seen]
+            if not np.array_equal([point.value for point in seen], losses, equal_nan=True):
                 self.end("KILLED")  # it was cut off on another kind of machine: these are not its numbers
                 self._run_id = self._begin(None)
                 logged = []
@@ -72,7 +74,10 @@ class LiveRun:
             run.info.run_id
             if run
             else client.create_run(
-                self._store.experiment_id, tags={INPUT_TAG: self._training.identity}, run_name=self._training.run
+                self._store.experiment_id,
+                start_time=self._start,
+                tags={INPUT_TAG: self._training.identity},
+                run_name=self._training.run,
             ).info.run_id
         )
         client.update_run(run_id, status="RUNNING")

@@ -50,6 +50,9 @@ def record(store: Store, result: Result) -> Record:
         live = [run for run in same_input if RESULT_TAG not in run.data.tags and _followed(store, run, result)]
         run = next(chain(same_result, live), None) or _create(store, result)
         _write(store, run, result)
+        for followed in live:
+            if followed.info.run_id != run.info.run_id:  # a changed comment, say, led to a result that was known
+                store.client.delete_run(followed.info.run_id)
     others = [run for run in same_input if run.data.tags.get(RESULT_TAG, result.identity) != result.identity]
     return Record(run.info.run_id, [other.info.run_id for other in others])
 

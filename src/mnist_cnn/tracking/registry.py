@@ -45,15 +45,12 @@ def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
         run = next((run for run in store.find(RESULT_TAG, result.identity) if is_complete(run)), None)
         measured = contents.measured_on_test(result)
         if run is None or not measured or not measured.items() <= run.data.metrics.items():
-            raise InputError(
-                f"run={result.run} is not in MLflow with its metrics. Record it: dvc repro track@{result.run}"
-            )
-        ready = f"source_run_id = '{run.info.run_id}'"
-        logged = [
-            logged
-            for logged in client.search_logged_models([store.experiment_id], ready)
-            if logged.status == LoggedModelStatus.READY
-        ]
+            raise _not_recorded(result, "its metrics")
+        of_run = f"source_run_id = '{run.info.run_id}'"
+        models = client.search_logged_models([store.experiment_id], of_run)
+        ready = next((logged for logged in models if logged.status == LoggedModelStatus.READY), None)
+        if ready is None:
+            raise _not_recorded(result, "its model")
         previous = aliased(store, model, alias)
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(model)
@@ -63,10 +60,10 @@ def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
             if versions
             else client.create_model_version(
                 model,
-                f"models:/{logged[0].model_id}",
+                f"models:/{ready.model_id}",
                 run.info.run_id,
                 description=contents.note(result),
-                model_id=logged[0].model_id,
+                model_id=ready.model_id,
             )
         )
         client.set_registered_model_alias(model, alias, version.version)
@@ -86,3 +83,8 @@ def aliased(store: Store, model: str, alias: str) -> str | None:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
+
+
+def _not_recorded(result: Result, part: str) -> InputError:
+    again = f"dvc repro --force --single-item track@{result.run}"
+    return InputError(f"run={result.run} is not in MLflow with {part}. Record it: {again}")

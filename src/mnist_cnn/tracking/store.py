@@ -1,5 +1,6 @@
 """The tracking store: where it is, and what it holds."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +8,17 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_cnn import paths
 from mnist_cnn.errors import InputError
 
 SQLITE = "sqlite:///"
+
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its errors are raised as well: no stack traces beside them
 
 
 def address() -> str:
@@ -49,6 +53,9 @@ class Store:
             _create_database(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(experiment)
+            if found and found.lifecycle_stage != LifecycleStage.ACTIVE:
+                restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+                raise InputError(f"MLflow's experiment {experiment} was deleted. Restore it: {restore}")
             self.experiment_id = found.experiment_id if found else self._create_experiment(experiment)
 
     def _create_experiment(self, name: str) -> str:
@@ -65,11 +72,12 @@ class Store:
             raise
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             reason = str(_root_cause(error)).splitlines()[0]
-            raise InputError(f"MLflow at {self.uri}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
+            place = make_url(self.uri).render_as_string(hide_password=True)
+            raise InputError(f"MLflow at {place}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process of this machine at a time look for a run and create it."""
+        """Let one process at a time look for a run and create it: of all that use a SQLite file, or this folder."""
         database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else paths.TRACKING_DATABASE
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):
