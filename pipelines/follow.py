@@ -74,10 +74,10 @@ def main() -> None:
 
     begin = json.loads(sys.stdin.readline())
     execution = Execution.from_json(begin["execution"])
-    name, revision = execution.input.run, results.workspace_revision(["conf", *execution.input.files])
+    name = execution.input.run
     try:
         store = Store(begin["experiment"])
-        run = LiveRun(store, execution, revision)
+        run = LiveRun(store, execution)
         if run.recorded:
             print(f"MLflow has a result of this input already: run {', '.join(run.recorded)}", flush=True)
         for line in sys.stdin:

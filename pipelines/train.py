@@ -2,9 +2,12 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from mnist_cnn import configuration, dataset, paths, schema
+from mnist_cnn.paths import RunFiles
+from mnist_cnn.results import Revision
 from pipelines.command import command, heavy_imports
 from pipelines.follow import Follower
 
@@ -13,7 +16,43 @@ from pipelines.follow import Follower
 def main(config: schema.Train) -> None:
     documented = configuration.documented(config, configuration.load_table(paths.PARAMS), paths.CONF)
     files = paths.documented_run(config.run) if documented else paths.new_adhoc_run(config.run)
-    train_examples, test_examples = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    train_run(
+        config,
+        shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]]),
+        files,
+        by_hand=not documented,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    print(f"Wrote {files.directory.relative_to(paths.ROOT)}/")
+
+
+def train_run(
+    config: schema.Train,
+    typed: str,
+    files: RunFiles,
+    *,
+    by_hand: bool,
+    verbose: int,
+    revision: Revision | None = None,
+    parent: str | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda _epoch, _values: None,
+) -> None:
+    """Train a run in this process, which has trained none before; MLflow follows it.
+
+    Args:
+        config: of the run.
+        typed: the command line that starts it.
+        files: that are written.
+        by_hand: no later stage records it.
+        verbose: as `training.train` has it.
+        revision: of the code, if this is a copy of another workspace.
+        parent: the MLflow run of the sweep that it is a trial of.
+        on_epoch: as `training.train` has it.
+
+    Raises:
+        InputError, FileNotFoundError: as the functions of the library that are called.
+    """
+    train_examples, validation_examples = dataset.load_for_training(paths.PREPARED_DATA, config.validation.held_out)
 
     with heavy_imports():
         from mnist_cnn import model, results, training
@@ -21,25 +60,36 @@ def main(config: schema.Train) -> None:
     training.make_reproducible(config.training.seed, config.training.threads)
     network = model.build(**config.model.model_dump())
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    complete = training.complete_configuration(config.model_dump(exclude={"tracking"}), optimizer)
+    complete = training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)
     for name in complete["library_defaults"]:
         print(f"Warning: {name} is Keras' default, which another version may change. Write it down in conf/optimizer/.")
 
-    typed = shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]])
-    execution = results.begin(config.run, typed, complete, len(train_examples.labels))
-    with Follower(execution, config.tracking.experiment, by_hand=not documented) as follower:
+    training_files = results.training_files()
+    execution = results.begin(
+        results.training_input(config.run, typed, complete, training_files),
+        len(train_examples.labels),
+        revision or results.workspace_revision(["conf", *training_files]),
+        parent,
+    )
+    with Follower(execution, config.tracking.experiment, by_hand) as follower:
+
+        def hand_on(epoch: int, values: dict[str, float]) -> None:
+            follower.epoch(epoch, values)
+            on_epoch(epoch, values)
+
         history = training.train(
             network,
             optimizer,
             config.training.loss,
             train_examples,
-            test_examples,  # shown as validation at each epoch, as in the notebook; nothing is chosen by it
+            validation_examples,
             batch_size=config.batch_size,
             epochs=config.epochs,
             steps_per_execution=config.training.steps_per_execution,
             validation_batch_size=config.training.validation_batch_size,
-            on_epoch=follower.epoch,
-            verbose=1 if sys.stdout.isatty() else 2,
+            validate_every_epoch=config.validation.every_epoch,
+            on_epoch=hand_on,
+            verbose=verbose,
         )
         with paths.replacing(files.configuration) as path:
             path.write_text(execution.input.configuration)
@@ -48,7 +98,6 @@ def main(config: schema.Train) -> None:
         with paths.replacing(files.model) as path:
             network.save(path)
         replace(execution, epoch_seconds=history["seconds"].tolist()).write(files.model)
-    print(f"Wrote {files.directory.relative_to(paths.ROOT)}/")
 
 
 if __name__ == "__main__":

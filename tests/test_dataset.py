@@ -32,3 +32,28 @@ def test_a_pickle_is_refused(npz: Path) -> None:
     np.savez(npz, test_images=np.array([{}], object), test_labels=np.zeros(1))
     with pytest.raises(InputError, match=rf"^{npz} is damaged .*pickle"):
         dataset.load(npz, "test")
+
+
+def save_counted(npz: Path) -> None:
+    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
+    np.savez(npz, train_images=images, train_labels=images.ravel(), test_images=images[:2] + 10, test_labels=[9, 9])
+
+
+def test_the_last_training_images_are_held_out(npz: Path) -> None:
+    save_counted(npz)
+    training, validation = dataset.load_for_training(npz, held_out=2)
+    assert training.labels.tolist() == [0, 1, 2, 3]
+    assert validation.labels.tolist() == [4, 5]
+    np.testing.assert_allclose(validation.images.ravel() * 255, [4, 5])
+
+
+def test_the_test_images_validate_when_none_are_held_out(npz: Path) -> None:
+    save_counted(npz)
+    training, validation = dataset.load_for_training(npz, held_out=0)
+    assert (len(training.labels), validation.labels.tolist()) == (6, [9, 9])
+
+
+def test_holding_out_all_images_is_refused(npz: Path) -> None:
+    save_counted(npz)
+    with pytest.raises(InputError, match=r"^validation\.held_out=6: should be less than the 6 images$"):
+        dataset.load_for_training(npz, held_out=6)

@@ -10,7 +10,7 @@ import yaml
 
 from mnist_cnn import paths, results
 from mnist_cnn.errors import InputError
-from mnist_cnn.results import Execution, TrainingInput
+from mnist_cnn.results import Execution, Revision, TrainingInput
 
 CONFIGURATION = "epochs: 1\n"
 FILES = {"config.yaml": CONFIGURATION.encode(), "history.csv": b"epoch,loss\n1,0.5\n", "model.h5": b"weights"}
@@ -137,7 +137,7 @@ def test_two_runs_by_hand_with_the_same_model_are_two_results(project: Path) -> 
         folder = project / "outputs" / name
         shutil.copytree(project / "runs/sgd_32", folder)
         (folder / "config.yaml").write_text(f"run: {name}\n")
-        Execution(TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, [30.5]).write(
+        Execution(TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, Revision(), None, [30.5]).write(
             folder / "model.h5"
         )
     assert [results.read(name).run for name in ("first", "second")] == ["first", "second"]
@@ -145,7 +145,9 @@ def test_two_runs_by_hand_with_the_same_model_are_two_results(project: Path) -> 
 
 def test_the_first_execution_that_made_a_model_is_found_by_it(project: Path) -> None:
     training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
-    execution = Execution(training, 1.5, 60_000, {"python": "3.11"}, [30.5])
+    execution = Execution(
+        training, 1.5, 60_000, {"python": "3.11"}, Revision("c0ffee", ("params.yaml",)), "parent", [30.5]
+    )
     execution.write(project / "runs/sgd_32/model.h5")
     replace(execution, epoch_seconds=[20.0]).write(project / "runs/sgd_32/model.h5")  # trained again: the same bytes
     assert results.read("sgd_32").execution == execution
@@ -155,7 +157,7 @@ def test_a_run_trained_by_hand_is_read_from_its_folder(project: Path) -> None:
     (project / "outputs").mkdir()
     (project / "runs/sgd_32").rename(project / "outputs/mine")
     training = TrainingInput("mine", "python", CONFIGURATION, {"a": "b"})
-    Execution(training, 1.5, 60_000, {}, [30.5]).write(project / "outputs/mine/model.h5")
+    Execution(training, 1.5, 60_000, {}, Revision(), None, [30.5]).write(project / "outputs/mine/model.h5")
     result = results.read("mine")
     assert not result.documented
     assert result.input == training
@@ -175,7 +177,7 @@ def test_a_training_that_begins_names_its_data_and_code_as_dvc_does(
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"content")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    training = results.begin("sgd_32", "python", {"epochs": 1}, 60_000).input
+    training = results.training_input("sgd_32", "python", {"epochs": 1}, results.training_files())
     assert training.configuration == CONFIGURATION
     assert training.files["data/prepared/mnist.npz"] == md5(b"content")
     assert "src/mnist_cnn/training.py" in training.files

@@ -64,7 +64,7 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
     files.plot("loss").write_bytes(b"a plot")
     shutil.copy(model_file, files.model)
     files.metrics.write_text(json.dumps({"test_loss": 0.2, "test_accuracy": 0.94, "class_accuracy": {"0": 1.0}}))
-    configuration = {**train_config.model_dump(exclude={"tracking"}), "library_defaults": []}
+    configuration = {**train_config.model_dump(exclude={"tracking", "sweep"}), "library_defaults": []}
     files.configuration.write_text(yaml.safe_dump(configuration))
     history.to_csv(files.history)
     diagram, description = tmp_path / "model.png", tmp_path / "dataset.json"
@@ -82,7 +82,7 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
         files,
         documented=True,
         revision=REVISION,
-        execution=Execution(training, 1_700_000_000.0, 60, ENVIRONMENT, [30.5, 29.25]),
+        execution=Execution(training, 1_700_000_000.0, 60, ENVIRONMENT, REVISION, None, [30.5, 29.25]),
         diagrams=(diagram,),
         dataset=description,
     )
@@ -120,6 +120,7 @@ def test_a_result_is_recorded_with_its_configuration_metrics_and_tags(store: Sto
         "nesterov": "False",
         "batch_size": "32",
         "epochs": "10",
+        "validation": "test",
         "model": "cnn",
         "seed": "42",
         "threads": "2",
@@ -290,7 +291,7 @@ def test_what_the_store_lacks_is_missing(store: Store, result: Result) -> None:
 
 
 def test_epochs_are_recorded_while_a_training_runs(store: Store, result: Result, execution: Execution) -> None:
-    live = LiveRun(store, execution, REVISION)
+    live = LiveRun(store, execution)
     live.epoch(1, rows(result)[1])
     (run,) = runs_of(store, result)
     assert run.info.status == "RUNNING"
@@ -300,7 +301,7 @@ def test_epochs_are_recorded_while_a_training_runs(store: Store, result: Result,
 
 
 def test_the_result_of_a_training_completes_its_live_run(store: Store, result: Result, execution: Execution) -> None:
-    live = LiveRun(store, execution, REVISION)
+    live = LiveRun(store, execution)
     for epoch, values in rows(result).items():
         live.epoch(epoch, values)
     live.end()
@@ -317,7 +318,7 @@ def test_a_training_of_a_changed_input_that_gives_a_known_result_leaves_one_run(
 ) -> None:
     first = record(store, result)
     changed = replace(result.input, files={**result.input.files, "pipelines/train.py": "1"})
-    live = LiveRun(store, replace(execution, input=changed), REVISION)
+    live = LiveRun(store, replace(execution, input=changed))
     for epoch, values in rows(result).items():
         live.epoch(epoch, values)
     live.end()
@@ -328,7 +329,7 @@ def test_a_training_of_a_changed_input_that_gives_a_known_result_leaves_one_run(
 
 def test_a_training_that_diverges_twice_is_one_run(store: Store, result: Result, execution: Execution) -> None:
     for _ in range(2):
-        live = LiveRun(store, execution, REVISION)
+        live = LiveRun(store, execution)
         live.epoch(1, {**rows(result)[1], "loss": float("nan")})
         live.end("FAILED")
     (run,) = runs_of(store, result)
@@ -345,12 +346,12 @@ def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
 def test_a_killed_training_that_starts_again_continues_its_run(
     store: Store, result: Result, execution: Execution
 ) -> None:
-    first = LiveRun(store, execution, REVISION)
+    first = LiveRun(store, execution)
     first.epoch(1, rows(result)[1])
     first.end("KILLED")
     (killed,) = runs_of(store, result)
     assert killed.info.status == "KILLED"
-    second = LiveRun(store, execution, REVISION)
+    second = LiveRun(store, execution)
     for epoch, values in rows(result).items():
         second.epoch(epoch, values)
     second.end()
@@ -362,10 +363,10 @@ def test_a_killed_training_that_starts_again_continues_its_run(
 def test_a_training_that_starts_again_with_other_numbers_is_another_run(
     store: Store, result: Result, execution: Execution
 ) -> None:
-    first = LiveRun(store, execution, REVISION)
+    first = LiveRun(store, execution)
     first.epoch(1, {**rows(result)[1], "loss": 0.61})
     first.end("KILLED")
-    second = LiveRun(store, execution, REVISION)
+    second = LiveRun(store, execution)
     for epoch, values in rows(result).items():
         second.epoch(epoch, values)
     second.end()
@@ -376,7 +377,7 @@ def test_a_training_that_starts_again_with_other_numbers_is_another_run(
 
 def test_an_input_whose_result_is_recorded_is_not_followed(store: Store, result: Result, execution: Execution) -> None:
     run_id = record(store, result).run_id
-    live = LiveRun(store, execution, REVISION)
+    live = LiveRun(store, execution)
     assert live.recorded == [run_id]
     live.epoch(1, {**rows(result)[1], "loss": 9.0})
     live.end("FAILED")

@@ -21,6 +21,7 @@ def train(config: Train, examples: Examples, **changed: Any) -> tuple[keras.Mode
         "epochs": 2,
         "steps_per_execution": config.training.steps_per_execution,
         "validation_batch_size": config.training.validation_batch_size,
+        "validate_every_epoch": True,
         "verbose": 0,
     }
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
@@ -70,6 +71,15 @@ def test_a_speed_setting_does_not_change_the_weights(
 ) -> None:
     network, _ = train(train_config, examples, **setting)
     assert weights(network) == weights(trained[0])
+
+
+def test_one_validation_after_the_last_epoch_does_not_change_the_weights(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    network, history = train(train_config, examples, validate_every_epoch=False)
+    assert weights(network) == weights(trained[0])
+    assert history["val_accuracy"].isna().tolist() == [True, False]
+    assert history["val_accuracy"].iloc[-1] == trained[1]["val_accuracy"].iloc[-1]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

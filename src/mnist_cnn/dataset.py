@@ -40,6 +40,28 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
         raise InputError(f"{path} is damaged ({error}). Delete it and make it again: dvc repro") from None
 
 
+def load_for_training(path: Path, held_out: int) -> tuple[Examples, Examples]:
+    """Load what is trained on and what validates it.
+
+    Args:
+        path: of the prepared data.
+        held_out: number of training images, the last ones, that validate and are not trained on; 0 takes the test
+            images instead. Otherwise the test images are not even read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: the file is damaged, or has no more training images than are held out.
+    """
+    training = load(path, "train")
+    if not held_out:
+        return training, load(path, "test")
+    count = len(training.labels) - held_out
+    if count <= 0:
+        raise InputError(f"validation.held_out={held_out}: should be less than the {len(training.labels)} images")
+    images, labels = training.images, training.labels
+    return Examples(images[:count], labels[:count]), Examples(images[count:], labels[count:])
+
+
 def load(path: Path, part: Literal["train", "test"]) -> Examples:
     """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1].
 

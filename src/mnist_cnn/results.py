@@ -42,42 +42,6 @@ class TrainingInput:
 
 
 @dataclass(frozen=True)
-class Execution:
-    """One execution of a training: what the next one will not repeat.
-
-    Attributes:
-        input: what is trained.
-        started: seconds since 1970.
-        training_images: in an epoch.
-        environment: from `environment.describe`.
-        epoch_seconds: of each epoch, validation included; empty until they are known.
-    """
-
-    input: TrainingInput
-    started: float
-    training_images: int
-    environment: dict[str, str]
-    epoch_seconds: list[float] = field(default_factory=list)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` gave."""
-        values = json.loads(text)
-        return cls(**{**values, "input": TrainingInput(**values["input"])})
-
-    def to_json(self) -> str:
-        """Return it as one line."""
-        return json.dumps(asdict(self))
-
-    def write(self, model: Path) -> None:
-        """Store it for good, under the identity of the result that it made; the first one that made it stays."""
-        file = paths.execution(_digest(_outputs_in(RunFiles(model.parent))))
-        if not file.exists():
-            with paths.replacing(file) as path:
-                path.write_text(self.to_json() + "\n")
-
-
-@dataclass(frozen=True)
 class Revision:
     """Where a result stands in git.
 
@@ -90,6 +54,48 @@ class Revision:
     commit: str | None = None
     uncommitted: tuple[str, ...] = ()
     experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a training: what the next one will not repeat.
+
+    Attributes:
+        input: what is trained.
+        started: seconds since 1970.
+        training_images: in an epoch.
+        environment: from `environment.describe`.
+        revision: of the code.
+        parent: the MLflow run of the sweep that it is a trial of.
+        epoch_seconds: of each epoch, validation included; empty until they are known.
+    """
+
+    input: TrainingInput
+    started: float
+    training_images: int
+    environment: dict[str, str]
+    revision: Revision
+    parent: str | None = None
+    epoch_seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` gave."""
+        values = json.loads(text)
+        revision = values.get("revision", {})  # older files have none
+        revision = Revision(**{**revision, "uncommitted": tuple(revision.get("uncommitted", ()))})
+        return cls(**{**values, "input": TrainingInput(**values["input"]), "revision": revision})
+
+    def to_json(self) -> str:
+        """Return it as one line."""
+        return json.dumps(asdict(self))
+
+    def write(self, model: Path) -> None:
+        """Store it for good, under the identity of the result that it made; the first one that made it stays."""
+        file = paths.execution(_digest(_outputs_in(RunFiles(model.parent))))
+        if not file.exists():
+            with paths.replacing(file) as path:
+                path.write_text(self.to_json() + "\n")
 
 
 @dataclass(frozen=True)
@@ -152,19 +158,31 @@ class NotHeldError(InputError):
     """The files of a result are in no cache or remote."""
 
 
-def begin(run: str, command: str, configuration: dict[str, Any], training_images: int) -> Execution:
-    """Describe a training that starts now in this workspace; dvc.yaml names its data and code.
+def training_files() -> dict[str, str]:
+    """Hash the data and code of a training in this workspace, which dvc.yaml names: path and MD5.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+    """
+    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    return {path: _md5((paths.ROOT / path).read_bytes()) for path in dependencies if not path.startswith("conf/")}
+
+
+def training_input(run: str, command: str, configuration: dict[str, Any], files: dict[str, str]) -> TrainingInput:
+    """Describe what decides a training.
 
     Args:
         run: its name.
-        command: the command line that started it.
+        command: the command line that starts it.
         configuration: complete: values that Keras chose included.
-        training_images: in an epoch.
+        files: from `training_files`.
     """
-    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
-    files = {path: _md5((paths.ROOT / path).read_bytes()) for path in dependencies if not path.startswith("conf/")}
-    training = TrainingInput(run, command, yaml.safe_dump(configuration, sort_keys=False), files)
-    return Execution(training, time.time(), training_images, environment.describe())
+    return TrainingInput(run, command, yaml.safe_dump(configuration, sort_keys=False), files)
+
+
+def begin(training: TrainingInput, training_images: int, revision: Revision, parent: str | None = None) -> Execution:
+    """Describe an execution that starts now; the arguments as in `Execution`."""
+    return Execution(training, time.time(), training_images, environment.describe(), revision, parent)
 
 
 def read(run: str) -> Result:
@@ -183,8 +201,7 @@ def read(run: str) -> Result:
     execution = _execution(outputs)
     if execution is None:
         raise InputError(f"{files.directory} is not as it was trained, or executions/ is lost. Train it again.")
-    revision = workspace_revision(["conf", *execution.input.files])
-    return Result(execution.input, outputs, files, False, revision, execution, (), paths.DATASET_REPORT)
+    return Result(execution.input, outputs, files, False, execution.revision, execution, (), paths.DATASET_REPORT)
 
 
 def workspace_revision(files: Iterable[str]) -> Revision:

@@ -79,12 +79,36 @@ class Training(Checked):
     validation_batch_size: PositiveInt
 
 
+class Validation(Checked):
+    """conf/validation/: what is measured beside the training."""
+
+    held_out: Annotated[int, Field(ge=0, lt=60_000)]
+    every_epoch: bool
+
+
 class Tracking(Checked):
     """conf/tracking/: where results stand in MLflow."""
 
     experiment: Name
     registered_model: Name
     alias: Name
+
+
+class Sweep(Checked):
+    """conf/sweep/: how the values that `pipelines.train -m` leaves open are chosen."""
+
+    search: Literal["grid", "random", "tpe"]
+    stopping: Literal["none", "asha", "median"]
+    trials: PositiveInt | None
+    seed: Seed
+    batch: PositiveInt
+    cpus_per_trial: PositiveInt
+    grace_epochs: PositiveInt
+    reduction_factor: Annotated[int, Field(gt=1)]
+    max_failures: Annotated[int, Field(ge=0)]
+    address: Name | None
+    dry_run: bool
+    final: bool
 
 
 class Fetch(Checked):
@@ -115,7 +139,9 @@ class Train(Checked):
     epochs: PositiveInt
     model: Model
     training: Training
+    validation: Validation
     tracking: Tracking
+    sweep: Sweep
 
 
 class Evaluate(Checked):

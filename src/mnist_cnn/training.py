@@ -103,7 +103,8 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         began, self._stamp = self._stamp, time.perf_counter()
-        self.rows.append({**{name: logs[name] for name in MEASURES}, "seconds": self._stamp - began})
+        measured = {name: logs[name] for name in MEASURES if name in logs}
+        self.rows.append({**measured, "seconds": self._stamp - began})
         self._on_epoch(epoch + 1, self.rows[-1])
 
 
@@ -118,6 +119,7 @@ def train(
     epochs: int,
     steps_per_execution: int,
     validation_batch_size: int,
+    validate_every_epoch: bool,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda _epoch, _values: None,
     verbose: int = 1,
 ) -> pd.DataFrame:
@@ -128,17 +130,19 @@ def train(
         optimizer: fresh from `build_optimizer`.
         loss: the name of a Keras loss on one-hot labels.
         training: what the weights are fitted to.
-        validation: what is measured after each epoch; does not change the weights.
+        validation: what is measured; does not change the weights.
         batch_size: images per gradient step.
         epochs: passes over the training images.
         steps_per_execution: gradient steps between two returns to Python; does not change the weights.
         validation_batch_size: images per forward step; does not change the weights.
+        validate_every_epoch: measure after each epoch, or only after the last.
         on_epoch: called after each epoch with its number, from 1, and its row of the history.
         verbose: 1 draws a progress bar, 2 writes a line per epoch, 0 is silent.
 
     Returns:
         Columns loss, accuracy, val_loss, val_accuracy and seconds; index epoch, from 1. `loss` and `accuracy` are means
-        over the epoch, with dropout, as Keras reports them; seconds include the validation.
+        over the epoch, with dropout, as Keras reports them; seconds include the validation. Without a
+        validation val_loss and val_accuracy are missing (NaN).
 
     Raises:
         InputError: Keras does not know the loss, or it became infinite or not a number.
@@ -156,10 +160,13 @@ def train(
         epochs=epochs,
         validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
         validation_batch_size=validation_batch_size,
+        validation_freq=1 if validate_every_epoch else epochs,
         callbacks=[keras.callbacks.TerminateOnNaN(), epochs_seen],
         verbose=verbose,
     )
-    frame = pd.DataFrame(epochs_seen.rows, index=pd.RangeIndex(1, len(epochs_seen.rows) + 1, name="epoch"))
-    if not np.isfinite(frame[["loss", "val_loss"]]).all(axis=None):
+    index = pd.RangeIndex(1, len(epochs_seen.rows) + 1, name="epoch")
+    frame = pd.DataFrame(epochs_seen.rows, index, [*MEASURES, "seconds"])
+    losses = [row[name] for row in epochs_seen.rows for name in ("loss", "val_loss") if name in row]
+    if not np.isfinite(losses).all():
         raise InputError(f"The loss is no finite number in epoch {len(frame)}: lower the learning rate.")
     return frame

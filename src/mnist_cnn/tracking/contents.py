@@ -6,13 +6,25 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+)
 
 from mnist_cnn import paths
-from mnist_cnn.results import Result, Revision, TrainingInput
+from mnist_cnn.results import Execution, Result, Revision, TrainingInput
 
 RESULT_TAG, INPUT_TAG = "result", "input"
+VALIDATED_ON = {"test": "test", "held_out": "held out", "test_once": "test, once"}
+VALIDATION_EXPLAINED = {
+    "test": "The test images serve as validation, as in the notebook: the best epoch is a description, not a choice.",
+    "held_out": "Validated on training images that were held out: the test images are untouched.",
+    "test_once": "Validated on the test images, once, after the training.",
+}
 DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
 
 
@@ -27,6 +39,7 @@ def params(training: TrainingInput) -> list[Param]:
         **pd.json_normalize(in_force).to_dict("records")[0],
         "batch_size": config["batch_size"],
         "epochs": config["epochs"],
+        "validation": VALIDATED_ON[validation(config)],
         "model": config["model"]["name"],
         "seed": config["training"]["seed"],
         "threads": config["training"]["threads"],
@@ -34,8 +47,8 @@ def params(training: TrainingInput) -> list[Param]:
     return [Param(name, str(value)) for name, value in values.items()]
 
 
-def input_tags(training: TrainingInput, revision: Revision, environment: dict[str, str]) -> list[RunTag]:
-    """Return what leads to a training's origin: command, commit, hashes of data and code, and the machine."""
+def input_tags(training: TrainingInput, revision: Revision, execution: Execution | None) -> list[RunTag]:
+    """Return what leads to a training's origin: command, commit, hashes of data and code, sweep, and the machine."""
     defaults = yaml.safe_load(training.configuration).get("library_defaults")
     tags = {
         INPUT_TAG: training.identity,
@@ -45,14 +58,14 @@ def input_tags(training: TrainingInput, revision: Revision, environment: dict[st
         "dvc.experiment": revision.experiment,
         "library_defaults": ", ".join(defaults) if defaults else None,
         **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
-        **{f"environment.{name}": value for name, value in environment.items()},
+        MLFLOW_PARENT_RUN_ID: execution.parent if execution else None,
+        **{f"environment.{name}": value for name, value in (execution.environment if execution else {}).items()},
     }
     return [RunTag(name, value) for name, value in tags.items() if value]
 
 
 def result_tags(result: Result) -> list[RunTag]:
     """Return the tags of a finished training: those of its input, its stage, its outputs' hashes, its description."""
-    environment = result.execution.environment if result.execution else {}
     tags = {
         RESULT_TAG: result.identity,
         "dvc.stage": f"train@{result.run}" if result.documented else None,
@@ -60,9 +73,18 @@ def result_tags(result: Result) -> list[RunTag]:
         MLFLOW_RUN_NOTE: note(result),
     }
     return [
-        *input_tags(result.input, result.revision, environment),
+        *input_tags(result.input, result.revision, result.execution),
         *(RunTag(name, value) for name, value in tags.items() if value),
     ]
+
+
+def can_continue(run: Run, execution: Execution | None) -> bool:
+    """Tell whether an unfinished run may become that of an execution with the same input.
+
+    A sweep's runs stay its own: a trial that one sweep has pruned is complete in another.
+    """
+    parent = execution.parent if execution else None
+    return RESULT_TAG not in run.data.tags and run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent
 
 
 def dataset(training: TrainingInput, description: dict[str, Any]) -> DatasetInput:
@@ -129,7 +151,7 @@ def history_metrics(result: Result, now: int) -> dict[int, list[Metric]]:
         ends = [int((execution.started + passed) * 1000) for passed in accumulate(execution.epoch_seconds)]
     images = execution.training_images if execution else None
     return {
-        epoch: epoch_metrics(epoch, dict(row), end, images)
+        epoch: epoch_metrics(epoch, dict(row.dropna()), end, images)
         for (epoch, row), end in zip(rows.iterrows(), ends, strict=True)
     }
 
@@ -144,11 +166,14 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 
 
 def measured_on_test(result: Result) -> dict[str, float]:
-    """Return test_loss and test_accuracy; nothing for a run that the pipeline has not evaluated."""
-    if not result.documented:
-        return {}
-    values = json.loads(result.files.metrics.read_text())
-    return {name: values[name] for name in ("test_loss", "test_accuracy")}
+    """Return test_loss and test_accuracy, if the pipeline evaluated the run or it ended with a look at the images."""
+    if result.documented:
+        values = json.loads(result.files.metrics.read_text())
+        return {name: values[name] for name in ("test_loss", "test_accuracy")}
+    if validation(yaml.safe_load(result.input.configuration)) == "test_once":
+        last = history(result).iloc[-1]
+        return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
+    return {}
 
 
 def note(result: Result) -> str:
@@ -176,10 +201,19 @@ def note(result: Result) -> str:
         f"batch size {config['batch_size']}, seed {config['training']['seed']}. "
         f"After {len(rows)} epochs: validation accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f}; "
         f"best accuracy {rows.loc[best, 'val_accuracy']:.2%} in epoch {best}. "
-        "The test images serve as validation, as in the notebook: the best epoch is a description, not a choice.",
+        + VALIDATION_EXPLAINED[validation(config)],
         warning,
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def validation(config: dict[str, Any]) -> str:
+    """Name the kind of validation of a configuration, as conf/validation/ does."""
+    if "validation" not in config:  # a result of a version that had no choice
+        return "test"
+    if config["validation"]["held_out"]:
+        return "held_out"
+    return "test" if config["validation"]["every_epoch"] else "test_once"
 
 
 def _learning_rate(config: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist_cnn import paths
-from mnist_cnn.results import Execution, Revision
+from mnist_cnn.results import Execution
 from mnist_cnn.tracking import contents
 from mnist_cnn.tracking.contents import INPUT_TAG, RESULT_TAG
 from mnist_cnn.tracking.store import Store
@@ -18,20 +18,21 @@ from mnist_cnn.tracking.store import Store
 class LiveRun:
     """The unfinished MLflow run of a training: one that was cut off goes on."""
 
-    def __init__(self, store: Store, execution: Execution, revision: Revision) -> None:
+    def __init__(self, store: Store, execution: Execution) -> None:
         """Find or create the run. If MLflow has a result of this very input, there is nothing to follow.
 
         Raises:
             InputError: the store cannot be reached or written.
         """
         self._store, self._training, self._images = store, execution.input, execution.training_images
-        self._tags = contents.input_tags(execution.input, revision, execution.environment)
+        self._tags = contents.input_tags(execution.input, execution.revision, execution)
         self._start = int(execution.started * 1000)
         self._epochs: dict[int, dict[str, float]] = {}
         with store.explained(), store.locked():
             same = store.find(INPUT_TAG, execution.input.identity)
             self.recorded = [run.info.run_id for run in same if RESULT_TAG in run.data.tags]
-            self._run_id = None if self.recorded else self._begin(same[-1] if same else None)
+            cut_off = [run for run in same if contents.can_continue(run, execution)]
+            self._run_id = None if self.recorded else self._begin(cut_off[-1] if cut_off else None)
         if self._run_id:
             monitor: Any = SystemMetricsMonitor  # MLflow leaves it untyped
             self._monitor = monitor(self._run_id, resume_logging=True, tracking_uri=store.uri)

@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 
 from mnist_cnn.results import Held, Result
 from mnist_cnn.tracking import contents
-from mnist_cnn.tracking.contents import INPUT_TAG, RESULT_TAG
+from mnist_cnn.tracking.contents import INPUT_TAG, RESULT_TAG, can_continue
 from mnist_cnn.tracking.store import Store
 
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
@@ -47,7 +47,7 @@ def record(store: Store, result: Result) -> Record:
     with store.explained(), store.locked():
         same_input = store.find(INPUT_TAG, result.input.identity)
         same_result = store.find(RESULT_TAG, result.identity)
-        live = [run for run in same_input if RESULT_TAG not in run.data.tags and _followed(store, run, result)]
+        live = [run for run in same_input if can_continue(run, result.execution) and _followed(store, run, result)]
         run = next(chain(same_result, live), None) or _create(store, result)
         _write(store, run, result)
         for followed in live:

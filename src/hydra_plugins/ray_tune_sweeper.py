@@ -1,0 +1,34 @@
+"""The sweeper that Hydra finds for `pipelines.train -m`: it hands the command line on to Ray Tune."""
+
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class RayTuneSweeperConf:
+    """Hydra's group entry hydra/sweeper: ray_tune."""
+
+    _target_: str = "hydra_plugins.ray_tune_sweeper.RayTuneSweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="ray_tune", node=RayTuneSweeperConf, provider="mnist-cnn")
+
+
+class RayTuneSweeper(Sweeper):
+    """Reads the overrides with Hydra's parser, so that they mean what they mean everywhere in Hydra."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
+        """Take what `sweep` needs."""
+        self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self._config = config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the sweep that the command line describes."""
+        from pipelines import sweep  # here: Hydra imports its plugins whenever it starts
+
+        sweep.main(self._config, self._parser.parse_overrides(arguments))
