@@ -27,28 +27,37 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
 
     def decorate(work: Callable[[Schema], None]) -> Callable[[], None]:
         def task(composed: DictConfig) -> None:
-            try:  # here: what leaves a task as an exception, Hydra announces with a line of its own
+            with (
+                _mistakes_explained()
+            ):  # here: what leaves a task as an exception, Hydra announces with a line of its own
                 work(resolve(schema, composed))
-            except InputError as error:
-                sys.exit(f"Error: {error}")
-            except FileNotFoundError as error:
-                sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
 
         @functools.wraps(work)
         def main() -> None:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it, as by nohup
                 signal.signal(signal.SIGINT, _end)
-            if {"-m", "--multirun"} & set(sys.argv):
-                sys.exit("Error: one process trains one run. Sweep with: dvc exp run --queue -S 'runs.…=…,…'")
+            if name != "train" and {"-m", "--multirun"} & set(sys.argv):
+                sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
-                hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
+                with _mistakes_explained():
+                    hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=name)(task)()
             except COMPOSITION_ERRORS as error:
                 sys.exit(f"Error: {explain(error, name, paths.CONF)}")
 
         return main
 
     return decorate
+
+
+@contextmanager
+def _mistakes_explained() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass
@@ -25,7 +25,7 @@ class RayTuneSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         """Take what `sweep` needs."""
         self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        self._config = config
+        self._config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep that the command line describes."""

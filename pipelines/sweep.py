@@ -1,0 +1,127 @@
+"""Run a sweep: what `pipelines.train -m` does."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from mnist_cnn import configuration, dataset, environment, paths, results, schema
+from mnist_cnn.errors import InputError
+from mnist_cnn.sweep import stay_on_this_machine
+from pipelines.command import heavy_imports
+
+if TYPE_CHECKING:
+    from mnist_cnn.sweep.space import Space
+    from mnist_cnn.sweep.trials import Outcome, Trial
+    from mnist_cnn.tracking.sweeps import SweepRun
+
+
+def main(composed: DictConfig, overrides: list[Override]) -> None:
+    """Run the sweep that a command line describes.
+
+    Args:
+        composed: the configuration, without what is swept.
+        overrides: of the command line.
+
+    Raises:
+        InputError: a value cannot be used, the tracking store or the cluster cannot be reached, too many trials failed.
+        FileNotFoundError: there is no data.
+    """
+    base = configuration.resolve(schema.Train, composed)
+    settings = base.sweep
+    with heavy_imports():
+        if not settings.address:
+            stay_on_this_machine()
+        from mnist_cnn.sweep import engine, plan, report, space, trials
+        from mnist_cnn.tracking import sweeps
+        from mnist_cnn.tracking.store import Store
+        from pipelines import trial as trial_process
+
+    searched, files = space.parse(overrides), results.training_files()
+
+    def compose(number: int, point: dict[str, str]) -> "Trial":
+        return trials.compose(searched, number, point, settings.cpus_per_trial, files)
+
+    planned = plan.make(searched, settings, compose)
+    training, validation = dataset.load_for_training(paths.PREPARED_DATA, planned.held_out)
+    store = Store(base.tracking.experiment)
+    variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    with engine.cluster(settings, paths.ROOT, {**variables, "MLFLOW_TRACKING_URI": store.uri}) as cpus:
+        speed = sweeps.images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
+        trials_left, epochs_left = sweeps.left(store, planned)
+        seconds = epochs_left * len(training.labels) / speed if speed else None
+        print(report.plan(planned, searched, settings, trials_left, epochs_left, cpus, seconds), flush=True)
+        if settings.dry_run:
+            return
+        typed = shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]])
+        sweep = sweeps.SweepRun(store, planned.identity, typed, report.params(searched, settings))
+
+        def conclude(trial: "Trial", outcome: "Outcome") -> None:
+            if not outcome.complete:
+                sweep.conclude(trial.input, outcome)
+            elif sweeps.outcome(store, trial.input, sweep.run_id):
+                shutil.rmtree(paths.adhoc_run(trial.name).directory, ignore_errors=True)  # MLflow has it all
+            else:
+                print(f"Warning: {trial.name} is not in MLflow. The same command records it later.", file=sys.stderr)
+
+        tried = engine.Trials(
+            planned.proposals,
+            compose,
+            recorded=lambda trial: sweeps.outcome(store, trial.input, sweep.run_id),
+            concluded=conclude,
+            scheduler=engine.scheduler(settings, planned.longest),
+            shared={
+                "files": files,
+                "revision": asdict(results.workspace_revision(["conf", *files])),
+                "parent": sweep.run_id,
+            },
+        )
+        began = time.monotonic()
+        engine.run(
+            trial_process.main,
+            tried,
+            settings,
+            lambda: print(report.progress(tried, planned, time.monotonic() - began), flush=True),
+        )
+
+    best = report.best_of(tried.trials, tried.outcomes)
+    summary = report.summary(tried.trials, tried.outcomes, planned.identity, len(validation.labels))
+    sweep.finish(
+        report.metrics(tried.trials, tried.outcomes),
+        f"```\n{summary}\n```\n\nThe same sweep again, or the rest of it:\n\n```\n{typed}\n```",
+        best.input if best else None,
+        report.table(tried.trials, tried.outcomes).to_csv(index=False),
+        report.figures(tried.trials, tried.outcomes),
+    )
+    print(summary)
+    if tried.failures > settings.max_failures:
+        sweep.end("FAILED")
+        raise InputError(f"{tried.failures} trials failed, more than sweep.max_failures={settings.max_failures}.")
+    if not tried.finished:
+        sweep.end("KILLED")
+        sys.exit("Interrupted. The same command goes on.")
+    if settings.final and best:
+        _train_finally(searched, best, sweep)
+    sweep.end()
+
+
+def _train_finally(searched: "Space", best: "Trial", sweep: "SweepRun") -> None:
+    """Train the winner on all training images, and look at the test images once."""
+    name = best.name.replace("trial", "final", 1)
+    overrides = [override for override in searched.overrides(best.values) if not override.startswith("validation.")]
+    command = ["-m", "pipelines.train", *overrides, "validation=test_once", f"run={name}"]
+    if not paths.adhoc_run(name).model.exists():
+        print(f"Training the winner on all training images: {shlex.join(['python', *command])}", flush=True)
+        trained = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
+        if trained.returncode:
+            sweep.end("KILLED")
+            sys.exit(trained.returncode)
+    tested = sweep.adopt_final(results.read(name).input)
+    print(f"Test accuracy {tested['test_accuracy']:.2%}, loss {tested['test_loss']:.4f} ({name})")

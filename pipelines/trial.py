@@ -1,0 +1,93 @@
+"""What the process of a trial does, on this machine or on another node of a cluster."""
+
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from filelock import FileLock
+from ray import tune
+
+from mnist_cnn import paths, results, schema
+from mnist_cnn.errors import InputError
+from mnist_cnn.results import Revision
+from mnist_cnn.sweep.engine import ACCURACY, EPOCH, FAILED
+
+
+def main(order: dict[str, Any]) -> None:
+    """Train a trial and report each epoch; the last one when everything is written and recorded.
+
+    Args:
+        order: from `pipelines.sweep`.
+    """
+    try:
+        _fetch_data()
+        if results.training_files() != order["files"]:
+            raise InputError("this node has other data or code than the sweep began with")
+        config = schema.Train.model_validate(order["config"])
+        folder = paths.adhoc_run(config.run).directory
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):  # a trial that was proposed twice
+            if not _recorded_now(config):
+                _train(config, order)
+    except InputError as error:
+        tune.report({FAILED: str(error)})
+    except Exception as error:  # whatever a trial dies of is its outcome, not that of the sweep
+        tune.report({FAILED: f"{type(error).__name__}: {error}"})
+
+
+def _fetch_data() -> None:
+    """Make the prepared data where a node has none; of that very data the sweep knows the MD5."""
+    paths.PREPARED_DATA.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(paths.PREPARED_DATA.with_suffix(".lock")):
+        if not paths.PREPARED_DATA.exists():
+            for stage in ("fetch", "prepare"):
+                command = [sys.executable, "-m", f"pipelines.{stage}"]
+                made = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+                if made.returncode:
+                    raise InputError(f"{stage}: {made.stderr.strip()}")
+
+
+def _recorded_now(config: schema.Train) -> bool:
+    """Record a trial that was finished when something ended, before MLflow had it."""
+    files = paths.adhoc_run(config.run)
+    if not files.model.exists():
+        return False
+
+    from mnist_cnn.tracking.contents import history
+    from mnist_cnn.tracking.record import record
+    from mnist_cnn.tracking.store import Store
+
+    try:
+        result = results.read(config.run)
+    except InputError:  # it was being written
+        shutil.rmtree(files.directory)
+        return False
+    record(Store(config.tracking.experiment), result)
+    for epoch, accuracy in history(result)["val_accuracy"].items():
+        tune.report({EPOCH: epoch, ACCURACY: accuracy})
+    return True
+
+
+def _train(config: schema.Train, order: dict[str, Any]) -> None:
+    from pipelines.train import train_run
+
+    last = {}
+
+    def report(epoch: int, values: dict[str, float]) -> None:
+        result = {EPOCH: epoch, ACCURACY: values["val_accuracy"]}
+        if epoch < config.epochs:
+            tune.report(result)
+        last.update(result)
+
+    train_run(
+        config,
+        order["command"],
+        paths.adhoc_run(config.run),
+        by_hand=True,
+        verbose=0,
+        revision=Revision(**order["revision"]),
+        parent=order["parent"],
+        on_epoch=report,
+    )
+    tune.report(last)

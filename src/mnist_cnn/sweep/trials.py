@@ -1,0 +1,95 @@
+"""The trials of a sweep, and what came of them."""
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mnist_cnn import configuration, paths, results, training
+from mnist_cnn.results import TrainingInput
+from mnist_cnn.schema import Train
+from mnist_cnn.sweep.space import Space
+
+State = Literal["complete", "pruned", "failed", "died"]
+COMMAND = ("python", "-m", "pipelines.train")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        state: complete; pruned, as others were better; failed, and would fail again; died, without a fault of its own.
+        accuracies: validation accuracy after each epoch from 1, 0 to 1.
+        reason: why it is not complete.
+        origin: it was run now, in an earlier attempt of this sweep, or elsewhere.
+    """
+
+    state: State
+    accuracies: dict[int, float] = field(default_factory=dict)
+    reason: str = ""
+    origin: Literal["now", "before", "elsewhere"] = "now"
+
+    @property
+    def complete(self) -> bool:
+        """Whether it trained to its end."""
+        return self.state == "complete"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it came to no result."""
+        return self.state in ("failed", "died")
+
+    @property
+    def accuracy(self) -> float | None:
+        """After the last epoch that there is: what the model that was kept at the end had."""
+        return self.accuracies[max(self.accuracies)] if self.accuracies else None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training that a sweep tries.
+
+    Attributes:
+        number: from 0.
+        values: of the open keys, as on the command line.
+        config: of the training.
+        input: what decides it; the same in another sweep is the same trial.
+    """
+
+    number: int
+    values: dict[str, str]
+    config: Train
+    input: TrainingInput
+
+    @property
+    def name(self) -> str:
+        """Its run's name: a digest of its configuration."""
+        return self.config.run
+
+
+def compose(space: Space, number: int, values: dict[str, str], threads: int, files: dict[str, str]) -> Trial:
+    """Compose the trial at a point of the space.
+
+    Its command line alone gives the same weights as the sweep does.
+
+    Args:
+        space: of the sweep.
+        number: of the trial.
+        values: the point.
+        threads: for one operation.
+        files: from `results.training_files`.
+
+    Raises:
+        InputError: the configuration cannot be composed, or Keras refuses it.
+    """
+    overrides = [*space.overrides(values), "validation=held_out", f"training.threads={threads}"]
+    config = configuration.resolve(Train, configuration.compose("train", [*overrides, "run=trial"], paths.CONF))
+    decisive = config.model_dump(exclude={"run", "tracking", "sweep"})
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    config = config.model_copy(update={"run": f"trial_{digest[:12]}"})
+    optimizer = training.build_optimizer(**config.optimizer.model_dump())
+    complete = training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)
+    command = shlex.join([*COMMAND, *overrides, f"run={config.run}"])
+    return Trial(number, values, config, results.training_input(config.run, command, complete, files))

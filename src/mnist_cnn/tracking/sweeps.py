@@ -1,0 +1,216 @@
+"""The record of sweeps: one MLflow run for each, above the runs of its trials."""
+
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import yaml
+from matplotlib.figure import Figure
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
+
+from mnist_cnn.errors import InputError
+from mnist_cnn.results import TrainingInput
+from mnist_cnn.sweep.plan import Plan
+from mnist_cnn.sweep.trials import Outcome, State
+from mnist_cnn.tracking import contents
+from mnist_cnn.tracking.contents import INPUT_TAG
+from mnist_cnn.tracking.record import FINISHED, is_complete
+from mnist_cnn.tracking.store import Store
+
+SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
+STATE_TAG, REASON_TAG = "trial.state", "trial.reason"
+FINAL = ("pruned", "failed")  # a trial whose process died is tried again
+STATUSES = {"pruned": "KILLED", "failed": "FAILED", "died": "FAILED"}
+
+
+class SweepRun:
+    """The MLflow run of a sweep: the same sweep goes on in the same run.
+
+    Attributes:
+        run_id: of it.
+    """
+
+    def __init__(self, store: Store, identity: str, command: str, params: dict[str, str]) -> None:
+        """Find or create it.
+
+        Args:
+            store: that it is in.
+            identity: of the sweep.
+            command: the command line that starts it.
+            params: what describes it.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        self._store, client = store, store.client
+        with store.explained(), store.locked():
+            run = find_sweep(store, identity) or client.create_run(
+                store.experiment_id, tags={SWEEP_TAG: identity}, run_name=f"sweep_{identity}"
+            )
+            self.run_id = str(run.info.run_id)
+            client.update_run(self.run_id, status="RUNNING")
+            described = [Param(name, value[:MAX_PARAM_VAL_LENGTH]) for name, value in params.items()]
+            client.log_batch(self.run_id, params=described, tags=[RunTag(MLFLOW_SOURCE_NAME, command)])
+
+    def conclude(self, training: TrainingInput, outcome: Outcome) -> None:
+        """Say of a trial that is not complete what it is, and why.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        client = self._store.client
+        with self._store.explained(), self._store.locked():
+            found = _child(self._store, self.run_id, training.identity)
+            tags = {MLFLOW_PARENT_RUN_ID: self.run_id, INPUT_TAG: training.identity}
+            run = found or client.create_run(self._store.experiment_id, tags=tags, run_name=training.run)
+            state = [RunTag(STATE_TAG, outcome.state), RunTag(REASON_TAG, outcome.reason[:MAX_TAG_VAL_LENGTH])]
+            client.log_batch(run.info.run_id, params=contents.params(training), tags=state)
+            client.set_terminated(run.info.run_id, STATUSES[outcome.state])
+
+    def finish(
+        self, metrics: dict[str, float], note: str, best: TrainingInput | None, table: str, figures: dict[str, Figure]
+    ) -> None:
+        """Write what came of the sweep.
+
+        Args:
+            metrics: numbers of the sweep.
+            note: its description, in Markdown.
+            best: the winner, if there is one.
+            table: of all trials, as CSV.
+            figures: by name.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        client, now = self._store.client, int(time.time() * 1000)
+        with self._store.explained():
+            client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in metrics.items()])
+            client.set_tag(self.run_id, MLFLOW_RUN_NOTE, note)
+            if best:
+                (run, *_) = [run for run in self._store.find(INPUT_TAG, best.identity) if is_complete(run)]
+                client.set_tag(self.run_id, BEST_TAG, run.info.run_id)
+            client.log_text(self.run_id, table, "trials.csv")
+            for name, figure in figures.items():
+                client.log_figure(self.run_id, figure, f"{name}.png")
+
+    def end(self, status: str = FINISHED) -> None:
+        """Close the run.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        with self._store.explained():
+            self._store.client.set_terminated(self.run_id, status)
+
+    def adopt_final(self, training: TrainingInput) -> dict[str, float]:
+        """Make the run of a training a child of this one, and return its test metrics.
+
+        Raises:
+            InputError: the store cannot be reached or written, or has no such run.
+        """
+        client, now = self._store.client, int(time.time() * 1000)
+        with self._store.explained():
+            complete = [run for run in self._store.find(INPUT_TAG, training.identity) if is_complete(run)]
+            if not complete:
+                raise InputError(
+                    f"run={training.run} is not in MLflow. Record it: python -m pipelines.track run={training.run}"
+                )
+            run = complete[0]
+            client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self.run_id)
+            tested = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
+            client.log_batch(self.run_id, [Metric(name, value, now, 0) for name, value in tested.items()])
+        return tested
+
+
+def find_sweep(store: Store, identity: str) -> Run | None:
+    """Find the run of a sweep; call it in `store.explained`."""
+    return next(iter(store.find(SWEEP_TAG, identity)), None)
+
+
+def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome | None:
+    """Find what came of a trial.
+
+    Args:
+        store: that may have it.
+        training: of the trial. It is complete if any run with the same input is.
+        sweep: the run of the sweep, if there is one yet: whether a trial is pruned or failed is a matter of one sweep.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with store.explained():
+        complete = [run for run in store.find(INPUT_TAG, training.identity) if is_complete(run)]
+        if complete:
+            here = sweep is not None and complete[0].data.tags.get(MLFLOW_PARENT_RUN_ID) == sweep
+            return Outcome("complete", _accuracies(store, complete[0]), origin="before" if here else "elsewhere")
+        run = _child(store, sweep, training.identity) if sweep else None
+        state = run.data.tags.get(STATE_TAG) if run else None
+        if run and state in FINAL:
+            return Outcome(
+                cast(State, state), _accuracies(store, run), run.data.tags.get(REASON_TAG, ""), origin="before"
+            )
+        return None
+
+
+def left(store: Store, planned: Plan) -> tuple[int, int]:
+    """Count the trials of a plan that are not recorded, and their epochs; of a plan that is still open, at most.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with store.explained():
+        sweep = find_sweep(store, planned.identity)
+        children = store.find(MLFLOW_PARENT_RUN_ID, sweep.info.run_id) if sweep else []
+    if planned.known is None:
+        ended = sum(is_complete(run) or run.data.tags.get(STATE_TAG) in FINAL for run in children)
+        return planned.count - ended, (planned.count - ended) * planned.longest
+    run_id = sweep.info.run_id if sweep else None
+    unknown = [trial for trial in planned.known if not outcome(store, trial.input, run_id)]
+    return len(unknown), sum(trial.config.epochs for trial in unknown)
+
+
+def images_per_second(store: Store, threads: int, processor: str) -> float | None:
+    """Return the typical speed of recent trainings with so many threads on such a processor; none if there are none.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with store.explained():
+        machine = f"params.threads = '{threads}' and tags.`environment.processor` = '{processor}'"
+        alike = f"{machine} and metrics.images_per_second > 0"
+        recent = store.client.search_runs([store.experiment_id], alike, max_results=20, order_by=["start_time DESC"])
+    speeds = [run.data.metrics["images_per_second"] for run in recent]
+    return statistics.median(speeds) if speeds else None
+
+
+def winner(store: Store, identity: str) -> dict[str, Any]:
+    """Return the complete configuration of a sweep's best trial.
+
+    Raises:
+        InputError: the store cannot be reached, has no such sweep, or the sweep has no complete trial.
+    """
+    with store.explained():
+        sweep = find_sweep(store, identity)
+        if sweep is None:
+            known = store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")
+            names = ", ".join(sorted(run.data.tags[SWEEP_TAG] for run in known)) or "none"
+            raise InputError(f"sweep={identity} is not in MLflow. There are: {names}.")
+        if BEST_TAG not in sweep.data.tags:
+            raise InputError(f"sweep={identity} has no complete trial yet. Run it to its end.")
+        with TemporaryDirectory() as folder:
+            file = store.client.download_artifacts(sweep.data.tags[BEST_TAG], "config.yaml", folder)
+            return dict(yaml.safe_load(Path(file).read_text()))
+
+
+def _child(store: Store, sweep: str, identity: str) -> Run | None:
+    runs = store.find(INPUT_TAG, identity)
+    return next((run for run in runs if run.data.tags.get(MLFLOW_PARENT_RUN_ID) == sweep), None)
+
+
+def _accuracies(store: Store, run: Run) -> dict[int, float]:
+    points = store.client.get_metric_history(run.info.run_id, "val_accuracy")
+    return {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
