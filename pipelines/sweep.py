@@ -44,10 +44,10 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         from mnist_cnn.tracking.store import Store
         from pipelines import trial as trial_process
 
-    searched, files = space.parse(overrides), results.training_files()
+    searched, hashes = space.parse(overrides), results.training_files()
 
     def compose(number: int, point: dict[str, str]) -> "Trial":
-        return trials.compose(searched, number, point, settings.cpus_per_trial, files)
+        return trials.compose(searched, number, point, settings.cpus_per_trial, hashes)
 
     planned = plan.make(searched, settings, compose)
     training, validation = dataset.load_for_training(paths.PREPARED_DATA, planned.held_out)
@@ -64,10 +64,12 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         sweep = sweeps.SweepRun(store, planned.identity, typed, report.params(searched, settings))
 
         def conclude(trial: "Trial", outcome: "Outcome") -> None:
+            files = paths.adhoc_run(trial.name)
+            files.lock.unlink(missing_ok=True)
             if not outcome.complete:
                 sweep.conclude(trial.input, outcome)
             elif sweeps.outcome(store, trial.input, sweep.run_id):
-                shutil.rmtree(paths.adhoc_run(trial.name).directory, ignore_errors=True)  # MLflow has it all
+                shutil.rmtree(files.directory, ignore_errors=True)  # MLflow has it all
             else:
                 print(f"Warning: {trial.name} is not in MLflow. The same command records it later.", file=sys.stderr)
 
@@ -78,8 +80,8 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
             concluded=conclude,
             scheduler=engine.scheduler(settings, planned.longest),
             shared={
-                "files": files,
-                "revision": asdict(results.workspace_revision(["conf", *files])),
+                "files": hashes,
+                "revision": asdict(results.workspace_revision(["conf", *hashes])),
                 "parent": sweep.run_id,
             },
         )

@@ -1,5 +1,6 @@
 """What the process of a trial does, on this machine or on another node of a cluster."""
 
+import math
 import shutil
 import subprocess
 import sys
@@ -25,15 +26,19 @@ def main(order: dict[str, Any]) -> None:
         if results.training_files() != order["files"]:
             raise InputError("this node has other data or code than the sweep began with")
         config = schema.Train.model_validate(order["config"])
-        folder = paths.adhoc_run(config.run).directory
-        folder.parent.mkdir(exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):  # a trial that was proposed twice
+        files = paths.adhoc_run(config.run)
+        files.lock.parent.mkdir(exist_ok=True)
+        with FileLock(files.lock):  # a trial that was proposed twice
             if not _recorded_now(config):
                 _train(config, order)
     except InputError as error:
-        tune.report({FAILED: str(error)})
+        _report_failure(order, str(error))
     except Exception as error:  # whatever a trial dies of is its outcome, not that of the sweep
-        tune.report({FAILED: f"{type(error).__name__}: {error}"})
+        _report_failure(order, f"{type(error).__name__}: {error}")
+
+
+def _report_failure(order: dict[str, Any], reason: str) -> None:
+    tune.report({EPOCH: order["config"]["epochs"], ACCURACY: math.nan, FAILED: reason})  # Ray wants numbers, too
 
 
 def _fetch_data() -> None:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_cnn.errors import InputError
 from mnist_cnn.schema import (
+    Adopt,
     Checked,
     Compare,
     Diagram,
@@ -101,23 +102,23 @@ def check_commands(run: str, conf: Path) -> None:
     Raises:
         InputError: a value cannot be used.
     """
-    schemas: dict[str, type[Checked]] = {
-        "fetch": Fetch,
-        "prepare": Prepare,
-        "diagram": Diagram,
-        "compare": Compare,
-        "sync": Sync,
-        "serve": Serve,
+    of_run = [f"run={run}"]
+    commands: dict[str, tuple[type[Checked], list[str]]] = {
+        "fetch": (Fetch, []),
+        "prepare": (Prepare, []),
+        "diagram": (Diagram, []),
+        "train": (Train, of_run),
+        "evaluate": (Evaluate, of_run),
+        "compare": (Compare, []),
+        "track": (Track, of_run),
+        "sync": (Sync, []),
+        "promote": (Promote, of_run),
+        "serve": (Serve, []),
+        "adopt": (Adopt, ["sweep_id='0123456789'", "name=best"]),
     }
-    schemas_with_run: dict[str, type[Checked]] = {
-        "train": Train,
-        "evaluate": Evaluate,
-        "track": Track,
-        "promote": Promote,
-    }
-    for command, schema in {**schemas, **schemas_with_run}.items():
+    for command, (schema, needed) in commands.items():
         try:
-            resolve(schema, compose(command, [f"run={run}"] if command in schemas_with_run else [], conf))
+            resolve(schema, compose(command, needed, conf))
         except InputError as error:
             raise InputError(f"conf/{command}.yaml: {error}") from None
 

@@ -62,6 +62,10 @@ class RunFiles:
     def predictions(self) -> Path:
         return self.directory / "predictions.npz"
 
+    @property
+    def lock(self) -> Path:
+        return self.directory.with_suffix(".lock")
+
     def plot(self, name: str) -> Path:
         return self.directory / "plots" / f"{name}.png"
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -91,11 +91,16 @@ class Execution:
         return json.dumps(asdict(self))
 
     def write(self, model: Path) -> None:
-        """Store it for good, under the identity of the result that it made; the first one that made it stays."""
+        """Store it for good, under the identity of the result that it made.
+
+        The first one that made it stays; only the sweep that it belongs to is the last one.
+        """
         file = paths.execution(_digest(_outputs_in(RunFiles(model.parent))))
-        if not file.exists():
-            with paths.replacing(file) as path:
-                path.write_text(self.to_json() + "\n")
+        first = self
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
+            first = self.from_json(file.read_text())
+        with paths.replacing(file) as path:
+            path.write_text(replace(first, parent=self.parent).to_json() + "\n")
 
 
 @dataclass(frozen=True)

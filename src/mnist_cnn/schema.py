@@ -180,6 +180,14 @@ class Promote(Checked):
     tracking: Tracking
 
 
+class Adopt(Checked):
+    """conf/adopt.yaml."""
+
+    sweep_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{10}$")]
+    name: RunName
+    tracking: Tracking
+
+
 class Serve(Checked):
     """conf/serve.yaml."""
 

@@ -142,7 +142,7 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take note of an epoch."""
-        if ACCURACY in result:
+        if EPOCH in result and FAILED not in result:
             self.accuracies.setdefault(trial_id, {})[result[EPOCH]] = result[ACCURACY]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -150,6 +150,7 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
         trial = self.running.pop(trial_id, None)
         if trial is None or (result is None and not error):
             return
+        self.on_trial_result(trial_id, result or {})  # the one that ended it has not been told before
         accuracies = self.accuracies.pop(trial_id, {})
         if error:
             outcome = Outcome("died", accuracies, "its process died again and again: out of memory?")

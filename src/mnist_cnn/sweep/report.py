@@ -85,14 +85,16 @@ def plan(
     at_once = min(cpus // settings.cpus_per_trial, trials)
     opened = ", ".join(f"{key}={text}" for key, text in space.text().items()) or "nothing that is open"
     lines = [
-        f"Sweep {planned.identity}: {planned.count} trials, {settings.search} over {opened}",
-        f"{planned.count - trials} are recorded and count without being run again.",
-        f"{trials} are to be run, {epochs} epochs: {at_once} at once, with {settings.cpus_per_trial} of {cpus} CPUs each.",
+        f"Sweep {planned.identity}: {planned.count} trials, {settings.search} over {opened}.",
+        f"{planned.count - trials} of them are recorded and count without being run again, {trials} are to be run.",
     ]
     if trials:
         early = {"none": "", "asha": "At most, as asha stops trials early: ", "median": "At most: "}[settings.stopping]
         time = f"about {_duration(seconds / at_once)}" if seconds else "unknown, as no recorded training is like these"
-        lines.append(f"{early}{time} of training." if seconds else f"How long that takes is {time}.")
+        lines += [
+            f"{epochs} epochs, {at_once} trials at once with {settings.cpus_per_trial} of {cpus} CPUs each.",
+            f"{early}{time} of training." if seconds else f"How long that takes is {time}.",
+        ]
     return "\n".join(lines)
 
 

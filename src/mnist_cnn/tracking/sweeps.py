@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -22,6 +23,7 @@ from mnist_cnn.tracking.record import FINISHED, is_complete
 from mnist_cnn.tracking.store import Store
 
 SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
+ACCURACY = "val_accuracy"
 STATE_TAG, REASON_TAG = "trial.state", "trial.reason"
 FINAL = ("pruned", "failed")  # a trial whose process died is tried again
 STATUSES = {"pruned": "KILLED", "failed": "FAILED", "died": "FAILED"}
@@ -67,8 +69,13 @@ class SweepRun:
             found = _child(self._store, self.run_id, training.identity)
             tags = {MLFLOW_PARENT_RUN_ID: self.run_id, INPUT_TAG: training.identity}
             run = found or client.create_run(self._store.experiment_id, tags=tags, run_name=training.run)
+            # Ray ends a trial's process with all that it started: the last epochs may be missing.
+            known = {point.step for point in client.get_metric_history(run.info.run_id, ACCURACY)}
+            now = int(time.time() * 1000)
+            epochs = {epoch: value for epoch, value in outcome.accuracies.items() if epoch not in known}
+            missing = [Metric(ACCURACY, value, now, epoch) for epoch, value in epochs.items()]
             state = [RunTag(STATE_TAG, outcome.state), RunTag(REASON_TAG, outcome.reason[:MAX_TAG_VAL_LENGTH])]
-            client.log_batch(run.info.run_id, params=contents.params(training), tags=state)
+            client.log_batch(run.info.run_id, missing, contents.params(training), state)
             client.set_terminated(run.info.run_id, STATUSES[outcome.state])
 
     def finish(
@@ -187,8 +194,21 @@ def images_per_second(store: Store, threads: int, processor: str) -> float | Non
     return statistics.median(speeds) if speeds else None
 
 
-def winner(store: Store, identity: str) -> dict[str, Any]:
-    """Return the complete configuration of a sweep's best trial.
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of a sweep.
+
+    Attributes:
+        configuration: complete.
+        accuracy: on the held-out images, after the last epoch.
+    """
+
+    configuration: dict[str, Any]
+    accuracy: float
+
+
+def winner(store: Store, identity: str) -> Winner:
+    """Return the best trial of a sweep.
 
     Raises:
         InputError: the store cannot be reached, has no such sweep, or the sweep has no complete trial.
@@ -203,7 +223,7 @@ def winner(store: Store, identity: str) -> dict[str, Any]:
             raise InputError(f"sweep={identity} has no complete trial yet. Run it to its end.")
         with TemporaryDirectory() as folder:
             file = store.client.download_artifacts(sweep.data.tags[BEST_TAG], "config.yaml", folder)
-            return dict(yaml.safe_load(Path(file).read_text()))
+            return Winner(yaml.safe_load(Path(file).read_text()), sweep.data.metrics["best_val_accuracy"])
 
 
 def _child(store: Store, sweep: str, identity: str) -> Run | None:
@@ -212,5 +232,5 @@ def _child(store: Store, sweep: str, identity: str) -> Run | None:
 
 
 def _accuracies(store: Store, run: Run) -> dict[int, float]:
-    points = store.client.get_metric_history(run.info.run_id, "val_accuracy")
+    points = store.client.get_metric_history(run.info.run_id, ACCURACY)
     return {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
