@@ -63,20 +63,23 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         typed = shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]])
         sweep = sweeps.SweepRun(store, planned.identity, typed, report.params(searched, settings))
 
+        def find(trial: "Trial") -> "Outcome | None":
+            found = sweeps.outcome(store, trial.input, sweep.run_id)
+            if found:  # then MLflow has all of it
+                shutil.rmtree(paths.adhoc_run(trial.name).directory, ignore_errors=True)
+                paths.adhoc_run(trial.name).lock.unlink(missing_ok=True)
+            return found
+
         def conclude(trial: "Trial", outcome: "Outcome") -> None:
-            files = paths.adhoc_run(trial.name)
-            files.lock.unlink(missing_ok=True)
             if not outcome.complete:
                 sweep.conclude(trial.input, outcome)
-            elif sweeps.outcome(store, trial.input, sweep.run_id):
-                shutil.rmtree(files.directory, ignore_errors=True)  # MLflow has it all
-            else:
+            if not find(trial) and outcome.complete:
                 print(f"Warning: {trial.name} is not in MLflow. The same command records it later.", file=sys.stderr)
 
         tried = engine.Trials(
             planned.proposals,
             compose,
-            recorded=lambda trial: sweeps.outcome(store, trial.input, sweep.run_id),
+            recorded=find,
             concluded=conclude,
             scheduler=engine.scheduler(settings, planned.longest),
             shared={
@@ -108,7 +111,8 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         raise InputError(f"{tried.failures} trials failed, more than sweep.max_failures={settings.max_failures}.")
     if not tried.finished:
         sweep.end("KILLED")
-        sys.exit("Interrupted. The same command goes on.")
+        print("Interrupted. The same command goes on.", file=sys.stderr)
+        sys.exit(130)
     if settings.final and best:
         _train_finally(searched, best, sweep)
     sweep.end()

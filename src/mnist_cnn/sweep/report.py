@@ -19,6 +19,7 @@ from mnist_cnn.sweep.trials import Outcome, Trial
 
 LEADERS = 5  # finished trials in a progress report
 
+UNFINISHED = "not finished"
 ORIGINS = {"now": "", "before": ", recorded before", "elsewhere": ", reused"}
 
 mpl.use("Agg")  # Optuna draws with pyplot, which would look for a screen
@@ -39,7 +40,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
     rows = []
     for trial in trials:
         outcome = outcomes.get(trial.number)
-        state = "running" if outcome is None else outcome.state + ORIGINS[outcome.origin]
+        state = UNFINISHED if outcome is None else outcome.state + ORIGINS[outcome.origin]
         rows.append(
             {
                 "trial": trial.number,
@@ -122,7 +123,7 @@ def progress(tried: Trials, planned: Plan, seconds: float) -> str:
         for key, trial in tried.running.items()
         for seen in [tried.accuracies.get(key, {})]
     ]
-    finished = _shown(table(tried.trials, tried.outcomes).query("state != 'running'").head(LEADERS))
+    finished = _shown(table(tried.trials, tried.outcomes).query("state != @UNFINISHED").head(LEADERS))
     return f"\n{head}\n{tabulate([*running, *finished], headers='keys')}"
 
 
