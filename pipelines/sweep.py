@@ -14,11 +14,10 @@ from omegaconf import DictConfig
 
 from mnist_cnn import configuration, dataset, environment, paths, results, schema
 from mnist_cnn.errors import InputError
-from mnist_cnn.sweep import stay_on_this_machine
+from mnist_cnn.sweep import plan, space, stay_on_this_machine
 from pipelines.command import heavy_imports
 
 if TYPE_CHECKING:
-    from mnist_cnn.sweep.space import Space
     from mnist_cnn.sweep.trials import Outcome, Trial
     from mnist_cnn.tracking.sweeps import SweepRun
 
@@ -36,15 +35,16 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
     """
     base = configuration.resolve(schema.Train, composed)
     settings = base.sweep
+    searched = space.parse(overrides)
+    plan.check(searched, settings)
+    hashes = results.training_files()
+    if not settings.address:
+        stay_on_this_machine()
     with heavy_imports():
-        if not settings.address:
-            stay_on_this_machine()
-        from mnist_cnn.sweep import engine, plan, report, space, trials
+        from mnist_cnn.sweep import engine, report, trials
         from mnist_cnn.tracking import sweeps
         from mnist_cnn.tracking.store import Store
         from pipelines import trial as trial_process
-
-    searched, hashes = space.parse(overrides), results.training_files()
 
     def compose(number: int, point: dict[str, str]) -> "Trial":
         return trials.compose(searched, number, point, settings.cpus_per_trial, hashes)
@@ -118,7 +118,7 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
     sweep.end()
 
 
-def _train_finally(searched: "Space", best: "Trial", sweep: "SweepRun") -> None:
+def _train_finally(searched: space.Space, best: "Trial", sweep: "SweepRun") -> None:
     """Train the winner on all training images, and look at the test images once."""
     name = best.name.replace("trial", "final", 1)
     overrides = [override for override in searched.overrides(best.values) if not override.startswith("validation.")]

@@ -9,7 +9,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Sweep
 from mnist_cnn.sweep.proposals import Listed, Parzen, Proposals, random_points
 from mnist_cnn.sweep.space import Space
-from mnist_cnn.sweep.trials import Trial
+from mnist_cnn.sweep.trials import Trial, configure
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,27 @@ class Plan:
     held_out: int
 
 
+def check(space: Space, settings: Sweep) -> None:
+    """Check every value that a sweep can try, and that its settings fit each other.
+
+    Raises:
+        InputError: one cannot be used.
+    """
+    for point in space.corners():
+        configure(space, point, settings.cpus_per_trial)
+    match settings.search:
+        case "grid" if settings.trials is not None:
+            raise InputError(f"sweep.trials={settings.trials}: a grid has as many as there are combinations.")
+        case "grid":
+            space.grid()
+        case search if settings.trials is None:
+            raise InputError(f"sweep.trials=null: give the number of trials, which sweep.search={search} cannot know.")
+        case search if not space.dimensions:
+            raise InputError(f"sweep.search={search} has nothing to choose: give a key values, as in batch_size=32,64.")
+
+
 def make(space: Space, settings: Sweep, compose: Callable[[int, dict[str, str]], Trial]) -> Plan:
-    """Plan a sweep, and check every value that it can try.
+    """Plan a sweep that has passed `check`.
 
     Args:
         space: that it searches.
@@ -43,37 +62,21 @@ def make(space: Space, settings: Sweep, compose: Callable[[int, dict[str, str]],
         compose: makes a trial of a number and a point.
 
     Raises:
-        InputError: the settings do not fit each other or the space, or a value cannot be used.
+        InputError: Keras refuses a value.
     """
     corners = [compose(0, point) for point in space.corners()]
     deciding = {
         "space": space.text(),
         "corners": [corner.input.identity for corner in corners],
-        "search": [settings.search, settings.seed, settings.batch if settings.search == "tpe" else None],
+        "search": [settings.search, settings.seed, settings.batch],
         "stopping": [settings.stopping, settings.grace_epochs, settings.reduction_factor],
     }
     identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
     longest = max(corner.config.epochs for corner in corners)
     held_out = corners[0].config.validation.held_out
-
+    trials = settings.trials or 0
     if settings.search == "tpe":
-        if not space.dimensions:
-            raise InputError(
-                "sweep=tpe has nothing to choose. Give a key several values: key=a,b or key='interval(1, 2)'."
-            )
-        count = _trials(settings)
-        return Plan(identity, Parzen(space, settings.seed, count, settings.batch), None, count, longest, held_out)
-    if settings.search == "grid":
-        if settings.trials is not None:
-            raise InputError(f"sweep.trials={settings.trials}: a grid has as many as there are combinations.")
-        points = space.grid()
-    else:
-        points = random_points(space, settings.seed, _trials(settings))
+        return Plan(identity, Parzen(space, settings.seed, trials, settings.batch), None, trials, longest, held_out)
+    points = space.grid() if settings.search == "grid" else random_points(space, settings.seed, trials)
     known = [compose(number, point) for number, point in enumerate(points)]
     return Plan(identity, Listed(points), known, len(known), longest, held_out)
-
-
-def _trials(settings: Sweep) -> int:
-    if settings.trials is None:
-        raise InputError(f"sweep.trials=null: give the number of trials that sweep.search={settings.search} may take.")
-    return settings.trials

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mnist_cnn import configuration, paths, results, training
+from mnist_cnn import configuration, paths, results
 from mnist_cnn.results import TrainingInput
 from mnist_cnn.schema import Train
 from mnist_cnn.sweep.space import Space
@@ -69,6 +69,25 @@ class Trial:
         return self.config.run
 
 
+def configure(space: Space, values: dict[str, str], threads: int) -> tuple[Train, list[str]]:
+    """Compose and check the configuration at a point of the space.
+
+    Args:
+        space: of the sweep.
+        values: the point.
+        threads: for one operation.
+
+    Returns:
+        The configuration of a run named "trial", and the overrides that make it.
+
+    Raises:
+        InputError: it cannot be composed, or a value cannot be used.
+    """
+    overrides = [*space.overrides(values), "validation=held_out", f"training.threads={threads}"]
+    composed = configuration.compose("train", [*overrides, "run=trial"], paths.CONF)
+    return configuration.resolve(Train, composed), overrides
+
+
 def compose(space: Space, number: int, values: dict[str, str], threads: int, files: dict[str, str]) -> Trial:
     """Compose the trial at a point of the space.
 
@@ -82,10 +101,11 @@ def compose(space: Space, number: int, values: dict[str, str], threads: int, fil
         files: from `results.training_files`.
 
     Raises:
-        InputError: the configuration cannot be composed, or Keras refuses it.
+        InputError: as `configure`, or Keras refuses the optimizer.
     """
-    overrides = [*space.overrides(values), "validation=held_out", f"training.threads={threads}"]
-    config = configuration.resolve(Train, configuration.compose("train", [*overrides, "run=trial"], paths.CONF))
+    from mnist_cnn import training  # here: Keras takes seconds, and the space is checked before
+
+    config, overrides = configure(space, values, threads)
     decisive = config.model_dump(exclude={"run", "tracking", "sweep"})
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
     config = config.model_copy(update={"run": f"trial_{digest[:12]}"})
