@@ -34,10 +34,10 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         FileNotFoundError: there is no data.
     """
     base = configuration.resolve(schema.Train, composed)
-    settings = base.sweep
-    searched = space.parse(overrides)
-    plan.check(searched, settings)
+    settings, searched = base.sweep, space.parse(overrides)
+    held_out = plan.check(searched, settings).validation.held_out
     hashes = results.training_files()
+    training, validation = dataset.load_for_training(paths.PREPARED_DATA, held_out)
     if not settings.address:
         stay_on_this_machine()
     with heavy_imports():
@@ -49,11 +49,10 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
     def compose(number: int, point: dict[str, str]) -> "Trial":
         return trials.compose(searched, number, point, settings.cpus_per_trial, hashes)
 
-    planned = plan.make(searched, settings, compose)
-    training, validation = dataset.load_for_training(paths.PREPARED_DATA, planned.held_out)
     store = Store(base.tracking.experiment)
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
     with engine.cluster(settings, paths.ROOT, {**variables, "MLFLOW_TRACKING_URI": store.uri}) as cpus:
+        planned = plan.make(searched, settings, compose)
         speed = sweeps.images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
         trials_left, epochs_left = sweeps.left(store, planned)
         seconds = epochs_left * len(training.labels) / speed if speed else None

@@ -1,6 +1,7 @@
 """Trials on Ray Tune: each in a process of its own, ended early when others are better, on one machine or many."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
@@ -25,6 +27,7 @@ logging.getLogger("ray").setLevel(logging.ERROR)  # else it tells of its token w
 EPOCH, ACCURACY, FAILED = "epoch", "val_accuracy", "failed"
 PROCESS_DEATHS = 2  # of a trial, that are not its own fault: another node takes over
 SECONDS_BETWEEN_REPORTS = 15
+SECONDS_TO_CONNECT = 5
 
 
 @contextmanager
@@ -42,6 +45,8 @@ def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterato
     address = settings.address
     working_directory = {"working_dir": str(root), "excludes": [".git"]} if address else {}
     try:
+        if address:
+            _knock(address)
         ray.init(
             address=address,
             runtime_env={"env_vars": environment, **working_directory},
@@ -50,7 +55,7 @@ def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterato
             configure_logging=False,
             **({} if address else {"include_dashboard": False}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"sweep.address={address}: no Ray cluster answers ({reason}). Start one: ray start") from error
     try:
@@ -65,6 +70,13 @@ def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterato
         yield cpus
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out in seconds whether somebody listens at an address; Ray itself tries for two minutes."""
+    host, _, port = canonicalize_bootstrap_address_or_die(address).rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT):
+        pass
 
 
 class Trials(Searcher):  # type: ignore[misc]  # Ray has no types

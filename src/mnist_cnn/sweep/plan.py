@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.schema import Sweep
+from mnist_cnn.schema import Sweep, Train
 from mnist_cnn.sweep.proposals import Listed, Parzen, Proposals, random_points
 from mnist_cnn.sweep.space import Space
 from mnist_cnn.sweep.trials import Trial, configure
@@ -23,7 +23,6 @@ class Plan:
         known: the trials, if their points do not depend on each other's outcomes.
         count: of the trials.
         longest: epochs of the longest trial.
-        held_out: training images that validate.
     """
 
     identity: str
@@ -31,17 +30,15 @@ class Plan:
     known: list[Trial] | None
     count: int
     longest: int
-    held_out: int
 
 
-def check(space: Space, settings: Sweep) -> None:
-    """Check every value that a sweep can try, and that its settings fit each other.
+def check(space: Space, settings: Sweep) -> Train:
+    """Check every value that a sweep can try, and that its settings fit each other; return the first configuration.
 
     Raises:
         InputError: one cannot be used.
     """
-    for point in space.corners():
-        configure(space, point, settings.cpus_per_trial)
+    checked = [configure(space, point, settings.cpus_per_trial)[0] for point in space.corners()]
     match settings.search:
         case "grid" if settings.trials is not None:
             raise InputError(f"sweep.trials={settings.trials}: a grid has as many as there are combinations.")
@@ -51,6 +48,7 @@ def check(space: Space, settings: Sweep) -> None:
             raise InputError(f"sweep.trials=null: give the number of trials, which sweep.search={search} cannot know.")
         case search if not space.dimensions:
             raise InputError(f"sweep.search={search} has nothing to choose: give a key values, as in batch_size=32,64.")
+    return checked[0]
 
 
 def make(space: Space, settings: Sweep, compose: Callable[[int, dict[str, str]], Trial]) -> Plan:
@@ -73,10 +71,9 @@ def make(space: Space, settings: Sweep, compose: Callable[[int, dict[str, str]],
     }
     identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
     longest = max(corner.config.epochs for corner in corners)
-    held_out = corners[0].config.validation.held_out
     trials = settings.trials or 0
     if settings.search == "tpe":
-        return Plan(identity, Parzen(space, settings.seed, trials, settings.batch), None, trials, longest, held_out)
+        return Plan(identity, Parzen(space, settings.seed, trials, settings.batch), None, trials, longest)
     points = space.grid() if settings.search == "grid" else random_points(space, settings.seed, trials)
     known = [compose(number, point) for number, point in enumerate(points)]
-    return Plan(identity, Listed(points), known, len(known), longest, held_out)
+    return Plan(identity, Listed(points), known, len(known), longest)
