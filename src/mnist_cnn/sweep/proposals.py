@@ -10,10 +10,11 @@ from mnist_cnn.sweep.trials import Outcome
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # else a line for each trial, beside the table
 
+# A point at which training fails is as bad as can be, which Optuna says with a pruned trial that has no values.
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+    "failed": TrialState.PRUNED,
     "died": TrialState.FAIL,
 }
 
@@ -82,7 +83,7 @@ class Parzen:
     def learn(self, number: int, outcome: Outcome) -> None:
         """Tell the sampler."""
         trial = self._asked[number]
-        for epoch, accuracy in outcome.accuracies.items():
+        for epoch, accuracy in () if outcome.failed else outcome.accuracies.items():
             trial.report(accuracy, epoch)
         self._study.tell(trial, outcome.accuracy if outcome.complete else None, STATES[outcome.state])
 

