@@ -6,13 +6,14 @@ import subprocess
 import sys
 from typing import Any
 
+import ray
 from filelock import FileLock
 from ray import tune
 
 from mnist_cnn import paths, results, schema
 from mnist_cnn.errors import InputError
 from mnist_cnn.results import Revision
-from mnist_cnn.sweep.engine import ACCURACY, EPOCH, FAILED
+from mnist_cnn.sweep.engine import ACCURACY, EPOCH, FAILED, NODE
 
 
 def main(order: dict[str, Any]) -> None:
@@ -38,7 +39,11 @@ def main(order: dict[str, Any]) -> None:
 
 
 def _report_failure(order: dict[str, Any], reason: str) -> None:
-    tune.report({EPOCH: order["config"]["epochs"], ACCURACY: math.nan, FAILED: reason})  # Ray wants numbers, too
+    _report(order["config"]["epochs"], math.nan, {FAILED: reason})  # Ray wants numbers, too
+
+
+def _report(epoch: int, accuracy: float, more: dict[str, str] | None = None) -> None:
+    tune.report({EPOCH: epoch, ACCURACY: accuracy, NODE: ray.get_runtime_context().get_node_id(), **(more or {})})
 
 
 def _fetch_data() -> None:
@@ -70,20 +75,19 @@ def _recorded_now(config: schema.Train) -> bool:
         return False
     record(Store(config.tracking.experiment), result)
     for epoch, accuracy in history(result)["val_accuracy"].items():
-        tune.report({EPOCH: epoch, ACCURACY: accuracy})
+        _report(epoch, accuracy)
     return True
 
 
 def _train(config: schema.Train, order: dict[str, Any]) -> None:
     from pipelines.train import train_run
 
-    last = {}
+    accuracies = {}
 
     def report(epoch: int, values: dict[str, float]) -> None:
-        result = {EPOCH: epoch, ACCURACY: values["val_accuracy"]}
+        accuracies[epoch] = values["val_accuracy"]
         if epoch < config.epochs:
-            tune.report(result)
-        last.update(result)
+            _report(epoch, accuracies[epoch])
 
     train_run(
         config,
@@ -95,4 +99,4 @@ def _train(config: schema.Train, order: dict[str, Any]) -> None:
         parent=order["parent"],
         on_epoch=report,
     )
-    tune.report(last)
+    _report(config.epochs, accuracies[config.epochs])

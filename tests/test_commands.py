@@ -9,7 +9,9 @@ import pytest
 from mnist_cnn import paths
 
 COMMANDS = sorted(
-    file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in {"__init__", "command", "follow"}
+    file.stem
+    for file in (paths.ROOT / "pipelines").glob("*.py")
+    if file.stem not in {"__init__", "command", "follow", "sweep", "trial"}
 )
 
 
@@ -49,7 +51,10 @@ def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> Non
         (["pipelines.promote", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["pipelines.serve", "port=0"], "Error: port=0: should be greater than 0"),
         (["pipelines.sync", "dry_run=maybe"], "Error: dry_run=maybe: should be a valid boolean"),
-        (["pipelines.train", "-m", "epochs=1,2"], "Error: one process trains one run. Sweep with: dvc exp run --queue"),
+        (["pipelines.train", "-m", "epoch=1,2"], "Error: Unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["pipelines.train", "-m", "batch_size=range(5,5)"], "Error: batch_size=range(5,5): is empty"),
+        (["pipelines.evaluate", "-m", "run=sgd_32,sgd_128"], "Error: only trainings can be swept"),
+        (["pipelines.adopt", "sweep=123", "name=best"], "Error: sweep_id=123: String should match pattern"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
@@ -70,3 +75,11 @@ def test_a_mistake_ends_in_one_line_before_tensorflow_is_imported(arguments: lis
 def test_the_check_of_params_yaml_and_conf_passes_without_a_word() -> None:
     completed = run("pipelines.check")
     assert (completed.returncode, completed.stdout, errors(completed)) == (0, "", [])
+
+
+def test_without_a_sweep_nothing_of_ray_is_imported() -> None:
+    completed = run("pipelines.train", "--help")
+    assert completed.returncode == 0
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in completed.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"ray", "optuna"}

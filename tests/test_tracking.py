@@ -23,7 +23,8 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.paths import RunFiles
 from mnist_cnn.results import Execution, Held, Result, Revision, TrainingInput
 from mnist_cnn.schema import Train
-from mnist_cnn.tracking import registry
+from mnist_cnn.sweep.trials import Outcome
+from mnist_cnn.tracking import registry, sweeps
 from mnist_cnn.tracking.contents import RESULT_TAG
 from mnist_cnn.tracking.live import LiveRun
 from mnist_cnn.tracking.record import missing, record
@@ -442,3 +443,105 @@ def test_a_relative_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db is relative"):
         Store(EXPERIMENT)
+
+
+@pytest.fixture
+def sweep(store: Store, tmp_path: Path) -> sweeps.SweepRun:
+    return sweeps.SweepRun(store, f"sweep of {tmp_path}", "python -m pipelines.train -m", {"search": "tpe"})
+
+
+@pytest.fixture
+def trial(result: Result, sweep: sweeps.SweepRun) -> Result:
+    """A finished trial of the sweep."""
+    assert result.execution
+    return replace(result, documented=False, execution=replace(result.execution, parent=sweep.run_id))
+
+
+def test_the_same_sweep_goes_on_in_the_same_run(store: Store, sweep: sweeps.SweepRun, tmp_path: Path) -> None:
+    sweep.end("KILLED")
+    again = sweeps.SweepRun(store, f"sweep of {tmp_path}", "python -m pipelines.train -m", {"search": "tpe"})
+    assert again.run_id == sweep.run_id
+    assert store.client.get_run(sweep.run_id).info.status == "RUNNING"
+
+
+def test_a_finished_trial_is_complete_below_its_sweep_and_elsewhere(
+    store: Store, sweep: sweeps.SweepRun, trial: Result
+) -> None:
+    run = store.client.get_run(record(store, trial).run_id)
+    assert run.data.tags["mlflow.parentRunId"] == sweep.run_id
+    here = sweeps.outcome(store, trial.input, sweep.run_id)
+    assert here == Outcome("complete", {1: 0.91, 2: 0.94}, origin="before")
+    assert sweeps.outcome(store, trial.input, None) == replace(here, origin="elsewhere")
+
+
+def test_a_trial_that_was_stopped_is_never_taken_for_complete(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, execution: Execution
+) -> None:
+    live = LiveRun(store, replace(execution, parent=sweep.run_id))
+    live.epoch(1, rows(trial)[1])
+    sweep.conclude(trial.input, Outcome("pruned", {1: 0.91}, "others were better"))
+    live.end("KILLED")
+    (run,) = runs_of(store, trial)
+    assert (run.info.status, run.data.tags["trial.state"]) == ("KILLED", "pruned")
+    assert run.data.tags["trial.reason"] == "others were better"
+    found = sweeps.outcome(store, trial.input, sweep.run_id)
+    assert found == Outcome("pruned", {1: 0.91}, "others were better", origin="before")
+    assert sweeps.outcome(store, trial.input, None) is None  # to another sweep it means nothing
+
+
+def test_epochs_that_were_cut_off_with_a_trial_are_added(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, execution: Execution
+) -> None:
+    LiveRun(store, replace(execution, parent=sweep.run_id)).end()
+    sweep.conclude(trial.input, Outcome("pruned", {1: 0.91}, "others were better"))
+    (run,) = runs_of(store, trial)
+    assert logged(store, run.info.run_id, "val_accuracy") == [(1, 0.91)]
+
+
+def test_a_trial_that_another_sweep_stopped_is_recorded_beside_it(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, tmp_path: Path
+) -> None:
+    other = sweeps.SweepRun(store, f"other sweep of {tmp_path}", "python", {})
+    other.conclude(trial.input, Outcome("pruned", {1: 0.91}, "others were better"))
+    record(store, trial)
+    statuses = {run.data.tags["mlflow.parentRunId"]: run.info.status for run in runs_of(store, trial)}
+    assert statuses == {other.run_id: "KILLED", sweep.run_id: "FINISHED"}
+
+
+def test_a_trial_that_failed_before_it_began_has_a_run_with_the_reason(
+    store: Store, sweep: sweeps.SweepRun, trial: Result
+) -> None:
+    sweep.conclude(trial.input, Outcome("failed", reason="diverged"))
+    (run,) = runs_of(store, trial)
+    assert (run.info.status, run.data.tags["trial.reason"]) == ("FAILED", "diverged")
+    assert run.data.params["optimizer"] == "SGD"
+
+
+def test_a_trial_whose_process_died_is_tried_again(store: Store, sweep: sweeps.SweepRun, trial: Result) -> None:
+    sweep.conclude(trial.input, Outcome("died", reason="out of memory"))
+    assert sweeps.outcome(store, trial.input, sweep.run_id) is None
+
+
+def test_the_winner_of_a_sweep_is_found_by_the_sweep(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"has no complete trial yet\."):
+        sweeps.winner(store, f"sweep of {tmp_path}")
+    record(store, trial)
+    sweep.finish({"best_val_accuracy": 0.94}, "the note", trial.input, "trial,state\n", {})
+    winner = sweeps.winner(store, f"sweep of {tmp_path}")
+    assert winner == sweeps.Winner(yaml.safe_load(trial.input.configuration), 0.94)
+
+
+def test_an_unknown_sweep_is_named_with_the_known_ones(store: Store, sweep: sweeps.SweepRun) -> None:
+    assert sweep.run_id
+    with pytest.raises(InputError, match=r"^sweep=0123456789 is not in MLflow\. There are: .*sweep of "):
+        sweeps.winner(store, "0123456789")
+
+
+def test_the_speed_of_trainings_alike_is_known(store: Store, result: Result) -> None:
+    assert result.execution
+    there = replace(result.execution, environment={"processor": "a processor of its own"})
+    record(store, replace(result, execution=there))
+    assert sweeps.images_per_second(store, 2, "a processor of its own") == pytest.approx(60 / 29.25)
+    assert sweeps.images_per_second(store, 1, "a processor of its own") is None

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from mnist_cnn.sweep.trials import Outcome, Trial
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # else it tells of its token whenever it starts
 
-EPOCH, ACCURACY, FAILED = "epoch", "val_accuracy", "failed"
+EPOCH, ACCURACY, FAILED, NODE = "epoch", "val_accuracy", "failed", "node"
 PROCESS_DEATHS = 2  # of a trial, that are not its own fault: another node takes over
 SECONDS_BETWEEN_REPORTS = 15
 SECONDS_TO_CONNECT = 5
@@ -173,6 +174,7 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
         else:
             reason = f"others were better after epoch {max(accuracies)} of {trial.config.epochs}"
             outcome = Outcome("pruned", accuracies, reason)
+        outcome = replace(outcome, node=str((result or {}).get(NODE, "")))
         self.outcomes[trial.number] = outcome
         try:
             self._concluded(trial, outcome)

@@ -35,7 +35,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
     """List trials, the best first.
 
     Returns:
-        Columns trial (from 0), one for each open key, epochs, val_accuracy (after the last epoch), state, reason, run.
+        Columns trial (from 0), one for each open key, epochs, val_accuracy (after the last epoch), state, reason, run, node.
     """
     rows = []
     for trial in trials:
@@ -50,9 +50,12 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
                 "state": state,
                 "reason": outcome.reason if outcome else "",
                 "run": trial.name,
+                "node": outcome.node if outcome else "",
             }
         )
-    frame = pd.DataFrame(rows, columns=None if rows else ["trial", "epochs", "val_accuracy", "state", "reason", "run"])
+    frame = pd.DataFrame(
+        rows, columns=None if rows else ["trial", "epochs", "val_accuracy", "state", "reason", "run", "node"]
+    )
     complete = frame["state"].str.startswith("complete")
     order = frame.assign(complete=complete).sort_values(
         ["complete", "val_accuracy", "trial"], ascending=[False, False, True]
@@ -175,7 +178,7 @@ def _counts(outcomes: dict[int, Outcome]) -> dict[str, int]:
 
 def _shown(frame: pd.DataFrame) -> list[dict[str, str]]:
     """Format the rows of `table` for people: what is empty stays empty."""
-    rows = frame.drop(columns=["run", "reason"]).rename(columns={"val_accuracy": "accuracy"})
+    rows = frame.drop(columns=["run", "reason", "node"]).rename(columns={"val_accuracy": "accuracy"})
     reasons = frame["reason"].where(frame["reason"] == "", ": " + frame["reason"])
     rows["accuracy"] = [f"{value:.2%}" if pd.notna(value) else "" for value in frame["val_accuracy"]]
     rows["state"] = frame["state"] + reasons

@@ -24,12 +24,14 @@ class Outcome:
         accuracies: validation accuracy after each epoch from 1, 0 to 1.
         reason: why it is not complete.
         origin: it was run now, in an earlier attempt of this sweep, or elsewhere.
+        node: Ray's name of the machine that ran it now.
     """
 
     state: State
     accuracies: dict[int, float] = field(default_factory=dict)
     reason: str = ""
     origin: Literal["now", "before", "elsewhere"] = "now"
+    node: str = ""
 
     @property
     def complete(self) -> bool:
