@@ -8,11 +8,8 @@ import pytest
 
 from mnist_cnn import paths
 
-COMMANDS = sorted(
-    file.stem
-    for file in (paths.ROOT / "pipelines").glob("*.py")
-    if file.stem not in {"__init__", "command", "follow", "sweep", "trial"}
-)
+HELPERS = {"__init__", "command", "follow", "sweep", "trial"}
+COMMANDS = sorted(file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in HELPERS)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

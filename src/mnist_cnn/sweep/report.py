@@ -20,6 +20,7 @@ from mnist_cnn.sweep.trials import Outcome, Trial
 LEADERS = 5  # finished trials in a progress report
 
 UNFINISHED = "not finished"
+COLUMNS = ("epochs", "val_accuracy", "state", "reason", "run", "node")
 ORIGINS = {"now": "", "before": ", recorded before", "elsewhere": ", reused"}
 
 mpl.use("Agg")  # Optuna draws with pyplot, which would look for a screen
@@ -35,7 +36,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
     """List trials, the best first.
 
     Returns:
-        Columns trial (from 0), one for each open key, epochs, val_accuracy (after the last epoch), state, reason, run, node.
+        Columns trial (from 0), one for each open key, and `COLUMNS`; val_accuracy is that after the last epoch.
     """
     rows = []
     for trial in trials:
@@ -53,9 +54,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
                 "node": outcome.node if outcome else "",
             }
         )
-    frame = pd.DataFrame(
-        rows, columns=None if rows else ["trial", "epochs", "val_accuracy", "state", "reason", "run", "node"]
-    )
+    frame = pd.DataFrame(rows, columns=None if rows else ["trial", *COLUMNS])
     complete = frame["state"].str.startswith("complete")
     order = frame.assign(complete=complete).sort_values(
         ["complete", "val_accuracy", "trial"], ascending=[False, False, True]

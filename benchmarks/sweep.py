@@ -1,0 +1,59 @@
+"""Time a sweep whose trials have one thread each and run side by side, against one whose trials have all cores in turn.
+
+python -m benchmarks.sweep      takes about ten minutes on two cores; needs the data: dvc repro prepare
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from mnist_cnn import paths
+
+REPETITIONS, TRIALS = 3, 4
+
+
+def seconds(cpus_per_trial: int, first_seed: int) -> float:
+    """Run a sweep that nothing has run before: whole command, MLflow store of its own."""
+    seeds = ",".join(str(seed) for seed in range(first_seed, first_seed + TRIALS))
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "DVC_ROOT": folder}  # where the store is
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        command = [
+            sys.executable,
+            "-m",
+            "pipelines.train",
+            "-m",
+            "batch_size=128",
+            "epochs=1",
+            f"training.seed={seeds}",
+        ]
+        started = time.perf_counter()
+        subprocess.run(
+            [*command, f"sweep.cpus_per_trial={cpus_per_trial}"],
+            cwd=paths.ROOT,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    cores = os.cpu_count() or 1
+    times: dict[int, list[float]] = {1: [], cores: []}
+    for repetition in range(REPETITIONS):  # interleaved: the machine is shared
+        for cpus_per_trial in (1, cores):
+            times[cpus_per_trial].append(seconds(cpus_per_trial, 1000 + repetition * TRIALS))
+    for cpus_per_trial, taken in times.items():
+        spread = f"{min(taken):.0f} to {max(taken):.0f}, n={len(taken)}"
+        print(
+            f"{TRIALS} trials with {cpus_per_trial} of {cores} CPUs each: {statistics.median(taken):.0f} s ({spread})"
+        )
+    print(f"ratio of the medians: {statistics.median(times[1]) / statistics.median(times[cores]):.2f}")
+
+
+if __name__ == "__main__":
+    main()
