@@ -21,18 +21,10 @@ def seconds(cpus_per_trial: int, first_seed: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "DVC_ROOT": folder}  # where the store is
         environment.pop("MLFLOW_TRACKING_URI", None)
-        command = [
-            sys.executable,
-            "-m",
-            "pipelines.train",
-            "-m",
-            "batch_size=128",
-            "epochs=1",
-            f"training.seed={seeds}",
-        ]
+        command = [sys.executable, "-m", "pipelines.train", "-m", "batch_size=128", "epochs=1"]
         started = time.perf_counter()
         subprocess.run(
-            [*command, f"sweep.cpus_per_trial={cpus_per_trial}"],
+            [*command, f"training.seed={seeds}", f"sweep.cpus_per_trial={cpus_per_trial}"],
             cwd=paths.ROOT,
             env=environment,
             check=True,
@@ -49,9 +41,8 @@ def main() -> None:
             times[cpus_per_trial].append(seconds(cpus_per_trial, 1000 + repetition * TRIALS))
     for cpus_per_trial, taken in times.items():
         spread = f"{min(taken):.0f} to {max(taken):.0f}, n={len(taken)}"
-        print(
-            f"{TRIALS} trials with {cpus_per_trial} of {cores} CPUs each: {statistics.median(taken):.0f} s ({spread})"
-        )
+        median = statistics.median(taken)
+        print(f"{TRIALS} trials with {cpus_per_trial} of {cores} CPUs each: {median:.0f} s ({spread})")
     print(f"ratio of the medians: {statistics.median(times[1]) / statistics.median(times[cores]):.2f}")
 
 
