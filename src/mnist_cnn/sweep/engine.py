@@ -49,7 +49,7 @@ def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterato
         if address:
             _knock(address)
         ray.init(
-            address=address,
+            address=address or "local",
             runtime_env={"env_vars": environment, **working_directory},
             log_to_driver=False,
             logging_level="ERROR",

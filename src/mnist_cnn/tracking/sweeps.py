@@ -97,9 +97,9 @@ class SweepRun:
         with self._store.explained():
             client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in metrics.items()])
             client.set_tag(self.run_id, MLFLOW_RUN_NOTE, note)
-            if best:
-                (run, *_) = [run for run in self._store.find(INPUT_TAG, best.identity) if is_complete(run)]
-                client.set_tag(self.run_id, BEST_TAG, run.info.run_id)
+            for run in self._store.find(INPUT_TAG, best.identity) if best else []:
+                if is_complete(run):
+                    client.set_tag(self.run_id, BEST_TAG, run.info.run_id)
             client.log_text(self.run_id, table, "trials.csv")
             for name, figure in figures.items():
                 client.log_figure(self.run_id, figure, f"{name}.png")
