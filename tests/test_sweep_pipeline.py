@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -161,7 +162,8 @@ def alive(address: str, environment: dict[str, str]) -> int:
 def cluster() -> Iterator[tuple[str, dict[str, str], "subprocess.Popen[bytes]"]]:
     """Run two nodes with a CPU each on this machine; yields the address, the environment, the second one's process."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0"}
-    environment, port = {**ENVIRONMENT, **token}, free_port()
+    folder = tempfile.mkdtemp(dir="/tmp")  # short: the paths of sockets are limited to 107 bytes
+    environment, port = {**ENVIRONMENT, **token, "RAY_TMPDIR": folder}, free_port()
     address = f"127.0.0.1:{port}"
     start = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--disable-usage-stats", "--block"]
     quiet: dict[str, Any] = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -173,6 +175,7 @@ def cluster() -> Iterator[tuple[str, dict[str, str], "subprocess.Popen[bytes]"]]
             while alive(address, environment) < 2:
                 assert second.poll() is None
             yield address, environment, second
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_sweep_on_two_nodes_survives_the_loss_of_one(
