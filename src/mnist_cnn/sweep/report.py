@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -200,8 +201,8 @@ def figures(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> dict[str, 
         outcomes: by number of the trial.
 
     Returns:
-        parallel_coordinates; importance (PED-ANOVA, arXiv:2304.10255) if the trials differ in accuracy. Empty without
-        two complete trials and an open key.
+        parallel_coordinates; importance, if the trials differ in accuracy: functional ANOVA
+        (https://proceedings.mlr.press/v32/hutter14.html). Empty without two complete trials and an open key.
     """
     complete = [trial for trial in trials if trial.number in outcomes and outcomes[trial.number].complete]
     frame = pd.DataFrame([short(trial.values) for trial in complete])
@@ -217,7 +218,10 @@ def figures(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> dict[str, 
 
     drawings: dict[str, Any] = {"parallel_coordinates": optuna.visualization.matplotlib.plot_parallel_coordinate}
     if len({trial.value for trial in study.trials}) > 1:
-        drawings["importance"] = optuna.visualization.matplotlib.plot_param_importances
+        drawings["importance"] = partial(
+            optuna.visualization.matplotlib.plot_param_importances,
+            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
+        )
     drawn = {}
     for name, draw in drawings.items():
         with warnings.catch_warnings():
