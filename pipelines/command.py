@@ -36,7 +36,7 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
         def main() -> None:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it, as by nohup
                 signal.signal(signal.SIGINT, _end)
-            if name != "train" and {"-m", "--multirun"} & set(sys.argv):
+            if name != "train" and any(_means_multirun(argument) for argument in sys.argv[1:]):
                 sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
@@ -48,6 +48,11 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
         return main
 
     return decorate
+
+
+def _means_multirun(argument: str) -> bool:
+    """Tell Hydra's flag, which may be cut short."""
+    return argument == "-m" or (len(argument) > len("--m") and "--multirun".startswith(argument))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
@@ -35,9 +36,9 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
     """
     base = configuration.resolve(schema.Train, composed)
     settings, searched = base.sweep, space.parse(overrides)
-    held_out = plan.check(searched, settings).validation.held_out
+    checked = plan.check(searched, settings)
     hashes = results.training_files()
-    training, validation = dataset.load_for_training(paths.PREPARED_DATA, held_out)
+    training, validation = dataset.load_for_training(paths.PREPARED_DATA, checked[0].validation.held_out)
     if not settings.address:
         stay_on_this_machine()
     with heavy_imports():
@@ -51,14 +52,18 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
 
     store = Store(base.tracking.experiment)
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-    with engine.cluster(settings, paths.ROOT, {**variables, "MLFLOW_TRACKING_URI": store.uri}) as cpus:
-        planned = plan.make(searched, settings, compose)
+    with engine.cluster(settings, paths.ROOT, {**variables, "MLFLOW_TRACKING_URI": store.uri}) as at_once:
+        planned = plan.make(searched, settings, checked, hashes, compose)
+        begun = sweeps.find_sweep(store, planned.identity)
+        trials_left, epochs_left = engine.left(
+            planned, compose, lambda trial: sweeps.outcome(store, trial.input, begun.info.run_id if begun else None)
+        )
         speed = sweeps.images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
-        trials_left, epochs_left = sweeps.left(store, planned)
         seconds = epochs_left * len(training.labels) / speed if speed else None
-        print(report.plan(planned, searched, settings, trials_left, epochs_left, cpus, seconds), flush=True)
+        print(report.plan(planned, searched, settings, trials_left, epochs_left, at_once, seconds), flush=True)
         if settings.dry_run:
             return
+        lock = _only_sweep_here()
         typed = shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]])
         sweep = sweeps.SweepRun(store, planned.identity, typed, report.params(searched, settings))
 
@@ -66,7 +71,6 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
             found = sweeps.outcome(store, trial.input, sweep.run_id)
             if found:  # then MLflow has all of it
                 shutil.rmtree(paths.adhoc_run(trial.name).directory, ignore_errors=True)
-                paths.adhoc_run(trial.name).lock.unlink(missing_ok=True)
             return found
 
         def conclude(trial: "Trial", outcome: "Outcome") -> None:
@@ -76,7 +80,7 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
                 print(f"Warning: {trial.name} is not in MLflow. The same command records it later.", file=sys.stderr)
 
         tried = engine.Trials(
-            planned.proposals,
+            planned.proposals(),
             compose,
             recorded=find,
             concluded=conclude,
@@ -88,15 +92,22 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
             },
         )
         began = time.monotonic()
-        engine.run(
-            trial_process.main,
-            tried,
-            settings,
-            lambda: print(report.progress(tried, planned, time.monotonic() - began), flush=True),
-        )
+        try:
+            engine.run(
+                trial_process.main,
+                tried,
+                settings,
+                lambda: print(report.progress(tried, planned, time.monotonic() - began), flush=True),
+            )
+        except InputError:
+            sweep.end("FAILED")
+            raise
 
     best = report.best_of(tried.trials, tried.outcomes)
     summary = report.summary(tried.trials, tried.outcomes, planned.identity, len(validation.labels))
+    print(summary)
+    for left in tried.running.values():
+        sweep.leave(left.input)
     sweep.finish(
         report.metrics(tried.trials, tried.outcomes),
         f"```\n{summary}\n```\n\nThe same sweep again, or the rest of it:\n\n```\n{typed}\n```",
@@ -104,7 +115,6 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         report.table(tried.trials, tried.outcomes).to_csv(index=False),
         report.figures(tried.trials, tried.outcomes),
     )
-    print(summary)
     if tried.failures > settings.max_failures:
         sweep.end("FAILED")
         raise InputError(f"{tried.failures} trials failed, more than sweep.max_failures={settings.max_failures}.")
@@ -112,15 +122,31 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
         sweep.end("KILLED")
         print("Interrupted. The same command goes on.", file=sys.stderr)
         sys.exit(130)
-    if settings.final and best:
+    if best is None:
+        sweep.end("FAILED")
+        raise InputError("No trial is complete. The table says why.")
+    if settings.final:
         _train_finally(searched, best, sweep)
     sweep.end()
+    lock.release()
+
+
+def _only_sweep_here() -> FileLock:
+    """Keep two sweeps from training the same trial in the same folder; the lock goes with the process."""
+    paths.SWEEP_LOCK.parent.mkdir(exist_ok=True)
+    lock = FileLock(paths.SWEEP_LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError("Another sweep is running in this folder. Wait for it, or use another clone.") from None
+    return lock
 
 
 def _train_finally(searched: space.Space, best: "Trial", sweep: "SweepRun") -> None:
     """Train the winner on all training images, and look at the test images once."""
     name = best.name.replace("trial", "final", 1)
-    overrides = [override for override in searched.overrides(best.values) if not override.startswith("validation.")]
+    given = searched.overrides(best.values)
+    overrides = [override for override in given if not override.lstrip("+~").startswith("validation.")]
     command = ["-m", "pipelines.train", *overrides, "validation=test_once", f"run={name}"]
     if not paths.adhoc_run(name).model.exists():
         print(f"Training the winner on all training images: {shlex.join(['python', *command])}", flush=True)

@@ -13,7 +13,7 @@ from ray import tune
 from mnist_cnn import paths, results, schema
 from mnist_cnn.errors import InputError
 from mnist_cnn.results import Revision
-from mnist_cnn.sweep.engine import ACCURACY, EPOCH, FAILED, NODE
+from mnist_cnn.sweep.engine import ACCURACY, DIED, EPOCH, FAILED, NODE
 
 
 def main(order: dict[str, Any]) -> None:
@@ -27,19 +27,11 @@ def main(order: dict[str, Any]) -> None:
         if results.training_files() != order["files"]:
             raise InputError("this node has other data or code than the sweep began with")
         config = schema.Train.model_validate(order["config"])
-        files = paths.adhoc_run(config.run)
-        files.lock.parent.mkdir(exist_ok=True)
-        with FileLock(files.lock):  # a trial that was proposed twice
-            if not _recorded_now(config):
-                _train(config, order)
-    except InputError as error:
-        _report_failure(order, str(error))
+        if not _recorded_now(config):
+            _train(config, order)
     except Exception as error:  # whatever a trial dies of is its outcome, not that of the sweep
-        _report_failure(order, f"{type(error).__name__}: {error}")
-
-
-def _report_failure(order: dict[str, Any], reason: str) -> None:
-    _report(order["config"]["epochs"], math.nan, {FAILED: reason})  # Ray wants numbers, too
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        _report(order["config"]["epochs"], math.nan, {DIED: reason})
 
 
 def _report(epoch: int, accuracy: float, more: dict[str, str] | None = None) -> None:
@@ -47,7 +39,7 @@ def _report(epoch: int, accuracy: float, more: dict[str, str] | None = None) -> 
 
 
 def _fetch_data() -> None:
-    """Make the prepared data where a node has none; of that very data the sweep knows the MD5."""
+    """Make the prepared data where a node has none."""
     paths.PREPARED_DATA.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.PREPARED_DATA.with_suffix(".lock")):
         if not paths.PREPARED_DATA.exists():
@@ -74,8 +66,7 @@ def _recorded_now(config: schema.Train) -> bool:
         shutil.rmtree(files.directory)
         return False
     record(Store(config.tracking.experiment), result)
-    for epoch, accuracy in history(result)["val_accuracy"].items():
-        _report(epoch, accuracy)
+    _report(config.epochs, history(result)["val_accuracy"].iloc[-1])
     return True
 
 
@@ -89,14 +80,18 @@ def _train(config: schema.Train, order: dict[str, Any]) -> None:
         if epoch < config.epochs:
             _report(epoch, accuracies[epoch])
 
-    train_run(
-        config,
-        order["command"],
-        paths.adhoc_run(config.run),
-        by_hand=True,
-        verbose=0,
-        revision=Revision(**order["revision"]),
-        parent=order["parent"],
-        on_epoch=report,
-    )
-    _report(config.epochs, accuracies[config.epochs])
+    try:
+        train_run(
+            config,
+            order["command"],
+            paths.adhoc_run(config.run),
+            by_hand=True,
+            verbose=0,
+            revision=Revision(**order["revision"]),
+            parent=order["parent"],
+            on_epoch=report,
+        )
+    except InputError as error:  # it would fail again
+        _report(config.epochs, math.nan, {FAILED: str(error)})
+    else:
+        _report(config.epochs, accuracies[config.epochs])

@@ -8,7 +8,8 @@ from mnist_cnn.configuration import compose, resolve
 from mnist_cnn.errors import InputError
 from mnist_cnn.results import TrainingInput
 from mnist_cnn.schema import Train
-from mnist_cnn.sweep.engine import ACCURACY, EPOCH, FAILED, Trials, scheduler
+from mnist_cnn.sweep.engine import ACCURACY, DIED, EPOCH, FAILED, Trials, left, scheduler
+from mnist_cnn.sweep.plan import Plan
 from mnist_cnn.sweep.trials import Outcome, Trial
 
 FINISHED = "FINISHED"
@@ -38,21 +39,29 @@ class Sweep:
     """Trials with three epochs each, and what was concluded of them."""
 
     def __init__(
-        self, config: Train, count: int, batch: int | None = None, recorded: dict[int, Outcome] | None = None
+        self,
+        config: Train,
+        count: int,
+        batch: int | None = None,
+        recorded: dict[int, Outcome] | None = None,
+        same_names: bool = False,
     ) -> None:
+        self.config, self.same_names, self.recorded = config, same_names, dict(recorded or {})
         self.proposals = Counted(count, batch)
         self.concluded: dict[int, Outcome] = {}
         self.rule = scheduler(config.sweep, epochs=3)
         self.trials = Trials(
             self.proposals,
-            compose=lambda number, point: Trial(
-                number, point, config.model_copy(update={"run": f"trial_{number}"}), TrainingInput("", "", "", {})
-            ),
-            recorded=lambda trial: (recorded or {}).get(trial.number),
+            compose=self.compose,
+            recorded=lambda trial: self.recorded.get(trial.number),
             concluded=lambda trial, outcome: self.concluded.update({trial.number: outcome}),
             scheduler=self.rule,
             shared={"parent": "sweep"},
         )
+
+    def compose(self, number: int, point: dict[str, str]) -> Trial:
+        name = "trial" if self.same_names else f"trial_{number}"
+        return Trial(number, point, self.config.model_copy(update={"run": name}), TrainingInput("", "", "", {}))
 
     def suggest(self, trial_id: str) -> Any:
         suggestion = self.trials.suggest(trial_id)
@@ -107,12 +116,43 @@ def test_a_recorded_trial_is_a_yardstick_for_the_stopping_rule(config: Train) ->
     assert sweep.rule.on_trial_result(None, stand_in, {EPOCH: 1, ACCURACY: 0.1}) == "STOP"
 
 
+@pytest.mark.parametrize("stopping", ["none", "asha", "median"])
+def test_every_stopping_rule_takes_recorded_trials(config: Train, stopping: str) -> None:
+    config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"stopping": stopping})})
+    known = {
+        number: Outcome("complete", {1: 0.9 - number / 10, 2: 0.9, 3: 0.95}, origin="before") for number in range(6)
+    }
+    sweep = Sweep(config, count=7, recorded=known)
+    assert sweep.suggest("a") == "trial_6"
+    assert len(sweep.trials.outcomes) == 6
+
+
+def test_a_trial_that_is_proposed_twice_takes_the_outcome_of_the_first(config: Train) -> None:
+    sweep = Sweep(config, count=2, same_names=True)
+    assert [sweep.suggest(key) for key in "ab"] == ["trial", None]
+    sweep.recorded[1] = Outcome("complete", {3: 0.9}, origin="before")
+    sweep.complete("a")
+    assert sweep.suggest("b") == FINISHED
+    assert {number: outcome.state for number, outcome in sweep.trials.outcomes.items()} == {
+        0: "complete",
+        1: "complete",
+    }
+
+
+def test_a_plan_whose_points_depend_on_outcomes_is_followed_as_far_as_it_is_recorded(config: Train) -> None:
+    known = {number: Outcome("complete", {3: 0.9}, origin="before") for number in (0, 1, 2, 5)}
+    sweep = Sweep(config, count=7, batch=2, recorded=known)
+    planned = Plan("0123456789", lambda: sweep.proposals, None, 7, 3)
+    assert left(planned, sweep.compose, lambda trial: known.get(trial.number)) == (4, 12)
+
+
 @pytest.mark.parametrize(
     ("result", "state"),
     [
         ({EPOCH: 3, ACCURACY: 0.9}, "complete"),
         ({EPOCH: 1, ACCURACY: 0.9}, "pruned"),
         ({EPOCH: 3, ACCURACY: float("nan"), FAILED: "no finite number"}, "failed"),
+        ({EPOCH: 3, ACCURACY: float("nan"), DIED: "no space left"}, "died"),
     ],
 )
 def test_the_last_report_of_a_trial_says_what_came_of_it(config: Train, result: dict[str, Any], state: str) -> None:

@@ -79,7 +79,7 @@ def test_a_grid_is_recorded_repeats_nothing_and_its_winner_is_adopted(project: P
     files = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db").list_artifacts(parent.info.run_id)
     artifacts = {file.path for file in files}
     assert artifacts == {"importance.png", "parallel_coordinates.png", "trials.csv"}
-    assert sorted(folder.name.partition("_")[0] for folder in (project / "outputs").iterdir()) == ["final"]
+    assert [folder.name for folder in (project / "outputs").iterdir() if folder.is_dir()] == [final.info.run_name]
     assert "Test accuracy" in printed
 
     # the same command again
@@ -127,6 +127,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_says_how_to_go_on(proje
     assert "Traceback" not in printed
     parent, trials = sweep_of(runs(project))
     assert parent.info.status == "KILLED"
+    assert {one.info.status for one in trials} <= {"FINISHED", "KILLED"}
     assert "FINISHED" in {one.info.status for one in trials}
 
 

@@ -21,8 +21,12 @@ def planned(preset: str, *overrides: str, files: dict[str, str] = FILES) -> plan
     parsed = OverridesParser.create().parse_overrides([f"sweep={preset}", *overrides])
     configured = settings(f"sweep={preset}", *(o for o in overrides if o.startswith("sweep.")))
     searched = space.parse(parsed)
-    plan.check(searched, configured)
-    return plan.make(searched, configured, lambda number, point: trials.compose(searched, number, point, 1, files))
+    checked = plan.check(searched, configured)
+
+    def compose(number: int, point: dict[str, str]) -> trials.Trial:
+        return trials.compose(searched, number, point, 1, files)
+
+    return plan.make(searched, configured, checked, files, compose)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -36,12 +40,14 @@ def test_trials_validate_on_held_out_images_with_their_own_threads() -> None:
     assert trial.config.training.threads == 1
 
 
-def test_a_trial_s_name_follows_its_configuration_and_nothing_else() -> None:
+def test_a_trial_s_name_follows_its_configuration_data_and_code_and_nothing_else() -> None:
     first = planned("grid", "batch_size=32,64").known or []
     other = planned("random", "batch_size=64,128", "sweep.trials=20").known or []
     names = {trial.values["batch_size"]: trial.name for trial in other}
     assert names["64"] == first[1].name
     assert names["128"] not in {trial.name for trial in first}
+    (changed, *_) = planned("grid", "batch_size=64", files={"data/prepared/mnist.npz": "4567"}).known or []
+    assert changed.name != first[1].name
 
 
 def test_the_command_of_a_trial_composes_its_configuration() -> None:
@@ -69,6 +75,10 @@ def test_the_same_sweep_has_the_same_identity_whatever_its_number_of_trials() ->
         ("random", ["sweep.trials=null", "batch_size=32,64"], "sweep.trials=null: give the number of trials"),
         ("tpe", ["epochs=3"], "sweep.search=tpe has nothing to choose"),
         ("grid", ["optimizer.config.learning_rate=interval(1, 2)"], "a grid cannot list an interval"),
+        ("grid", ["validation.held_out=0", "epochs=1,2"], "validation.held_out=0: a sweep chooses"),
+        ("grid", ["sweep.address=local", "epochs=1,2"], "sweep.address=local: without an address"),
+        ("grid", ["optimizer=sgd,adam", "optimizer.config.nesterov=true"], "Not every choice of the groups"),
+        ("tpe", ["optimizer.config.momentum=interval(-1, 0.5)"], "Keras refuses optimizer SGD"),
         ("grid", ["epoch=1,2"], "Unknown key 'epoch'. Did you mean 'epochs'?"),
         ("grid", ["optimizer=sgd,sdg"], "Unknown optimizer 'sdg'."),
         ("grid", ["batch_size=32,64,0"], "batch_size=0: should be greater than 0"),

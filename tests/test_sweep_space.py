@@ -61,6 +61,30 @@ def test_a_grid_has_every_combination_once() -> None:
     assert swept.overrides(swept.grid()[0]) == ["epochs=3", "optimizer=sgd", "batch_size=32"]
 
 
+def test_the_last_of_two_overrides_of_a_key_wins() -> None:
+    swept = space("batch_size=64,128", "batch_size=32")
+    assert (swept.fixed, swept.dimensions) == (("batch_size=32",), {})
+
+
+def test_a_deletion_and_an_addition_of_a_key_are_both_kept() -> None:
+    assert space("~optimizer", "+optimizer=sgd").fixed == ("~optimizer", "+optimizer=sgd")
+
+
+def test_shuffled_values_are_the_same_sweep_each_time() -> None:
+    values = dimension("batch_size=shuffle(range(1, 30))").values
+    assert values == dimension("batch_size=shuffle(range(1, 30))").values
+    assert values != tuple(str(value) for value in range(1, 30))
+    assert set(values or ()) == {str(value) for value in range(1, 30)}
+
+
+def test_a_value_that_is_given_twice_counts_once() -> None:
+    assert dimension("batch_size=32,32,64").distribution == CategoricalDistribution(("32", "64"))
+
+
+def test_of_a_range_only_the_ends_are_corners() -> None:
+    assert [corner["seed"] for corner in space("seed=range(0, 1000)").corners()] == ["0", "999"]
+
+
 def test_the_settings_of_the_sweep_are_no_part_of_its_trials() -> None:
     assert space("sweep=tpe", "sweep.trials=3", "epochs=3").fixed == ("epochs=3",)
 

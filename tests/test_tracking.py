@@ -517,6 +517,38 @@ def test_a_trial_that_failed_before_it_began_has_a_run_with_the_reason(
     assert run.data.params["optimizer"] == "SGD"
 
 
+def test_a_trial_that_was_completed_after_all_stays_complete(
+    store: Store, sweep: sweeps.SweepRun, trial: Result
+) -> None:
+    record(store, trial)
+    sweep.conclude(trial.input, Outcome("pruned", {1: 0.91}, "others were better"))
+    found = sweeps.outcome(store, trial.input, sweep.run_id)
+    assert found
+    assert found.complete
+
+
+def test_epochs_after_the_end_of_a_trial_do_not_count(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, execution: Execution
+) -> None:
+    live = LiveRun(store, replace(execution, parent=sweep.run_id))
+    for epoch, values in rows(trial).items():
+        live.epoch(epoch, values)
+    sweep.conclude(trial.input, Outcome("pruned", {1: 0.91}, "others were better"))
+    live.end("FAILED")
+    found = sweeps.outcome(store, trial.input, sweep.run_id)
+    assert found == Outcome("pruned", {1: 0.91}, "others were better", origin="before")
+    assert runs_of(store, trial)[0].info.status == "KILLED"
+
+
+def test_a_trial_that_runs_when_its_sweep_ends_can_go_on(
+    store: Store, sweep: sweeps.SweepRun, trial: Result, execution: Execution
+) -> None:
+    LiveRun(store, replace(execution, parent=sweep.run_id)).end()
+    sweep.leave(trial.input)
+    assert runs_of(store, trial)[0].info.status == "KILLED"
+    assert record(store, trial).run_id == runs_of(store, trial)[0].info.run_id
+
+
 def test_a_trial_whose_process_died_is_tried_again(store: Store, sweep: sweeps.SweepRun, trial: Result) -> None:
     sweep.conclude(trial.input, Outcome("died", reason="out of memory"))
     assert sweeps.outcome(store, trial.input, sweep.run_id) is None

@@ -153,6 +153,8 @@ def explain(error: Exception, command: str, conf: Path) -> InputError:
         known = _keys(compose(command, [], conf))
         close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, known, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
+        if key in known:
+            hint = "Not every choice of the groups on the command line has it."
         return InputError(f"Unknown key '{key}'. {hint}")
     return InputError(" ".join(str(error).split()))
 

@@ -32,6 +32,8 @@ COMPARISON_PLOT = REPORTS / "comparison.png"
 
 PICTURES = ROOT / "docs"
 
+SWEEP_LOCK = ROOT / "outputs/.sweep.lock"
+
 TRACKING_DATABASE = LASTING_ROOT / "mlflow.db"
 TRACKING_ARTIFACTS = LASTING_ROOT / "mlartifacts"
 
@@ -61,10 +63,6 @@ class RunFiles:
     @property
     def predictions(self) -> Path:
         return self.directory / "predictions.npz"
-
-    @property
-    def lock(self) -> Path:
-        return self.directory.with_suffix(".lock")
 
     def plot(self, name: str) -> Path:
         return self.directory / "plots" / f"{name}.png"

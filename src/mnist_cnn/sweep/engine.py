@@ -5,10 +5,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -20,12 +19,13 @@ from ray.tune.stopper import Stopper
 
 from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Sweep
+from mnist_cnn.sweep.plan import Plan
 from mnist_cnn.sweep.proposals import Proposals
 from mnist_cnn.sweep.trials import Outcome, Trial
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # else it tells of its token whenever it starts
 
-EPOCH, ACCURACY, FAILED, NODE = "epoch", "val_accuracy", "failed", "node"
+EPOCH, ACCURACY, FAILED, DIED, NODE = "epoch", "val_accuracy", "failed", "died", "node"
 PROCESS_DEATHS = 2  # of a trial, that are not its own fault: another node takes over
 SECONDS_BETWEEN_REPORTS = 15
 SECONDS_TO_CONNECT = 5
@@ -33,7 +33,7 @@ SECONDS_TO_CONNECT = 5
 
 @contextmanager
 def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Start Ray on this machine, or connect to a cluster, and yield its number of CPUs.
+    """Start Ray on this machine, or connect to a cluster, and yield how many trials it can run at once.
 
     Args:
         settings: of the sweep; without an address Ray starts here (see `stay_on_this_machine`).
@@ -57,18 +57,20 @@ def cluster(settings: Sweep, root: Path, environment: dict[str, str]) -> Iterato
             **({} if address else {"include_dashboard": False}),
         )
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())
         raise InputError(f"sweep.address={address}: no Ray cluster answers ({reason}). Start one: ray start") from error
     try:
-        cpus = int(ray.cluster_resources().get("CPU", 0))
-        if settings.cpus_per_trial > cpus:
-            raise InputError(f"sweep.cpus_per_trial={settings.cpus_per_trial}: there are {cpus} CPUs.")
+        nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        if settings.cpus_per_trial > max(nodes):
+            raise InputError(
+                f"sweep.cpus_per_trial={settings.cpus_per_trial}: no machine has more than {max(nodes)} CPUs."
+            )
         store = environment["MLFLOW_TRACKING_URI"]
-        if len([node for node in ray.nodes() if node["Alive"]]) > 1 and not store.startswith("http"):
+        if len(nodes) > 1 and not store.startswith("http"):
             raise InputError(
                 "Other nodes cannot write to this machine's MLflow. Let MLFLOW_TRACKING_URI name a server."
             )
-        yield cpus
+        yield sum(cpus // settings.cpus_per_trial for cpus in nodes)
     finally:
         ray.shutdown()
 
@@ -78,6 +80,13 @@ def _knock(address: str) -> None:
     host, _, port = canonicalize_bootstrap_address_or_die(address).rpartition(":")
     with socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT):
         pass
+
+
+@dataclass(eq=False)
+class _Recorded:
+    """What a stopping rule looks at, of a trial that is not run."""
+
+    trial_id: str
 
 
 class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -115,6 +124,7 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
         self.outcomes: dict[int, Outcome] = {}
         self.started: set[str] = set()
         self.exhausted = False
+        self._waiting: Trial | None = None
         self.error: InputError | None = None
 
     @property
@@ -130,16 +140,15 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial that has to be run, None while that depends on trials that run, FINISHED at the end."""
         while not self.error:
-            batch = self._proposals.batch
-            if batch and len(self.trials) % batch == 0:
-                if len(self.outcomes) < len(self.trials):
-                    return None
-                self._learn()
-            point = self._proposals.propose()
-            if point is None:
-                break
             try:
-                trial = self._compose(len(self.trials), point)
+                trial = self._waiting or self._propose()
+                if trial is None:
+                    if self.exhausted:
+                        break
+                    return None
+                self._waiting = trial if trial.name in {other.name for other in self.running.values()} else None
+                if self._waiting:  # it was proposed twice: the second one takes the outcome of the first
+                    return None
                 outcome = self._recorded(trial)
             except InputError as error:  # Ray would print it among its own
                 self.error = error
@@ -150,12 +159,22 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
                 own = {"name": trial.name, "config": trial.config.model_dump(), "command": trial.input.command}
                 return {**self._shared, **own}
             self._replay(trial, outcome)
-        self.exhausted = True
         return str(Searcher.FINISHED)
+
+    def _propose(self) -> Trial | None:
+        """Compose the next trial; none at the end, or while a batch is not complete."""
+        batch = self._proposals.batch
+        if batch and len(self.trials) % batch == 0:
+            if len(self.outcomes) < len(self.trials):
+                return None
+            self._learn()
+        point = self._proposals.propose()
+        self.exhausted = point is None
+        return None if point is None else self._compose(len(self.trials), point)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take note of an epoch."""
-        if EPOCH in result and FAILED not in result:
+        if EPOCH in result and not {FAILED, DIED} & result.keys():
             self.accuracies.setdefault(trial_id, {})[result[EPOCH]] = result[ACCURACY]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -167,6 +186,8 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
         accuracies = self.accuracies.pop(trial_id, {})
         if error:
             outcome = Outcome("died", accuracies, "its process died again and again: out of memory?")
+        elif DIED in (result or {}):
+            outcome = Outcome("died", accuracies, str((result or {})[DIED]))
         elif FAILED in (result or {}):
             outcome = Outcome("failed", accuracies, str((result or {})[FAILED]))
         elif trial.config.epochs in accuracies:
@@ -187,10 +208,12 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
         self._learned = len(self.trials)
 
     def _replay(self, trial: Trial, outcome: Outcome) -> None:
-        stand_in = SimpleNamespace(trial_id=trial.name)  # what a scheduler looks at
+        stand_in: Any = _Recorded(trial.name)
         self.scheduler.on_trial_add(None, stand_in)
         for epoch, accuracy in outcome.accuracies.items():
-            self.scheduler.on_trial_result(None, stand_in, {EPOCH: epoch, ACCURACY: accuracy})
+            decision = self.scheduler.on_trial_result(None, stand_in, {EPOCH: epoch, ACCURACY: accuracy})
+            if decision == TrialScheduler.STOP:
+                break  # a rule expects no more of what it has stopped
         self.outcomes[trial.number] = outcome
 
     def save(self, checkpoint_path: str) -> None:
@@ -198,6 +221,30 @@ class Trials(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as in `save`."""
+
+
+def left(
+    planned: Plan, compose: Callable[[int, dict[str, str]], Trial], recorded: Callable[[Trial], Outcome | None]
+) -> tuple[int, int]:
+    """Count the trials of a plan that are not recorded, and their epochs; at most, if its points depend on outcomes.
+
+    Args:
+        planned: the sweep.
+        compose: as in `Trials`.
+        recorded: as in `Trials`.
+
+    Raises:
+        InputError: a trial cannot be composed, or the store not be reached.
+    """
+    if planned.known is not None:
+        unknown = [trial for trial in planned.known if not recorded(trial)]
+        return len(unknown), sum(trial.config.epochs for trial in unknown)
+    rehearsal = Trials(planned.proposals(), compose, recorded, lambda _trial, _outcome: None, FIFOScheduler(), {})
+    rehearsal.suggest("the first that is not recorded")
+    if rehearsal.error:
+        raise rehearsal.error
+    count = planned.count - len(rehearsal.outcomes)
+    return count, count * planned.longest
 
 
 class _End(Stopper):  # type: ignore[misc]  # Ray has no types

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Sweep, Train
@@ -19,26 +20,33 @@ class Plan:
     Attributes:
         identity: a digest of what decides its trials and their order, 10 hexadecimal digits. The number of trials does
             not: a sweep can be continued with more.
-        proposals: the points.
+        proposals: begins the order of the points.
         known: the trials, if their points do not depend on each other's outcomes.
         count: of the trials.
         longest: epochs of the longest trial.
     """
 
     identity: str
-    proposals: Proposals
+    proposals: Callable[[], Proposals]
     known: list[Trial] | None
     count: int
     longest: int
 
 
-def check(space: Space, settings: Sweep) -> Train:
-    """Check every value that a sweep can try, and that its settings fit each other; return the first configuration.
+def check(space: Space, settings: Sweep) -> list[Train]:
+    """Check every value that a sweep can try, and that its settings fit each other.
+
+    Returns:
+        Configurations that together have all values.
 
     Raises:
-        InputError: one cannot be used.
+        InputError: a value cannot be used.
     """
     checked = [configure(space, point, settings.cpus_per_trial)[0] for point in space.corners()]
+    if not checked[0].validation.held_out:
+        raise InputError("validation.held_out=0: a sweep chooses, so it needs held-out images.")
+    if settings.address == "local":
+        raise InputError("sweep.address=local: without an address Ray starts on this machine.")
     match settings.search:
         case "grid" if settings.trials is not None:
             raise InputError(f"sweep.trials={settings.trials}: a grid has as many as there are combinations.")
@@ -48,32 +56,42 @@ def check(space: Space, settings: Sweep) -> Train:
             raise InputError(f"sweep.trials=null: give the number of trials, which sweep.search={search} cannot know.")
         case search if not space.dimensions:
             raise InputError(f"sweep.search={search} has nothing to choose: give a key values, as in batch_size=32,64.")
-    return checked[0]
+    return checked
 
 
-def make(space: Space, settings: Sweep, compose: Callable[[int, dict[str, str]], Trial]) -> Plan:
+def make(
+    space: Space,
+    settings: Sweep,
+    checked: list[Train],
+    files: dict[str, str],
+    compose: Callable[[int, dict[str, str]], Trial],
+) -> Plan:
     """Plan a sweep that has passed `check`.
 
     Args:
         space: that it searches.
         settings: how.
+        checked: what `check` returned.
+        files: from `results.training_files`.
         compose: makes a trial of a number and a point.
 
     Raises:
         InputError: Keras refuses a value.
     """
-    corners = [compose(0, point) for point in space.corners()]
     deciding = {
         "space": space.text(),
-        "corners": [corner.input.identity for corner in corners],
+        "configurations": [config.model_dump(exclude={"tracking", "sweep"}) for config in checked],
+        "files": files,
         "search": [settings.search, settings.seed, settings.batch],
         "stopping": [settings.stopping, settings.grace_epochs, settings.reduction_factor],
     }
     identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
-    longest = max(corner.config.epochs for corner in corners)
+    longest = max(config.epochs for config in checked)
     trials = settings.trials or 0
     if settings.search == "tpe":
-        return Plan(identity, Parzen(space, settings.seed, trials, settings.batch), None, trials, longest)
+        for point in space.corners():
+            compose(0, point)
+        return Plan(identity, partial(Parzen, space, settings.seed, trials, settings.batch), None, trials, longest)
     points = space.grid() if settings.search == "grid" else random_points(space, settings.seed, trials)
     known = [compose(number, point) for number, point in enumerate(points)]
-    return Plan(identity, Listed(points), known, len(known), longest)
+    return Plan(identity, partial(Listed, points), known, len(known), longest)

@@ -21,7 +21,7 @@ from mnist_cnn.sweep.trials import Outcome, Trial
 LEADERS = 5  # finished trials in a progress report
 
 UNFINISHED = "not finished"
-COLUMNS = ("epochs", "val_accuracy", "state", "reason", "run", "node")
+COLUMNS = ("trained", "val_accuracy", "state", "reason", "run", "node")
 ORIGINS = {"now": "", "before": ", recorded before", "elsewhere": ", reused"}
 
 mpl.use("Agg")  # Optuna draws with pyplot, which would look for a screen
@@ -37,7 +37,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
     """List trials, the best first.
 
     Returns:
-        Columns trial (from 0), one for each open key, and `COLUMNS`; val_accuracy is that after the last epoch.
+        Columns trial (from 0), one for each open key, and `COLUMNS`; trained: epochs; val_accuracy: after the last.
     """
     rows = []
     for trial in trials:
@@ -47,7 +47,7 @@ def table(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> pd.DataFrame
             {
                 "trial": trial.number,
                 **short(trial.values),
-                "epochs": len(outcome.accuracies) if outcome else 0,
+                "trained": max(outcome.accuracies, default=0) if outcome else 0,
                 "val_accuracy": outcome.accuracy if outcome else None,
                 "state": state,
                 "reason": outcome.reason if outcome else "",
@@ -73,7 +73,7 @@ def short(values: dict[str, str]) -> dict[str, str]:
 
 
 def plan(
-    planned: Plan, space: Space, settings: Sweep, trials: int, epochs: int, cpus: int, seconds: float | None
+    planned: Plan, space: Space, settings: Sweep, trials: int, epochs: int, at_once: int, seconds: float | None
 ) -> str:
     """Say what a sweep is about to do.
 
@@ -83,10 +83,10 @@ def plan(
         settings: how.
         trials: that have to be run.
         epochs: of these, if none is stopped early.
-        cpus: that there are.
+        at_once: trials for which there are CPUs.
         seconds: of one trial after the other; none if no training tells.
     """
-    at_once = min(cpus // settings.cpus_per_trial, trials)
+    at_once = min(at_once, trials, settings.batch if settings.search == "tpe" else trials)
     opened = ", ".join(f"{key}={text}" for key, text in space.text().items()) or "nothing that is open"
     lines = [
         f"Sweep {planned.identity}: {planned.count} trials, {settings.search} over {opened}.",
@@ -96,7 +96,7 @@ def plan(
         early = {"none": "", "asha": "At most, as asha stops trials early: ", "median": "At most: "}[settings.stopping]
         time = f"about {_duration(seconds / at_once)}" if seconds else "unknown, as no recorded training is like these"
         lines += [
-            f"{epochs} epochs, {at_once} trials at once with {settings.cpus_per_trial} of {cpus} CPUs each.",
+            f"{epochs} epochs, {at_once} trials at once, CPUs for each: {settings.cpus_per_trial}.",
             f"{early}{time} of training." if seconds else f"How long that takes is {time}.",
         ]
     return "\n".join(lines)
@@ -119,7 +119,7 @@ def progress(tried: Trials, planned: Plan, seconds: float) -> str:
         {
             "trial": trial.number,
             **short(trial.values),
-            "epochs": f"{max(seen, default=0)} of {trial.config.epochs}",
+            "trained": f"{max(seen, default=0)} of {trial.config.epochs}",
             "accuracy": f"{seen[max(seen)]:.2%}" if seen else "",
             "state": "running" if trial.name in tried.started else "waiting",
         }
@@ -161,7 +161,7 @@ def metrics(trials: list[Trial], outcomes: dict[int, Outcome]) -> dict[str, floa
         "trials": len(outcomes),
         **_counts(outcomes),
         "reused": sum(outcome.origin == "elsewhere" for outcome in outcomes.values()),
-        "trial_epochs": sum(len(outcome.accuracies) for outcome in outcomes.values()),
+        "trial_epochs": sum(max(outcome.accuracies, default=0) for outcome in outcomes.values()),
     }
     top = outcomes[best.number].accuracy if best else None
     return {**counted, **({} if top is None else {"best_val_accuracy": top})}
@@ -225,7 +225,7 @@ def figures(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> dict[str, 
     drawn = {}
     for name, draw in drawings.items():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore")  # of Optuna on its experiments, of Matplotlib on values that are all equal
             figure = draw(study, target_name="validation accuracy").get_figure(root=True)
         figure.set_size_inches(10, 6)
         figure.tight_layout()

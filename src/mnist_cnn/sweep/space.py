@@ -1,8 +1,10 @@
 """The values that a command line leaves open, in Hydra's grammar."""
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -42,9 +44,13 @@ class Dimension:
 
     @property
     def extremes(self) -> tuple[str, ...]:
-        """All values, or both ends of an interval: if the configuration takes these, it takes them all."""
+        """All values, or both ends of a range or interval: if the configuration takes these, it takes them all."""
         if self.values is not None:
-            return self.values
+            return (
+                self.values
+                if isinstance(self.distribution, CategoricalDistribution)
+                else self.values[:: len(self.values) - 1 or 1]
+            )
         return str(self.distribution.low), str(self.distribution.high)  # type: ignore[attr-defined]
 
 
@@ -84,7 +90,7 @@ class Space:
         return [dict(zip(self.dimensions, point, strict=True)) for point in product(*values)]
 
     def corners(self) -> list[dict[str, str]]:
-        """List points that together have every listed value and both ends of every interval."""
+        """List points that together have every listed value and both ends of every range and interval."""
         extremes = {key: dimension.extremes for key, dimension in self.dimensions.items()}
         count = max(map(len, extremes.values()), default=1)
         return [
@@ -98,31 +104,36 @@ def parse(overrides: Iterable[Override]) -> Space:
     Raises:
         InputError: a key is none that a sweep may choose, or has no values.
     """
-    fixed, dimensions = {}, {}
-    for override in overrides:
-        key, plain = override.get_key_element(), override.key_or_group
+    fixed, dimensions = [], {}
+    last = {override.get_key_element(): override for override in overrides}  # the last one wins, as in Hydra
+    for key, override in last.items():
+        plain = override.key_or_group
         if plain in RESERVED:
             raise InputError(f"{key} cannot be given with -m: {RESERVED[plain]}.")
         if not override.is_sweep_override():
             if plain != "sweep" and not plain.startswith("sweep."):
-                fixed[plain] = override.input_line or ""
+                fixed.append(override.input_line or "")
         elif plain == "sweep" or plain.startswith(("sweep.", "tracking", "validation.")):
             raise InputError(f"{key}={override.get_value_string()}: cannot be swept, give one value.")
         else:
             dimensions[key] = _dimension(override)
-    return Space(tuple(fixed.values()), dimensions)
+    return Space(tuple(fixed), dimensions)
 
 
 def _dimension(override: Override) -> Dimension:
     key, text = override.get_key_element(), override.get_value_string()
+    swept: Any = override.value()
     if override.is_interval_sweep():
-        return Dimension(key, text, _interval(key, text, override.value()), None)  # type: ignore[arg-type]
-    values = tuple(override.sweep_string_iterator())
+        return Dimension(key, text, _interval(key, text, swept), None)
+    shuffled, swept.shuffle = swept.shuffle, False  # another order in each process would be another sweep each time
+    values = list(dict.fromkeys(override.sweep_string_iterator()))
     if not values:
         raise InputError(f"{key}={text}: is empty, there is nothing to try.")
-    if override.is_range_sweep():
-        return Dimension(key, text, IntDistribution(0, len(values) - 1), values)
-    return Dimension(key, text, CategoricalDistribution(values), values)
+    if shuffled:
+        random.Random(0).shuffle(values)  # noqa: S311  # not for secrets
+    if override.is_range_sweep() and not shuffled:
+        return Dimension(key, text, IntDistribution(0, len(values) - 1), tuple(values))
+    return Dimension(key, text, CategoricalDistribution(values), tuple(values))
 
 
 def _interval(key: str, text: str, interval: IntervalSweep) -> BaseDistribution:

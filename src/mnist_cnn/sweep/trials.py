@@ -20,7 +20,8 @@ class Outcome:
     """What came of a trial.
 
     Attributes:
-        state: complete; pruned, as others were better; failed, and would fail again; died, without a fault of its own.
+        state: complete; pruned, as others were better; failed, as the training itself would again; died of something
+            else, and is worth another try.
         accuracies: validation accuracy after each epoch from 1, 0 to 1.
         reason: why it is not complete.
         origin: it was run now, in an earlier attempt of this sweep, or elsewhere.
@@ -67,7 +68,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Its run's name: a digest of its configuration."""
+        """Its run's name: a digest of its configuration, data and code."""
         return self.config.run
 
 
@@ -109,7 +110,7 @@ def compose(space: Space, number: int, values: dict[str, str], threads: int, fil
 
     config, overrides = configure(space, values, threads)
     decisive = config.model_dump(exclude={"run", "tracking", "sweep"})
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([decisive, files], sort_keys=True).encode()).hexdigest()
     config = config.model_copy(update={"run": f"trial_{digest[:12]}"})
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
     complete = training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)

@@ -19,6 +19,7 @@ from mnist_cnn import paths
 from mnist_cnn.results import Execution, Result, Revision, TrainingInput
 
 RESULT_TAG, INPUT_TAG = "result", "input"
+STATE_TAG = "trial.state"  # of a trial that its sweep has ended
 VALIDATED_ON = {"test": "test", "held_out": "held out", "test_once": "test, once"}
 VALIDATION_EXPLAINED = {
     "test": "The test images serve as validation, as in the notebook: the best epoch is a description, not a choice.",

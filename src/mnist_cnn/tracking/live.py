@@ -11,7 +11,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mnist_cnn import paths
 from mnist_cnn.results import Execution
 from mnist_cnn.tracking import contents
-from mnist_cnn.tracking.contents import INPUT_TAG, RESULT_TAG
+from mnist_cnn.tracking.contents import INPUT_TAG, RESULT_TAG, STATE_TAG
 from mnist_cnn.tracking.store import Store
 
 
@@ -61,12 +61,12 @@ class LiveRun:
                 self._store.client.log_batch(self._run_id, metrics)
 
     def end(self, status: str | None = None) -> None:
-        """Stop following; without a status the run stays open for its results."""
+        """Stop following; without a status the run stays open for its results, and that of an ended trial stays."""
         if self._run_id is None:
             return
         self._monitor.finish()
-        if status:
-            with self._store.explained():
+        with self._store.explained():
+            if status and STATE_TAG not in self._store.client.get_run(self._run_id).data.tags:
                 self._store.client.set_terminated(self._run_id, status)
 
     def _begin(self, run: Run | None) -> str:
@@ -82,6 +82,8 @@ class LiveRun:
             ).info.run_id
         )
         client.update_run(run_id, status="RUNNING")
+        if run and STATE_TAG in run.data.tags:
+            client.delete_tag(run_id, STATE_TAG)  # it died, and is tried again
         client.log_batch(run_id, [], contents.params(self._training), self._tags)
         if not (run and run.inputs and run.inputs.dataset_inputs):
             description = yaml.safe_load(paths.DATASET_REPORT.read_text())

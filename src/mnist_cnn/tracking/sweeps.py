@@ -15,18 +15,17 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from mnist_cnn.errors import InputError
 from mnist_cnn.results import TrainingInput
-from mnist_cnn.sweep.plan import Plan
 from mnist_cnn.sweep.trials import Outcome, State
 from mnist_cnn.tracking import contents
-from mnist_cnn.tracking.contents import INPUT_TAG
+from mnist_cnn.tracking.contents import INPUT_TAG, STATE_TAG
 from mnist_cnn.tracking.record import FINISHED, is_complete
 from mnist_cnn.tracking.store import Store
 
 SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
 ACCURACY = "val_accuracy"
-STATE_TAG, REASON_TAG = "trial.state", "trial.reason"
+REASON_TAG, EPOCHS_TAG = "trial.reason", "trial.epochs"
 FINAL = ("pruned", "failed")  # a trial whose process died is tried again
-STATUSES = {"pruned": "KILLED", "failed": "FAILED", "died": "FAILED"}
+STATUSES = {"pruned": "KILLED", "failed": "FAILED", "died": "KILLED"}
 
 
 class SweepRun:
@@ -59,24 +58,43 @@ class SweepRun:
             client.log_batch(self.run_id, params=described, tags=[RunTag(MLFLOW_SOURCE_NAME, command)])
 
     def conclude(self, training: TrainingInput, outcome: Outcome) -> None:
-        """Say of a trial that is not complete what it is, and why.
+        """Say of a trial that is not complete what it is, and why; one that was completed after all stays so.
 
         Raises:
             InputError: the store cannot be reached or written.
         """
         client = self._store.client
         with self._store.explained(), self._store.locked():
-            found = _child(self._store, self.run_id, training.identity)
             tags = {MLFLOW_PARENT_RUN_ID: self.run_id, INPUT_TAG: training.identity}
-            run = found or client.create_run(self._store.experiment_id, tags=tags, run_name=training.run)
+            run = _child(self._store, self.run_id, training.identity) or client.create_run(
+                self._store.experiment_id, tags=tags, run_name=training.run
+            )
+            if is_complete(run):
+                return
             # Ray ends a trial's process with all that it started: the last epochs may be missing.
             known = {point.step for point in client.get_metric_history(run.info.run_id, ACCURACY)}
             now = int(time.time() * 1000)
             epochs = {epoch: value for epoch, value in outcome.accuracies.items() if epoch not in known}
             missing = [Metric(ACCURACY, value, now, epoch) for epoch, value in epochs.items()]
-            state = [RunTag(STATE_TAG, outcome.state), RunTag(REASON_TAG, outcome.reason[:MAX_TAG_VAL_LENGTH])]
+            state = [
+                RunTag(STATE_TAG, outcome.state),
+                RunTag(REASON_TAG, outcome.reason[:MAX_TAG_VAL_LENGTH]),
+                RunTag(EPOCHS_TAG, str(max(outcome.accuracies, default=0))),
+            ]
             client.log_batch(run.info.run_id, missing, contents.params(training), state)
             client.set_terminated(run.info.run_id, STATUSES[outcome.state])
+
+    def leave(self, training: TrainingInput) -> None:
+        """Say of a trial that was running when the sweep ended that it was; the sweep may go on with it.
+
+        Raises:
+            InputError: the store cannot be reached or written.
+        """
+        with self._store.explained():
+            run = _child(self._store, self.run_id, training.identity)
+            if run and not is_complete(run):
+                self._store.client.set_tag(run.info.run_id, REASON_TAG, "interrupted")
+                self._store.client.set_terminated(run.info.run_id, "KILLED")
 
     def finish(
         self, metrics: dict[str, float], note: str, best: TrainingInput | None, table: str, figures: dict[str, Figure]
@@ -134,8 +152,13 @@ class SweepRun:
 
 
 def find_sweep(store: Store, identity: str) -> Run | None:
-    """Find the run of a sweep; call it in `store.explained`."""
-    return next(iter(store.find(SWEEP_TAG, identity)), None)
+    """Find the run of a sweep.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with store.explained():
+        return next(iter(store.find(SWEEP_TAG, identity)), None)
 
 
 def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome | None:
@@ -161,23 +184,6 @@ def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome
                 cast(State, state), _accuracies(store, run), run.data.tags.get(REASON_TAG, ""), origin="before"
             )
         return None
-
-
-def left(store: Store, planned: Plan) -> tuple[int, int]:
-    """Count the trials of a plan that are not recorded, and their epochs; of a plan that is still open, at most.
-
-    Raises:
-        InputError: the store cannot be reached.
-    """
-    with store.explained():
-        sweep = find_sweep(store, planned.identity)
-        children = store.find(MLFLOW_PARENT_RUN_ID, sweep.info.run_id) if sweep else []
-    if planned.known is None:
-        ended = sum(is_complete(run) or run.data.tags.get(STATE_TAG) in FINAL for run in children)
-        return planned.count - ended, (planned.count - ended) * planned.longest
-    run_id = sweep.info.run_id if sweep else None
-    unknown = [trial for trial in planned.known if not outcome(store, trial.input, run_id)]
-    return len(unknown), sum(trial.config.epochs for trial in unknown)
 
 
 def images_per_second(store: Store, threads: int, processor: str) -> float | None:
