@@ -180,9 +180,9 @@ def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome
         run = _child(store, sweep, training.identity) if sweep else None
         state = run.data.tags.get(STATE_TAG) if run else None
         if run and state in FINAL:
-            return Outcome(
-                cast(State, state), _accuracies(store, run), run.data.tags.get(REASON_TAG, ""), origin="before"
-            )
+            last = int(run.data.tags[EPOCHS_TAG])  # its process may have gone on for a moment
+            accuracies = {epoch: value for epoch, value in _accuracies(store, run).items() if epoch <= last}
+            return Outcome(cast(State, state), accuracies, run.data.tags.get(REASON_TAG, ""), origin="before")
         return None
 
 
