@@ -4,8 +4,11 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from mnist_cnn import configuration, dataset, paths, schema
+from mnist_cnn import checkpoint, configuration, dataset, paths, schema
+from mnist_cnn.checkpoint import Progress
+from mnist_cnn.errors import InputError
 from mnist_cnn.paths import RunFiles
 from mnist_cnn.results import Revision
 from pipelines.command import command, heavy_imports
@@ -60,7 +63,7 @@ def train_run(
     training.make_reproducible(config.training.seed, config.training.threads)
     network = model.build(**config.model.model_dump())
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    complete = training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)
+    complete = training.complete_configuration(config.decisive(), optimizer)
     for name in complete["library_defaults"]:
         print(f"Warning: {name} is Keras' default, which another version may change. Write it down in conf/optimizer/.")
 
@@ -71,26 +74,45 @@ def train_run(
         revision or results.workspace_revision(["conf", *training_files]),
         parent,
     )
+    origin = {"configuration": execution.input.configuration, **training_files, **execution.environment}
+    kept = paths.checkpoint(config.run)
+    try:
+        start = checkpoint.read(kept, origin)
+    except InputError as error:
+        print(f"Warning: {error}. Training starts over.", file=sys.stderr)
+        start = Progress()
+    if start.variables:
+        print(f"Going on after {len(start.rows)} epochs and {start.steps} steps.", flush=True)
+        execution = replace(execution, started=execution.started - sum(row["seconds"] for row in start.rows))
+
     with Follower(execution, config.tracking.experiment, by_hand) as follower:
 
         def hand_on(epoch: int, values: dict[str, float]) -> None:
             follower.epoch(epoch, values)
             on_epoch(epoch, values)
 
-        history = training.train(
-            network,
-            optimizer,
-            config.training.loss,
-            train_examples,
-            validation_examples,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            steps_per_execution=config.training.steps_per_execution,
-            validation_batch_size=config.training.validation_batch_size,
-            validate_every_epoch=config.validation.every_epoch,
-            on_epoch=hand_on,
-            verbose=verbose,
-        )
+        try:
+            history = training.train(
+                network,
+                optimizer,
+                config.training.loss,
+                train_examples,
+                validation_examples,
+                seed=config.training.seed,
+                batch_size=config.batch_size,
+                epochs=config.epochs,
+                steps_per_execution=config.training.steps_per_execution,
+                validation_batch_size=config.training.validation_batch_size,
+                validate_every_epoch=config.validation.every_epoch,
+                start=start,
+                checkpoint_steps=config.training.checkpoint_steps,
+                on_checkpoint=partial(checkpoint.write, kept, origin),
+                on_epoch=hand_on,
+                verbose=verbose,
+            )
+        except InputError:
+            kept.unlink(missing_ok=True)  # it would fail again
+            raise
         with paths.replacing(files.configuration) as path:
             path.write_text(execution.input.configuration)
         with paths.replacing(files.history) as path:
@@ -98,6 +120,7 @@ def train_run(
         with paths.replacing(files.model) as path:
             network.save(path)
         replace(execution, epoch_seconds=history["seconds"].tolist()).write(files.model)
+        kept.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def winner(*overrides: str) -> dict[str, Any]:
     trial = ["run=trial_0123", "validation=held_out", "training.threads=1"]
     config = resolve(Train, compose("train", [*overrides, *trial], paths.CONF))
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    return training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)
+    return training.complete_configuration(config.decisive(), optimizer)
 
 
 def test_an_optimizer_that_has_a_file_is_named_by_it() -> None:

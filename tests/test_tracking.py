@@ -65,7 +65,7 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
     files.plot("loss").write_bytes(b"a plot")
     shutil.copy(model_file, files.model)
     files.metrics.write_text(json.dumps({"test_loss": 0.2, "test_accuracy": 0.94, "class_accuracy": {"0": 1.0}}))
-    configuration = {**train_config.model_dump(exclude={"tracking", "sweep"}), "library_defaults": []}
+    configuration = {**train_config.decisive(), "library_defaults": []}
     files.configuration.write_text(yaml.safe_dump(configuration))
     history.to_csv(files.history)
     diagram, description = tmp_path / "model.png", tmp_path / "dataset.json"
@@ -560,7 +560,7 @@ def test_the_winner_of_a_sweep_is_found_by_the_sweep(
     with pytest.raises(InputError, match=r"has no complete trial yet\."):
         sweeps.winner(store, f"sweep of {tmp_path}")
     record(store, trial)
-    sweep.finish({"best_val_accuracy": 0.94}, "the note", trial.input, "trial,state\n", {})
+    sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {}, trial.input)
     winner = sweeps.winner(store, f"sweep of {tmp_path}")
     assert winner == sweeps.Winner(yaml.safe_load(trial.input.configuration), 0.94)
 

@@ -1,10 +1,13 @@
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from mnist_cnn import model, paths, training
+from mnist_cnn.checkpoint import Progress
 from mnist_cnn.configuration import compose, resolve
 from mnist_cnn.dataset import Examples
 from mnist_cnn.errors import InputError
@@ -17,6 +20,7 @@ def train(config: Train, examples: Examples, **changed: Any) -> tuple[keras.Mode
     training.make_reproducible(config.training.seed, config.training.threads)
     network = model.build(**config.model.model_dump())
     settings = {
+        "seed": config.training.seed,
         "batch_size": 32,
         "epochs": 2,
         "steps_per_execution": config.training.steps_per_execution,
@@ -71,6 +75,65 @@ def test_a_speed_setting_does_not_change_the_weights(
 ) -> None:
     network, _ = train(train_config, examples, **setting)
     assert weights(network) == weights(trained[0])
+
+
+def checkpoints(config: Train, examples: Examples, **changed: Any) -> list[Progress]:
+    """Train without interruption, and keep every checkpoint."""
+    kept: list[Progress] = []
+    train(config, examples, on_checkpoint=kept.append, **changed)
+    return kept
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_training_that_goes_on_after_an_epoch_ends_with_the_same_weights_slots_and_history(
+    examples: Examples, optimizer: str
+) -> None:
+    config = resolve(Train, compose("train", [f"optimizer={optimizer}"], paths.CONF))
+    network, history = train(config, examples)
+    first, _ = checkpoints(config, examples)
+    resumed, continued = train(config, examples, start=first)
+    assert weights(resumed) == weights(network)
+    slots = [[variable.numpy().tobytes() for variable in of.optimizer.variables] for of in (network, resumed)]
+    assert slots[0] == slots[1]
+    pd.testing.assert_frame_equal(continued.drop(columns="seconds"), history.drop(columns="seconds"), check_exact=True)
+
+
+def test_a_training_that_goes_on_within_an_epoch_ends_with_the_same_weights_and_history(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    within = [
+        kept for kept in checkpoints(train_config, examples, steps_per_execution=2, checkpoint_steps=4) if kept.steps
+    ]
+    assert [(len(kept.rows), kept.steps) for kept in within] == [(0, 4), (1, 4)]
+    for start in within:
+        resumed, history = train(train_config, examples, start=start)
+        assert weights(resumed) == weights(trained[0])
+        pd.testing.assert_frame_equal(
+            history.drop(columns="seconds"), trained[1].drop(columns="seconds"), check_exact=True
+        )
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_only_hands_its_result_on(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    last = checkpoints(train_config, examples)[-1]
+    handed: dict[int, dict[str, float]] = {}
+    resumed, history = train(train_config, examples, start=last, on_epoch=handed.__setitem__)
+    assert weights(resumed) == weights(trained[0])
+    assert handed == history.to_dict("index")
+
+
+@pytest.mark.parametrize("batch_size", [32, 50, 200, 300])
+def test_each_epoch_reads_every_image_once_in_an_order_of_its_own(examples: Examples, batch_size: int) -> None:
+    order = tf.Variable(tf.range(200, dtype=tf.int64))
+    batches = training._batches(examples, order, batch_size, 0)
+    seen = []
+    for epoch in range(2):
+        order.assign(np.random.default_rng((42, epoch)).permutation(200))
+        images = np.concatenate([images for images, _ in batches])
+        np.testing.assert_array_equal(images, examples.images[order.numpy()])
+        seen.append(images)
+    assert not np.array_equal(seen[0], seen[1])
 
 
 def test_one_validation_after_the_last_epoch_does_not_change_the_weights(

@@ -81,7 +81,7 @@ def add_row(table: str, name: str, row: Row) -> str:
 def _complete(row: Row, conf: Path) -> dict[str, Any]:
     train = configuration.resolve(Train, configuration.compose("train", row.overrides("adopted"), conf))
     optimizer = training.build_optimizer(**train.optimizer.model_dump())
-    return training.complete_configuration(train.model_dump(exclude={"tracking", "sweep"}), optimizer)
+    return training.complete_configuration(train.decisive(), optimizer)
 
 
 def _other_keys(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ DATASET_REPORT = REPORTS / "dataset.json"
 SAMPLES = REPORTS / "samples.png"
 MODEL_SUMMARY = REPORTS / "model.txt"
 MODEL_DIAGRAMS = (REPORTS / "model.png", REPORTS / "model.svg")
+REPLICATES = REPORTS / "replicates.csv"
+REPLICATES_PLOT = REPORTS / "replicates.png"
 COMPARISON = REPORTS / "comparison.json"
 COMPARISON_TEXT = REPORTS / "comparison.md"
 COMPARISON_PLOT = REPORTS / "comparison.png"
@@ -83,7 +85,7 @@ def documented_run(name: str) -> RunFiles:
 
 def runs_beside(documented: Iterable[str]) -> list[str]:
     """Find the folders of runs that are not, or no longer, documented, relative to the project."""
-    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").iterdir() if folder.name not in set(documented))
+    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(documented))
 
 
 def adhoc_run(name: str) -> RunFiles:
@@ -101,6 +103,17 @@ def new_adhoc_run(name: str) -> RunFiles:
     if files.model.exists():
         raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
     return files
+
+
+def trained_in(root: Path, run: str) -> RunFiles:
+    """Locate a run in another copy of the project, documented there or trained by hand."""
+    documented = RunFiles(root / "runs" / run)
+    return documented if documented.model.exists() else RunFiles(root / "outputs" / run)
+
+
+def checkpoint(run: str) -> Path:
+    """Locate the progress of a training; it is no output, so that DVC leaves it when it starts the training again."""
+    return ROOT / "checkpoints" / f"{run}.checkpoint"
 
 
 @contextmanager

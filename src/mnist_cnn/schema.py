@@ -77,6 +77,7 @@ class Training(Checked):
     threads: PositiveInt
     steps_per_execution: PositiveInt
     validation_batch_size: PositiveInt
+    checkpoint_steps: PositiveInt | None
 
 
 class Validation(Checked):
@@ -143,6 +144,10 @@ class Train(Checked):
     tracking: Tracking
     sweep: Sweep
 
+    def decisive(self) -> dict[str, Any]:
+        """Return what a result depends on, as plain values."""
+        return self.model_dump(exclude={"tracking", "sweep"})
+
 
 class Evaluate(Checked):
     """conf/evaluate.yaml."""
@@ -192,6 +197,29 @@ class Serve(Checked):
     """conf/serve.yaml."""
 
     port: Annotated[int, Field(gt=0, lt=2**16)]
+    tracking: Tracking
+
+
+class Replicate(Checked):
+    """conf/replicate.yaml."""
+
+    run: Annotated[list[RunName], Field(min_length=1)]
+    seeds: Annotated[int, Field(gt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    sweep: Sweep
+
+
+class Verify(Checked):
+    """conf/verify.yaml."""
+
+    run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    tolerance: Annotated[float, Field(ge=0)]
+    tracking: Tracking
+
+
+class Doctor(Checked):
+    """conf/doctor.yaml."""
+
     tracking: Tracking
 
 

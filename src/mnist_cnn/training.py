@@ -1,5 +1,6 @@
 """Training: seeded, with a fixed number of threads, so that the same input gives the same bytes."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mnist_cnn.checkpoint import Progress
 from mnist_cnn.dataset import CLASSES, Examples
 from mnist_cnn.errors import InputError
 
@@ -89,23 +91,84 @@ def _complete(written: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]
     return completed
 
 
-class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Measure the seconds of each epoch, and hand its row on."""
+class _Course(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """What happens around the epochs: another order of the images, the row of the history, checkpoints."""
 
-    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
+    def __init__(
+        self,
+        start: Progress,
+        seed: int,
+        order: tf.Variable,
+        on_epoch: Callable[[int, dict[str, float]], None],
+        on_checkpoint: Callable[[Progress], None],
+        checkpoint_steps: int | None,
+    ) -> None:
         super().__init__()
-        self.rows: list[dict[str, float]] = []
-        self._on_epoch = on_epoch
+        self.rows = list(start.rows)
+        self._start, self._seed, self._order = start, seed, order
+        self._on_epoch, self._on_checkpoint, self._checkpoint_steps = on_epoch, on_checkpoint, checkpoint_steps
+        self._kept = 0
         self._stamp = 0.0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._stamp = time.perf_counter()
+        self._stamp = time.perf_counter() - self._start.seconds
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._order.assign(np.random.default_rng((self._seed, epoch)).permutation(self._order.shape[0]))
+        if self._start.measured:
+            for variable, value in zip(self.model.metrics_variables, self._start.measured, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        steps = self._start.steps + batch + 1
+        due = self._checkpoint_steps and steps - self._kept >= self._checkpoint_steps
+        if due and batch + 1 < self.params["steps"]:
+            self._kept = steps
+            self._keep(steps, time.perf_counter() - self._stamp)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         began, self._stamp = self._stamp, time.perf_counter()
         measured = {name: logs[name] for name in MEASURES if name in logs}
         self.rows.append({**measured, "seconds": self._stamp - began})
+        self._start, self._kept = Progress(), 0
+        self._keep(0, 0.0)
         self._on_epoch(epoch + 1, self.rows[-1])
+
+    def _keep(self, steps: int, seconds: float) -> None:
+        variables = (variable.numpy() for variable in _variables(self.model))
+        measured = (variable.numpy() for variable in self.model.metrics_variables) if steps else ()
+        self._on_checkpoint(Progress(steps, seconds, tuple(self.rows), tuple(variables), tuple(measured)))
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _batches(examples: Examples, order: tf.Variable, batch_size: int, first: int) -> tf.data.Dataset:
+    """Read the images in an order, which may change from epoch to epoch.
+
+    Args:
+        examples: all.
+        order: int64, (n,), their positions.
+        batch_size: the last batch may have fewer.
+        first: batches that are left out.
+    """
+    images, labels = tf.constant(examples.images), tf.one_hot(examples.labels, CLASSES)
+    count = math.ceil(len(examples.labels) / batch_size)
+
+    def epoch(_: tf.Tensor) -> tf.data.Dataset:
+        positions = order.read_value()
+        return tf.data.Dataset.range(first, count).map(
+            lambda batch: positions[batch * batch_size : (batch + 1) * batch_size]
+        )
+
+    return (
+        tf.data.Dataset.range(1)
+        .flat_map(epoch)
+        .map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen)))
+        .apply(tf.data.experimental.assert_cardinality(count - first))
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def train(
@@ -115,15 +178,22 @@ def train(
     training: Examples,
     validation: Examples,
     *,
+    seed: int,
     batch_size: int,
     epochs: int,
     steps_per_execution: int,
     validation_batch_size: int,
     validate_every_epoch: bool,
+    start: Progress | None = None,
+    checkpoint_steps: int | None = None,
+    on_checkpoint: Callable[[Progress], None] = lambda _progress: None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda _epoch, _values: None,
     verbose: int = 1,
 ) -> pd.DataFrame:
     """Train `model` in place and return its history.
+
+    Training from the progress of an earlier process gives the same bits as training without interruption: the order of
+    the images depends on the seed and the epoch alone, and all else that changes is in the progress.
 
     Args:
         model: fresh from `model.build`.
@@ -131,12 +201,18 @@ def train(
         loss: the name of a Keras loss on one-hot labels.
         training: what the weights are fitted to.
         validation: what is measured; does not change the weights.
+        seed: of the order of the images; 0 to 2**32 - 1.
         batch_size: images per gradient step.
         epochs: passes over the training images.
         steps_per_execution: gradient steps between two returns to Python; does not change the weights.
         validation_batch_size: images per forward step; does not change the weights.
         validate_every_epoch: measure after each epoch, or only after the last.
-        on_epoch: called after each epoch with its number, from 1, and its row of the history.
+        start: what an earlier process has done of this training.
+        checkpoint_steps: gradient steps between checkpoints within an epoch, rounded up to `steps_per_execution`; None
+            is none. There is one after each epoch anyway.
+        on_checkpoint: called with the progress.
+        on_epoch: called after each epoch with its number, from 1, and its row of the history; at the start for
+            epochs that an earlier process has done.
         verbose: 1 draws a progress bar, 2 writes a line per epoch, 0 is silent.
 
     Returns:
@@ -151,22 +227,41 @@ def train(
         keras.losses.get(loss)
     except ValueError as error:
         raise InputError(f"Keras does not know training.loss={loss}.") from error
-    epochs_seen = _Epochs(on_epoch)
+    start = start or Progress()
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], steps_per_execution=steps_per_execution)
-    model.fit(
-        training.images,
-        keras.utils.to_categorical(training.labels, CLASSES),
-        batch_size=batch_size,
-        epochs=epochs,
-        validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
-        validation_batch_size=validation_batch_size,
-        validation_freq=1 if validate_every_epoch else epochs,
-        callbacks=[keras.callbacks.TerminateOnNaN(), epochs_seen],
-        verbose=verbose,
-    )
-    index = pd.RangeIndex(1, len(epochs_seen.rows) + 1, name="epoch")
-    frame = pd.DataFrame(epochs_seen.rows, index, [*MEASURES, "seconds"])
-    losses = [row[name] for row in epochs_seen.rows for name in ("loss", "val_loss") if name in row]
+    optimizer.build(model.trainable_variables)
+    if start.variables:
+        for variable, value in zip(_variables(model), start.variables, strict=True):
+            variable.assign(value)
+    for epoch, row in enumerate(start.rows, 1):
+        on_epoch(epoch, row)
+
+    order = tf.Variable(tf.range(len(training.labels), dtype=tf.int64))
+    course = _Course(start, seed, order, on_epoch, on_checkpoint, checkpoint_steps)
+
+    def fit(first_epoch: int, last_epoch: int, first_batch: int) -> None:
+        model.fit(
+            _batches(training, order, batch_size, first_batch),
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
+            validation_batch_size=validation_batch_size,
+            validation_freq=1 if validate_every_epoch else epochs,
+            shuffle=False,  # `order` does
+            callbacks=[keras.callbacks.TerminateOnNaN(), course],
+            verbose=verbose,
+        )
+
+    done = len(start.rows)
+    if start.steps:
+        one_hot = tf.one_hot(training.labels[:1], CLASSES)
+        model.compute_metrics(training.images[:1], one_hot, one_hot)  # Keras makes their variables with the first batch
+        fit(done, done + 1, start.steps)
+    if not model.stop_training:
+        fit(len(course.rows), epochs, 0)
+    index = pd.RangeIndex(1, len(course.rows) + 1, name="epoch")
+    frame = pd.DataFrame(course.rows, index, [*MEASURES, "seconds"])
+    losses = [row[name] for row in course.rows for name in ("loss", "val_loss") if name in row]
     if not np.isfinite(losses).all():
         raise InputError(f"The loss is no finite number in epoch {len(frame)}: lower the learning rate.")
     return frame

@@ -80,7 +80,7 @@ def make(
     """
     deciding = {
         "space": space.text(),
-        "configurations": [config.model_dump(exclude={"tracking", "sweep"}) for config in checked],
+        "configurations": [config.decisive() for config in checked],
         "files": files,
         "search": [settings.search, settings.seed, settings.batch],
         "stopping": [settings.stopping, settings.grace_epochs, settings.reduction_factor],
@@ -94,4 +94,22 @@ def make(
         return Plan(identity, partial(Parzen, space, settings.seed, trials, settings.batch), None, trials, longest)
     points = space.grid() if settings.search == "grid" else random_points(space, settings.seed, trials)
     known = [compose(number, point) for number, point in enumerate(points)]
+    return Plan(identity, partial(Listed, points), known, len(known), longest)
+
+
+def listed(points: list[dict[str, str]], compose: Callable[[int, dict[str, str]], Trial], first: int) -> Plan:
+    """Plan the trials at the given points.
+
+    Args:
+        points: in their order.
+        compose: makes a trial of a number and a point.
+        first: so many of them decide what sweep it is; more points continue it.
+
+    Raises:
+        InputError: a point cannot be composed.
+    """
+    known = [compose(number, point) for number, point in enumerate(points)]
+    deciding = [trial.input.identity for trial in known[:first]]
+    identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
+    longest = max(trial.config.epochs for trial in known)
     return Plan(identity, partial(Listed, points), known, len(known), longest)

@@ -72,14 +72,17 @@ def short(values: dict[str, str]) -> dict[str, str]:
     }
 
 
-def plan(
-    planned: Plan, space: Space, settings: Sweep, trials: int, epochs: int, at_once: int, seconds: float | None
-) -> str:
+def opening(planned: Plan, space: Space, settings: Sweep) -> str:
+    """Say what a sweep is."""
+    opened = ", ".join(f"{key}={text}" for key, text in space.text().items()) or "nothing that is open"
+    return f"Sweep {planned.identity}: {planned.count} trials, {settings.search} over {opened}."
+
+
+def plan(planned: Plan, settings: Sweep, trials: int, epochs: int, at_once: int, seconds: float | None) -> str:
     """Say what a sweep is about to do.
 
     Args:
         planned: the sweep.
-        space: that it searches.
         settings: how.
         trials: that have to be run.
         epochs: of these, if none is stopped early.
@@ -87,9 +90,7 @@ def plan(
         seconds: of one trial after the other; none if no training tells.
     """
     at_once = min(at_once, trials, settings.batch if settings.search == "tpe" else trials)
-    opened = ", ".join(f"{key}={text}" for key, text in space.text().items()) or "nothing that is open"
     lines = [
-        f"Sweep {planned.identity}: {planned.count} trials, {settings.search} over {opened}.",
         f"{planned.count - trials} of them are recorded and count without being run again, {trials} are to be run.",
     ]
     if trials:

@@ -61,10 +61,12 @@ class Space:
     Attributes:
         fixed: overrides of every trial.
         dimensions: what differs, by key.
+        validation: a file of conf/validation/, of every trial.
     """
 
     fixed: tuple[str, ...]
     dimensions: dict[str, Dimension]
+    validation: str = "held_out"
 
     def overrides(self, values: dict[str, str]) -> list[str]:
         """Say a point of the space in Hydra's grammar."""

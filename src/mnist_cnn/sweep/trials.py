@@ -86,7 +86,7 @@ def configure(space: Space, values: dict[str, str], threads: int) -> tuple[Train
     Raises:
         InputError: it cannot be composed, or a value cannot be used.
     """
-    overrides = [*space.overrides(values), "validation=held_out", f"training.threads={threads}"]
+    overrides = [*space.overrides(values), f"validation={space.validation}", f"training.threads={threads}"]
     composed = configuration.compose("train", [*overrides, "run=trial"], paths.CONF)
     return configuration.resolve(Train, composed), overrides
 
@@ -109,10 +109,10 @@ def compose(space: Space, number: int, values: dict[str, str], threads: int, fil
     from mnist_cnn import training  # here: Keras takes seconds, and the space is checked before
 
     config, overrides = configure(space, values, threads)
-    decisive = config.model_dump(exclude={"run", "tracking", "sweep"})
+    decisive = {key: value for key, value in config.decisive().items() if key != "run"}
     digest = hashlib.sha256(json.dumps([decisive, files], sort_keys=True).encode()).hexdigest()
     config = config.model_copy(update={"run": f"trial_{digest[:12]}"})
     optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    complete = training.complete_configuration(config.model_dump(exclude={"tracking", "sweep"}), optimizer)
+    complete = training.complete_configuration(config.decisive(), optimizer)
     command = shlex.join([*COMMAND, *overrides, f"run={config.run}"])
     return Trial(number, values, config, results.training_input(config.run, command, complete, files))

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -97,16 +98,21 @@ class SweepRun:
                 self._store.client.set_terminated(run.info.run_id, "KILLED")
 
     def finish(
-        self, metrics: dict[str, float], note: str, best: TrainingInput | None, table: str, figures: dict[str, Figure]
+        self,
+        metrics: dict[str, float],
+        note: str,
+        table: str,
+        figures: dict[str, Figure],
+        best: TrainingInput | None = None,
     ) -> None:
         """Write what came of the sweep.
 
         Args:
             metrics: numbers of the sweep.
             note: its description, in Markdown.
-            best: the winner, if there is one.
             table: of all trials, as CSV.
             figures: by name.
+            best: the winner, if there is one.
 
         Raises:
             InputError: the store cannot be reached or written.
@@ -184,6 +190,19 @@ def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome
             accuracies = {epoch: value for epoch, value in _accuracies(store, run).items() if epoch <= last}
             return Outcome(cast(State, state), accuracies, run.data.tags.get(REASON_TAG, ""), origin="before")
         return None
+
+
+def history(store: Store, training: TrainingInput) -> pd.DataFrame:
+    """Return the history of a complete training: columns loss, accuracy, val_loss, val_accuracy; index epoch.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with store.explained(), TemporaryDirectory() as folder:
+        complete = next(run for run in store.find(INPUT_TAG, training.identity) if is_complete(run))
+        return pd.read_csv(
+            store.client.download_artifacts(complete.info.run_id, "history.csv", folder), index_col="epoch"
+        )
 
 
 def images_per_second(store: Store, threads: int, processor: str) -> float | None:
