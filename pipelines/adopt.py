@@ -1,13 +1,11 @@
 """Make the winner of a sweep a documented run."""
 
-import re
-import sys
-
 from mnist_cnn import configuration, paths, schema
 from pipelines.command import command, heavy_imports
 
 
-@command("adopt", schema.Adopt)
+# In Hydra's grammar sweep=… would choose a file of conf/sweep/, and ten digits without quotes would be a number.
+@command("adopt", schema.Adopt, {r"^sweep=(.*)$": r"sweep_id='\1'"})
 def main(config: schema.Adopt) -> None:
     configuration.load_table(paths.PARAMS)
     with heavy_imports():
@@ -30,6 +28,4 @@ def main(config: schema.Adopt) -> None:
 
 
 if __name__ == "__main__":
-    # In Hydra's grammar sweep=… would choose a file of conf/sweep/, and ten digits without quotes would be a number.
-    sys.argv = [re.sub("^sweep=(.*)$", r"sweep_id='\1'", argument) for argument in sys.argv]
     main()

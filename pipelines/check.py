@@ -6,10 +6,7 @@ from pipelines.command import command
 
 @command("check", schema.Check)
 def main(_config: schema.Check) -> None:
-    table = configuration.load_table(paths.PARAMS)
-    configuration.check_commands(next(iter(table)), paths.CONF)
-    for run, row in table.items():
-        configuration.compose_run(run, row, paths.CONF)
+    configuration.check(paths.PARAMS, paths.CONF)
 
 
 if __name__ == "__main__":

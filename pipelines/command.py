@@ -3,9 +3,10 @@
 import functools
 import gc
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,11 +19,18 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Schema
 
 
-def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], None]], Callable[[], None]]:
+def command(
+    name: str, schema: type[Schema], shorthands: Mapping[str, str] | None = None
+) -> Callable[[Callable[[Schema], None]], Callable[[], None]]:
     """Turn a function of a checked configuration into a command line in Hydra's grammar.
 
     The configuration is conf/<name>.yaml with the overrides of the command line. A mistake of the user's ends in one
     line on standard error and exit code 1; Ctrl-C in exit code 130.
+
+    Args:
+        name: of the command.
+        schema: of its configuration.
+        shorthands: regular expressions of arguments that are not in Hydra's grammar, and what they stand for.
     """
 
     def decorate(work: Callable[[Schema], None]) -> Callable[[], None]:
@@ -38,6 +46,8 @@ def command(name: str, schema: type[Schema]) -> Callable[[Callable[[Schema], Non
                 signal.signal(signal.SIGINT, _end)
             if name != "train" and any(_means_multirun(argument) for argument in sys.argv[1:]):
                 sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
+            for pattern, meaning in (shorthands or {}).items():
+                sys.argv[1:] = [re.sub(pattern, meaning, argument) for argument in sys.argv[1:]]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
                 with _mistakes_explained():

@@ -1,12 +1,10 @@
 """Record in MLflow what DVC holds."""
 
-import sys
-
 from mnist_cnn import schema
 from pipelines.command import command, heavy_imports
 
 
-@command("sync", schema.Sync)
+@command("sync", schema.Sync, {"^--dry-run$": "dry_run=true"})
 def main(config: schema.Sync) -> None:
     with heavy_imports():
         from mnist_cnn import results
@@ -29,5 +27,4 @@ def main(config: schema.Sync) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = ["dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv]
     main()

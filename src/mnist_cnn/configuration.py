@@ -16,10 +16,12 @@ from mnist_cnn.schema import (
     Checked,
     Compare,
     Diagram,
+    Doctor,
     Evaluate,
     Fetch,
     Prepare,
     Promote,
+    Replicate,
     Row,
     Schema,
     Serve,
@@ -27,6 +29,7 @@ from mnist_cnn.schema import (
     Table,
     Track,
     Train,
+    Verify,
     validate,
 )
 
@@ -115,12 +118,31 @@ def check_commands(run: str, conf: Path) -> None:
         "promote": (Promote, of_run),
         "serve": (Serve, []),
         "adopt": (Adopt, ["sweep_id='0123456789'", "name=best"]),
+        "replicate": (Replicate, [f"run=[{run}]"]),
+        "doctor": (Doctor, []),
+        "verify": (Verify, [f"run_id='{'0' * 32}'"]),
     }
     for command, (schema, needed) in commands.items():
         try:
             resolve(schema, compose(command, needed, conf))
         except InputError as error:
             raise InputError(f"conf/{command}.yaml: {error}") from None
+
+
+def check(params: Path, conf: Path) -> dict[str, Row]:
+    """Check params.yaml and all of conf/ that its runs use.
+
+    Returns:
+        The rows of params.yaml.
+
+    Raises:
+        InputError: a value cannot be used.
+    """
+    table = load_table(params)
+    check_commands(next(iter(table)), conf)
+    for run, row in table.items():
+        compose_run(run, row, conf)
+    return table
 
 
 def documented(train: Train, table: dict[str, Row], conf: Path) -> bool:

@@ -1,9 +1,10 @@
 """Every picture but the diagram of the model. Each function returns a figure and writes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -112,6 +113,42 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, title: str) -> F
     return figure
 
 
+def replicates(bands: Mapping[str, Mapping[str, pd.DataFrame]], confidence: float) -> Figure:
+    """Draw training loss and validation accuracy of several seeds: their mean, and where another seed is expected.
+
+    Args:
+        bands: as `replicates.bands` returns them.
+        confidence: of the bands, 0 to 1, exclusive.
+    """
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for index, (run, of_run) in enumerate(bands.items()):
+        for axes, quantity in zip(panels, ("loss", "val_accuracy"), strict=True):
+            axes.plot(of_run[quantity]["mean"], color=f"C{index}", marker="o", markersize=3, linewidth=1, label=run)
+            _band(axes, of_run[quantity], f"C{index}")
+    _epochs(panels)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.suptitle(f"Mean of the seeds (lines), and where {confidence:.0%} of other seeds are expected (bands)")
+    return figure
+
+
+def _band(axes: Axes, band: pd.DataFrame, color: str) -> None:
+    axes.fill_between(band.index, band["low"], band["high"], color=color, alpha=0.3, linewidth=0)
+
+
+def _epochs(panels: Iterable[Axes]) -> None:
+    """Label two panels by epoch: training loss and validation accuracy."""
+    loss, accuracy = panels
+    for axes in (loss, accuracy):
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(visible=True, which="both", alpha=0.4)
+    loss.set(title="Training loss (with dropout)", ylabel="Cross-entropy, logarithmic", yscale="log")
+    loss.yaxis.set_major_formatter("{x:g}")
+    accuracy.set(title="Validation accuracy (on the test images)", ylabel="Accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
 def comparison(histories: Mapping[str, pd.DataFrame], published: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw training loss and validation accuracy of all runs (lines) and published logs (dashes) by epoch.
 
@@ -126,12 +163,6 @@ def comparison(histories: Mapping[str, pd.DataFrame], published: Mapping[str, pd
             axes.plot(history.index, history[quantity], marker="o", markersize=4, label=run)
         for log, history in published.items():
             axes.plot(history.index, history[quantity], linestyle="--", marker="x", label=f"published as {log}")
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(visible=True, which="both", alpha=0.4)
-    panels[0].set(title="Training loss (with dropout)", ylabel="Cross-entropy, logarithmic", yscale="log")
-    panels[0].yaxis.set_major_formatter("{x:g}")
-    panels[1].set(title="Validation accuracy (on the test images)", ylabel="Accuracy")
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _epochs(panels)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure

@@ -40,6 +40,13 @@ class TrainingInput:
         """A digest of the configuration, the data and the code."""
         return _digest({**self.files, "config.yaml": _md5(self.configuration.encode())})
 
+    @property
+    def recipe(self) -> str:
+        """A digest of what it has in common with its replicates: not the name, seed, number of threads or speed."""
+        config = yaml.safe_load(self.configuration)
+        common = {key: value for key, value in config.items() if key not in ("run", "training")}
+        return _digest([self.files, common, config["training"]["loss"]])
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -265,6 +272,29 @@ def restored(result: Held) -> Iterator[Result]:
         except (DvcException, DataIndexDirError, OSError) as error:
             raise NotHeldError(f"{result} is in no cache or remote. Try: dvc fetch --all-commits") from error
         yield _read_documented(result.run, stage, root, result.revision)
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """Yield a temporary copy of the project at a commit.
+
+    Raises:
+        InputError: git does not have the commit.
+    """
+    repository = _repository()
+    with TemporaryDirectory(prefix="mnist_cnn_") as folder:
+        root = Path(folder) / "project"
+        try:
+            if repository is None:
+                raise InputError("This is not a git repository, which verifying needs.")
+            repository.git.worktree("prune")
+            repository.git.worktree("add", "--detach", str(root), commit)
+        except git.GitCommandError:
+            raise InputError(f"git does not have commit {commit}. Try: git fetch --all") from None
+        try:
+            yield root
+        finally:
+            repository.git.worktree("remove", "--force", str(root))
 
 
 def _read_documented(run: str, stage: dict[str, Any], root: Path, revision: Revision) -> Result:

@@ -33,6 +33,12 @@ def address() -> str:
     return uri
 
 
+def exists() -> bool:
+    """Tell whether there is a store; what is not a SQLite file exists, until it is used."""
+    uri = address()
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
 class Store:
     """An experiment in the tracking store; made when it does not exist.
 

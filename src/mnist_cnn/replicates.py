@@ -1,0 +1,149 @@
+"""Replicates: the same training with several seeds, and how much their results differ."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mnist_cnn.errors import InputError
+
+COLUMNS = ["run", "recipe", "seed", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity over seeds.
+
+    Attributes:
+        seeds: how many.
+        mean: over them.
+        deviation: the standard deviation, of a sample (n - 1).
+        low: end of the interval of the mean, by Student's t distribution.
+        high: its other end.
+    """
+
+    seeds: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+def spread(values: np.ndarray, confidence: float) -> Spread:
+    """Summarize a quantity.
+
+    Args:
+        values: (n,), one for each seed, n of 2 or more.
+        confidence: of the interval, 0 to 1, exclusive.
+    """
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * deviation / len(values) ** 0.5
+    return Spread(len(values), mean, deviation, mean - half, mean + half)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read what `merge` gave and somebody wrote: `COLUMNS`, a row for each run, seed and epoch.
+
+    Raises:
+        InputError: it is another file.
+    """
+    frame = pd.read_csv(path)
+    if list(frame.columns) != COLUMNS:
+        raise InputError(f"{path}: should have the columns {', '.join(COLUMNS)}. Restore it: git checkout {path.name}")
+    return frame
+
+
+def merge(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Add replicates; those of a run that was another one then are dropped.
+
+    Args:
+        known: `COLUMNS`.
+        new: `COLUMNS`.
+    """
+    recipes = known["run"].map(new.set_index("run")["recipe"].to_dict())
+    current = known[recipes.isna() | (recipes == known["recipe"])]
+    both = pd.concat([current, new]).drop_duplicates(["run", "seed", "epoch"], keep="last")
+    return both.sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
+
+
+def last(histories: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return each run's validation accuracy after its last epoch; index seed.
+
+    Args:
+        histories: `COLUMNS`.
+    """
+    final = histories.sort_values("epoch").groupby(["run", "seed"], sort=False)["val_accuracy"].last()
+    return {str(run): values.droplevel("run").sort_index() for run, values in final.groupby("run", sort=False)}
+
+
+def summary(histories: pd.DataFrame, confidence: float) -> str:
+    """Show what the validation accuracies after the last epoch have in common (Markdown).
+
+    Args:
+        histories: `COLUMNS`.
+        confidence: of the intervals, 0 to 1, exclusive.
+    """
+    rows = [
+        {
+            "run": f"`{run}`",
+            "seeds": found.seeds,
+            "mean": f"{found.mean:.2%}",
+            "standard deviation": f"{found.deviation:.2%}",
+            f"{100 * confidence:g}% interval of the mean": f"{found.low:.2%} to {found.high:.2%}",
+            "least": f"{values.min():.2%}",
+            "most": f"{values.max():.2%}",
+        }
+        for run, values in last(histories).items()
+        if len(values) > 1
+        for found in [spread(values.to_numpy(), confidence)]
+    ]
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def bands(histories: pd.DataFrame, confidence: float) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return for each run with two seeds or more the `band` of its loss and of its val_accuracy."""
+    return {
+        str(run): {quantity: band(of_run, quantity, confidence) for quantity in ("loss", "val_accuracy")}
+        for run, of_run in histories.groupby("run", sort=False)
+        if len(of_run["seed"].unique()) > 1
+    }
+
+
+def band(histories: pd.DataFrame, quantity: str, confidence: float) -> pd.DataFrame:
+    """Say where another seed is expected, epoch by epoch.
+
+    The interval is that of one more normally distributed value: mean ± t · deviation · sqrt(1 + 1/n).
+
+    Args:
+        histories: of one run, `COLUMNS`.
+        quantity: loss, accuracy, val_loss or val_accuracy.
+        confidence: 0 to 1, exclusive.
+
+    Returns:
+        Columns mean, low and high; index epoch.
+    """
+    table = histories.pivot_table(index="epoch", columns="seed", values=quantity)
+    seeds = table.shape[1]
+    half = stats.t.ppf((1 + confidence) / 2, seeds - 1) * table.std(axis=1) * (1 + 1 / seeds) ** 0.5
+    mean = table.mean(axis=1)
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+
+
+def surprise(histories: pd.DataFrame, other: pd.Series, quantity: str) -> pd.Series:
+    """Test whether a curve can be that of one more seed.
+
+    Args:
+        histories: of one run, `COLUMNS`, two seeds or more.
+        other: the curve; index epoch.
+        quantity: that it is of.
+
+    Returns:
+        For each common epoch the p-value of Student's t test of one more value.
+    """
+    table = histories.pivot_table(index="epoch", columns="seed", values=quantity)
+    table = table.loc[table.index.intersection(other.index)]
+    seeds = table.shape[1]
+    statistic = (other.loc[table.index] - table.mean(axis=1)) / (table.std(axis=1) * (1 + 1 / seeds) ** 0.5)
+    return pd.Series(2 * stats.t.sf(statistic.abs(), seeds - 1), table.index)

@@ -1,0 +1,46 @@
+"""What MLflow remembers of a training."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import yaml
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
+
+from mnist_cnn.errors import InputError
+from mnist_cnn.tracking.record import is_complete
+from mnist_cnn.tracking.store import Store
+from mnist_cnn.verification import Recorded
+
+
+def read(store: Store, run_id: str) -> Recorded:
+    """Read what the store has of a result.
+
+    Raises:
+        InputError: the store cannot be reached, or has no complete result under this id, or not where it came from.
+    """
+    with store.explained():
+        run = store.client.get_run(run_id)
+        tags = run.data.tags
+        if not is_complete(run):
+            raise InputError(f"MLflow run {run_id} ({run.info.run_name}) holds no complete result of a training.")
+        if MLFLOW_GIT_COMMIT not in tags:
+            raise InputError(f"MLflow run {run_id} ({run.info.run_name}) was trained outside a git repository.")
+        with TemporaryDirectory() as folder:
+            configuration, history = (
+                Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
+            )
+            return Recorded(
+                run=run.info.run_name,
+                command=tags[MLFLOW_SOURCE_NAME],
+                commit=tags[MLFLOW_GIT_COMMIT],
+                files={path: md5 for path, md5 in _under("dvc.", tags).items() if "/" in path},  # not the outputs
+                environment=_under("environment.", tags),
+                configuration=yaml.safe_load(configuration.read_text()),
+                history=pd.read_csv(history, index_col="epoch"),
+                model=tags["dvc.model.h5"],
+            )
+
+
+def _under(prefix: str, tags: dict[str, str]) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}

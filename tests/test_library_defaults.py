@@ -1,0 +1,53 @@
+"""What the libraries decide, pinned: an upgrade that changes a default must not change results without a word."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import yaml
+
+from mnist_cnn import model, paths, training
+from mnist_cnn.configuration import compose, resolve
+from mnist_cnn.schema import Train
+
+PINNED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+ADVICE = "Keras resolves this otherwise than when it was pinned. Write the value into conf/, or pin the new one."
+
+
+def plain(value: Any) -> Any:
+    """Leave out names and types that decide nothing."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if key not in ("module", "registered_name")}
+    return list(map(plain, value)) if isinstance(value, list | tuple) else value
+
+
+def optimizer(name: str) -> dict[str, Any]:
+    config = resolve(Train, compose("train", [f"optimizer={name}"], paths.CONF)).optimizer
+    resolved = training.build_optimizer(**config.model_dump()).get_config()
+    return {key: plain(value) for key, value in resolved.items() if key != "name"}
+
+
+def layers(config: Train) -> dict[str, Any]:
+    return {layer.name: plain(layer.get_config()) for layer in model.build(**config.model.model_dump()).layers}
+
+
+def test_every_optimizer_of_conf_is_pinned() -> None:
+    assert set(PINNED["optimizers"]) == {file.stem for file in (paths.CONF / "optimizer").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", PINNED["optimizers"])
+def test_an_optimizer_resolves_to_what_is_pinned(name: str) -> None:
+    assert optimizer(name) == PINNED["optimizers"][name], ADVICE
+
+
+def test_the_layers_resolve_to_what_is_pinned(train_config: Train) -> None:
+    assert layers(train_config) == PINNED["layers"], ADVICE
+
+
+def test_the_loss_resolves_to_what_is_pinned(train_config: Train) -> None:
+    assert keras.losses.get(train_config.training.loss).__name__ == PINNED["loss"]
+
+
+def test_the_model_has_1199882_parameters(train_config: Train) -> None:
+    assert model.build(**train_config.model.model_dump()).count_params() == 1_199_882

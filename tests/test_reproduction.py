@@ -1,0 +1,148 @@
+"""Whether a number can be had again: after kills, from the record, and if not, whether it is said why."""
+
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from project import ENVIRONMENT, replace, run
+
+from mnist_cnn.verification import md5s
+
+KILLS = 20
+PYTHON = (sys.executable, "-m")
+OFTEN = ("training.steps_per_execution=2", "training.checkpoint_steps=2")
+TRAIN = (*PYTHON, "pipelines.train", "optimizer=adadelta", "batch_size=128", "epochs=25", *OFTEN)
+
+
+def made(project: Path, name: str) -> dict[str, str]:
+    return md5s(project / "outputs" / name, ["history.csv", "model.h5"])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(finished: Path) -> dict[str, str]:
+    run(finished, *TRAIN, "run=uninterrupted")
+    return made(finished, "uninterrupted")
+
+
+def kill_after(project: Path, seconds: float, *command: str) -> str | None:
+    """Start a command and kill it; give what it printed, none if it was faster."""
+    with subprocess.Popen(
+        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        printed = process.communicate()[0]
+    return None if process.returncode == 0 else printed
+
+
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    finished: Path, uninterrupted: dict[str, str]
+) -> None:
+    chance, hashes, kills, resumed = random.Random(1), [], 0, 0
+    command = (*TRAIN, "run=killed")
+    while kills < KILLS:
+        printed = kill_after(finished, chance.uniform(2, 9), *command)
+        if printed is None:
+            hashes.append(made(finished, "killed"))
+            shutil.rmtree(finished / "outputs" / "killed")
+        else:
+            kills += 1
+            resumed += "Going on after" in printed
+    if "Going on after" in run(finished, *command):
+        resumed += 1
+    hashes.append(made(finished, "killed"))
+    assert hashes == [uninterrupted] * len(hashes)
+    assert resumed
+    assert not list((finished / "checkpoints").glob("*killed*"))
+
+
+@pytest.mark.parametrize("harm", ["torn", "foreign"])
+def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
+    finished: Path, uninterrupted: dict[str, str], harm: str
+) -> None:
+    command = [*TRAIN, f"run={harm}"]
+    checkpoint = finished / "checkpoints" / f"{harm}.checkpoint"
+    with subprocess.Popen(command, cwd=finished, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        while not checkpoint.exists():
+            time.sleep(0.05)
+        process.kill()
+    if harm == "torn":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:100_000])
+        reason = "is damaged"
+    else:
+        command.append("optimizer.config.rho=0.9")
+        reason = "belongs to a training with another configuration"
+    printed = run(finished, *command)
+    assert f"Warning: {checkpoint} {reason}" in printed
+    assert "Training starts over." in printed
+    assert (made(finished, harm) == uninterrupted) == (harm == "torn")
+
+
+def recorded_id(project: Path, name: str) -> str:
+    """Find the last run of this name in MLflow."""
+    with sqlite3.connect(project / "mlflow.db") as database:
+        found = database.execute("SELECT run_uuid FROM runs WHERE name = ? ORDER BY start_time", [name]).fetchall()
+    return str(found[-1][0])
+
+
+def test_a_documented_run_is_verified_as_identical(finished: Path) -> None:
+    printed = run(finished, *PYTHON, "pipelines.verify", recorded_id(finished, "adadelta_128"))
+    assert printed.splitlines()[-1] == "Identical to the bit: every measure of every epoch, and model.h5."
+    assert len(run(finished, "git", "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("conf/data/mnist.yaml", "train_examples: 1000", "train_examples: 900", "data/prepared/mnist.npz: "),
+        ("conf/training/default.yaml", "threads: 2", "threads: 1", "training.threads: 1 in the record, 2 now"),
+        ("src/mnist_cnn/training.py", "(self._seed, epoch)", "(self._seed + 1, epoch)", "src/mnist_cnn/training.py: "),
+    ],
+    ids=["data", "threads", "code"],
+)
+def test_what_was_changed_and_not_committed_is_named(project: Path, file: str, old: str, new: str, named: str) -> None:
+    name = f"changed_{Path(file).stem}"
+    replace(project / file, old, new)
+    run(project, *PYTHON, "pipelines.prepare")
+    run(project, *PYTHON, "pipelines.train", "batch_size=128", "epochs=2", f"run={name}")
+    run(project, "git", "checkout", "--quiet", ".")
+    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, name), fails=True)
+    assert "Differs first in epoch 1: " in printed or "epoch is identical to the bit, model.h5 is not." in printed
+    differences = printed.partition("Not as it was recorded:\n")[2].splitlines()
+    assert len(differences) == 1
+    assert differences[0].strip().startswith(named)
+
+
+def test_the_doctor_finds_a_finished_project_well(finished: Path) -> None:
+    shutil.rmtree(finished / "outputs", ignore_errors=True)
+    assert run(finished, *PYTHON, "pipelines.doctor").splitlines()[-1].endswith(" and MLflow agree.")
+
+
+def test_the_doctor_names_what_disagrees_and_the_command_that_mends_it(project: Path) -> None:
+    replace(project / "conf/optimizer/adadelta.yaml", "rho: 0.95", "rho: 0.9")
+    (project / "runs/sgd_32/model.h5").unlink()
+    (project / "runs/removed").mkdir()
+    (project / "mlflow.db").rename(project / "mlflow.db.away")
+    printed = run(project, *PYTHON, "pipelines.doctor", fails=True)
+    (project / "mlflow.db.away").rename(project / "mlflow.db")
+    (project / "runs/removed").rmdir()
+    assert (
+        "train@adadelta_128 is not as dvc.lock has it: conf/optimizer/adadelta.yaml modified.\n    dvc repro\n"
+        in printed
+    )
+    assert "train@sgd_32 is not as dvc.lock has it: runs/sgd_32/model.h5 deleted.\n    dvc repro\n" in printed
+    assert "runs/removed/ is not a row of params.yaml.\n    rm -r runs/removed\n" in printed
+    assert "MLflow lacks sgd_32 of the workspace.\n    python -m pipelines.sync\n" in printed
+
+
+def test_the_doctor_names_a_configuration_that_cannot_be_used(project: Path) -> None:
+    replace(project / "params.yaml", "optimizer: adadelta", "optimizer: adadetla")
+    assert "Unknown optimizer 'adadetla'" in run(project, *PYTHON, "pipelines.doctor", fails=True)
