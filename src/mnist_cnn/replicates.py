@@ -64,7 +64,8 @@ def merge(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """
     recipes = known["run"].map(new.set_index("run")["recipe"].to_dict())
     current = known[recipes.isna() | (recipes == known["recipe"])]
-    both = pd.concat([current, new]).drop_duplicates(["run", "seed", "epoch"], keep="last")
+    parts = [part for part in (current, new) if len(part)]  # an empty one has no types
+    both = pd.concat(parts).drop_duplicates(["run", "seed", "epoch"], keep="last")
     return both.sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
 
 
