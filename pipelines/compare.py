@@ -1,19 +1,36 @@
-"""Compare the documented runs with each other and with the published logs."""
+"""Compare the documented runs with each other and with the published logs, or any two runs."""
 
 import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from mnist_cnn import configuration, dataset, paths, schema
+import numpy as np
+
+from mnist_cnn import configuration, dataset, paths, results, schema
+from mnist_cnn.errors import InputError
+from mnist_cnn.results import TrainingInput
+from mnist_cnn.schema import Row
 from pipelines.command import command, heavy_imports
 
 
 @command("compare", schema.Compare)
 def main(config: schema.Compare) -> None:
+    table = configuration.load_table(paths.PARAMS)
+    if config.a and config.b:
+        _compare_two(config.a, config.b, config, table)
+    elif config.a or config.b:
+        raise InputError(f"a={config.a}, b={config.b}: give both, or none to compare all documented runs.")
+    else:
+        _compare_documented(config, table)
+
+
+def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
     with heavy_imports():
         import pandas as pd
 
-        from mnist_cnn import plots, report
+        from mnist_cnn import plots, replicates, report
 
-    table = configuration.load_table(paths.PARAMS)
     for leftover in paths.runs_beside(table):
         print(f"Warning: {leftover} is not a row of params.yaml any more. Remove it: rm -r {leftover}")
     files = {run: paths.documented_run(run) for run in table}
@@ -24,9 +41,12 @@ def main(config: schema.Compare) -> None:
         log: history.set_index("epoch")
         for log, history in pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
     }
+    seeds = replicates.of_runs(replicates.read(paths.REPLICATES), _recipes(table))
 
-    result = report.build(table, histories, predictions, losses, published, config.confidence, config.largest_shift)
-    figure = plots.comparison(histories, published)
+    result = report.build(
+        table, histories, predictions, losses, published, config.confidence, config.largest_shift, seeds
+    )
+    figure = plots.comparison(histories, published, replicates.bands(seeds, config.confidence))
 
     with paths.replacing(paths.COMPARISON) as path:
         path.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
@@ -34,6 +54,62 @@ def main(config: schema.Compare) -> None:
         path.write_text(result.to_markdown())
     with paths.replacing(paths.COMPARISON_PLOT) as path:
         figure.savefig(path)
+
+
+def _recipes(table: dict[str, Row]) -> dict[str, str]:
+    """Say what of each documented run its replicates must have in common with it."""
+    hashes = results.training_files()
+    configurations = {run: paths.documented_run(run).configuration.read_text() for run in table}
+    return {run: TrainingInput(run, "", text, hashes).recipe for run, text in configurations.items()}
+
+
+def _compare_two(first: str, second: str, config: schema.Compare, table: dict[str, Row]) -> None:
+    test = dataset.load(paths.PREPARED_DATA, "test")
+    with heavy_imports():
+        from mnist_cnn import comparison, replicates, report
+
+    probabilities = {run: _probabilities(run, test, config, table) for run in (first, second)}
+    if first == second or np.array_equal(probabilities[first], probabilities[second]):
+        print(
+            f"{first} and {second} are identical: the same probabilities for each of {len(test.labels):,} test images."
+        )
+        return
+    correct = {run: of_run.argmax(axis=1) == test.labels for run, of_run in probabilities.items()}
+    (paired,) = comparison.paired_tests(correct, config.confidence)
+    accuracies = {run: float(right.mean()) for run, right in correct.items()}
+    print(report.of_two(paired, accuracies, config.confidence))
+    if {first, second} <= table.keys():
+        seeds = replicates.of_runs(
+            replicates.read(paths.REPLICATES), _recipes({run: table[run] for run in (first, second)})
+        )
+        last = {run: replicates.last(of_run) for run, of_run in seeds.items()}
+        for over_seeds in comparison.seeds_tests(last, config.confidence):
+            means = {run: float(values.mean()) for run, values in last.items()}
+            print(report.of_two(over_seeds, means, config.confidence))
+
+
+def _probabilities(run: str, test: dataset.Examples, config: schema.Compare, table: dict[str, Row]) -> np.ndarray:
+    """Find what a run predicts: as the pipeline stored it, else with its model, from outputs/ or from MLflow."""
+    if run in table:
+        return dataset.read_arrays(results.read(run).files.predictions)["probabilities"]
+
+    from mnist_cnn import evaluation
+
+    with TemporaryDirectory() as folder:
+        if paths.adhoc_run(run).model.exists():
+            model = results.read(run).files.model
+        elif re.fullmatch("[0-9a-f]{32}", run):
+            from mnist_cnn.tracking import recorded
+            from mnist_cnn.tracking.store import Store
+
+            model = recorded.download(Store(config.tracking.experiment), run, "model.h5", Path(folder))
+        else:
+            raise InputError(
+                f"{run} is no row of params.yaml ({', '.join(table)}), no folder of outputs/, no id of an MLflow run."
+            )
+        network = evaluation.load_model(model)
+    predicted: np.ndarray = network.predict(test.images, batch_size=config.batch_size, verbose=0)
+    return predicted
 
 
 if __name__ == "__main__":

@@ -62,8 +62,9 @@ def main(config: schema.Replicate) -> None:
     merged = replicates.merge(known, pd.concat(histories)) if histories else known
     with paths.replacing(paths.REPLICATES) as path:
         merged.to_csv(path, index=False)
-    mine = merged[merged["run"].isin(config.run)]
-    summary = replicates.summary(mine, config.confidence)
+    recipes = {run: trial.input.recipe for (run, _), trial in zip(order, tried.trials, strict=False)}
+    mine = replicates.of_runs(merged, recipes)
+    summary = replicates.summary({run: replicates.last(of_run) for run, of_run in mine.items()}, config.confidence)
     figure = plots.replicates(replicates.bands(mine, config.confidence), config.confidence)
     parent.finish(
         report.metrics(tried.trials, tried.outcomes),

@@ -54,6 +54,13 @@ def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> Non
         (["pipelines.adopt", "sweep=123", "name=best"], "Error: sweep_id=123: String should match pattern"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["pipelines.replicate", "run=sgd_32,unknown"], "Error: run=unknown is not a row of params.yaml. Choose one"),
+        (["pipelines.replicate", "run=sgd_32", "seeds=1"], "Error: seeds=1: should be greater than 1"),
+        (["pipelines.replicate", "run=sgd_32", "sweep=asha"], "Error: sweep: replicates are all trained to their end"),
+        (["pipelines.verify", "123"], "Error: Cannot read '123': give key=value"),
+        (["pipelines.verify", "run_id=abc"], "Error: run_id=abc: String should match pattern"),
+        (["pipelines.verify"], "Error: run_id has no value"),
+        (["pipelines.compare", "a=sgd_32"], "Error: a=sgd_32, b=None: give both, or none"),
         (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (
             ["pipelines.fetch", "data.sources=[nowhere]"],

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ def test_the_p_value_is_the_exact_mcnemar_test_s() -> None:
     # 5 of 7 differing images favour the first: 2 * (C(7,5) + C(7,6) + C(7,7)) / 2**7 = 58/128
     first = outcomes((5, True), (2, False), (10, True))
     second = outcomes((5, False), (2, True), (10, True))
-    (found,) = comparison.paired_tests({"a": first, "b": second})
+    (found,) = comparison.paired_tests({"a": first, "b": second}, 0.95)
     assert (found.only_first, found.only_second) == (5, 2)
     assert found.difference == pytest.approx(3 / 17)
     assert found.p_value == pytest.approx(58 / 128)
@@ -28,14 +30,67 @@ def test_the_p_value_is_the_exact_mcnemar_test_s() -> None:
 
 def test_equal_predictions_do_not_differ() -> None:
     right = outcomes((5, True), (2, False))
-    (found,) = comparison.paired_tests({"a": right, "b": right})
+    (found,) = comparison.paired_tests({"a": right, "b": right}, 0.95)
     assert (found.difference, found.p_value) == (0, 1)
 
 
 def test_every_two_runs_are_tested_once() -> None:
-    right = outcomes((1, True))
-    tests = comparison.paired_tests({"a": right, "b": right, "c": right})
+    right = outcomes((2, True))
+    tests = comparison.paired_tests({"a": right, "b": right, "c": right}, 0.95)
     assert [(test.first, test.second) for test in tests] == [("a", "b"), ("a", "c"), ("b", "c")]
+
+
+def test_the_interval_of_the_difference_is_that_of_its_standard_error() -> None:
+    first = outcomes((300, True), (100, False), (600, True))
+    second = outcomes((300, False), (100, True), (600, True))
+    (found,) = comparison.paired_tests({"a": first, "b": second}, 0.95)
+    error = (0.4 - 0.2**2) ** 0.5 / 1000**0.5
+    assert [found.low, found.high] == pytest.approx([0.2 - 1.96 * error, 0.2 + 1.96 * error], abs=0.004)
+
+
+def test_several_tests_are_corrected_as_holm_does() -> None:
+    # 0.01, 0.04, 0.03, 0.005 become 0.03, 0.06, 0.06, 0.02: times 3, 1, 2, 4, never less than the one before
+    tests = [
+        comparison.SeedsTest("a", "b", (2, 2), True, 0.1, 0, 1, 1, p_value, 1) for p_value in (0.01, 0.04, 0.03, 0.005)
+    ]
+    assert [test.adjusted for test in comparison._adjusted(tests)] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+# Extra hours of sleep with two drugs (Student 1908, table I; the results are those of R's t.test)
+FIRST = pd.Series([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+SECOND = pd.Series([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+
+
+def test_the_same_seeds_are_compared_with_the_paired_t_test() -> None:
+    (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
+    assert found.paired
+    assert found.difference == pytest.approx(-1.58)
+    assert found.p_value == pytest.approx(0.002833, abs=5e-7)
+    assert [found.low, found.high] == pytest.approx([-2.4598858, -0.7001142])
+
+
+def test_other_seeds_are_compared_with_welch_s_test() -> None:
+    (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND.set_axis(range(10, 20))}, 0.95)
+    assert not found.paired
+    assert found.p_value == pytest.approx(0.07939, abs=5e-6)
+    assert [found.low, found.high] == pytest.approx([-3.3654832, 0.2054832])
+
+
+def test_equal_seeds_do_not_differ() -> None:
+    (found,) = comparison.seeds_tests({"a": FIRST, "b": FIRST}, 0.95)
+    assert comparison.verdict(found, 0.05) == "within noise"
+
+
+def test_the_number_of_seeds_is_that_of_a_paired_t_test_with_a_power_of_80_percent() -> None:
+    # Cohen (1988): a medium effect, 0.5, at the 5 % level needs 34 pairs
+    assert comparison.seeds_needed(-0.5, 1, 0.05) == 34
+
+
+def test_the_verdict_is_that_of_the_corrected_p_value() -> None:
+    (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
+    assert comparison.verdict(found, 0.05) == "worse"
+    assert comparison.verdict(replace(found, difference=1.58), 0.05) == "better"
+    assert comparison.verdict(replace(found, adjusted=0.06), 0.05).startswith("within noise: about ")
 
 
 def curve(losses: list[float], accuracies: list[float]) -> pd.DataFrame:
@@ -49,9 +104,9 @@ SLOW = curve([0.8, 0.4, 0.2, 0.1], [0.80, 0.90, 0.95, 0.97])
 FAST = curve([0.3, 0.07, 0.05, 0.04], [0.94, 0.98, 0.985, 0.987])
 
 
-def explain(published: pd.DataFrame, log: str) -> comparison.Finding:
+def explain(published: pd.DataFrame, log: str, seeds: dict[str, pd.DataFrame] | None = None) -> comparison.Finding:
     runs = {"slow": SLOW, "fast": FAST}
-    return comparison.explain_log(log, published, runs, examples=10_000, largest_shift=2, significance=0.05)
+    return comparison.explain_log(log, published, runs, 10_000, 2, 0.05, seeds)
 
 
 def test_a_log_that_is_a_run_fits_its_label() -> None:
@@ -99,3 +154,24 @@ def test_a_run_that_is_shorter_than_the_log_says_nothing_of_it() -> None:
     finding = comparison.explain_log("slow", SLOW, runs, examples=10_000, largest_shift=2, significance=0.05)
     assert finding.matches == []
     assert finding.verdict == "open"
+
+
+def test_a_log_that_can_be_one_more_seed_of_its_run_fits_its_label() -> None:
+    finding = explain(SLOW, "slow", seeds_of(SLOW))
+    assert finding.verdict == "consistent"
+    assert finding.matches[0].p_value == 1
+
+
+def test_a_log_outside_the_band_of_the_seeds_leaves_its_label_open() -> None:
+    near = SLOW.assign(loss=SLOW["loss"] * 1.2)  # closer to this run than to any other, and yet not of it
+    finding = explain(near, "slow", seeds_of(SLOW))
+    assert finding.matches[0].differing_epochs == 0
+    assert finding.matches[0].differs
+    assert finding.verdict == "open"
+
+
+def seeds_of(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Make ten replicates of a run, up to half a percent to both sides of it."""
+    factors = np.linspace(0.995, 1.005, 10)
+    replicates = [(history * factor).assign(seed=seed).reset_index() for seed, factor in enumerate(factors)]
+    return {"slow": pd.concat(replicates)}

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_cnn import report
+from mnist_cnn import comparison, report
 from mnist_cnn.schema import Row
 
 
@@ -29,6 +29,7 @@ def built(history: pd.DataFrame) -> report.Report:
         published={"bad": history},
         confidence=0.9,
         largest_shift=0,
+        seeds={},
     )
 
 
@@ -46,14 +47,36 @@ def test_the_page_begins_with_the_table_of_results(built: report.Report) -> None
 
 
 def test_a_difference_is_called_noise_unless_the_test_says_otherwise(built: report.Report) -> None:
-    assert "| 0.062 | `good` is better on these images |" in built.to_markdown()
+    assert "| 0.062     | better " in built.to_markdown()
     strict = replace(built, confidence=0.95)
-    assert "| 0.062 | within noise |" in strict.to_markdown()
+    assert "| 0.062     | within noise: about 4 seeds would be needed |" in strict.to_markdown()
 
 
-def test_the_more_comparisons_the_stricter_the_verdict(built: report.Report) -> None:
-    twice = replace(built, tests=built.tests * 2)
-    assert "is better" not in twice.to_markdown()
+def test_without_replicates_the_page_says_how_to_make_them(built: report.Report) -> None:
+    assert (
+        "There are no replicates of these runs. Make them: `python -m pipelines.replicate run=…`" in built.to_markdown()
+    )
+
+
+@pytest.fixture
+def with_seeds(built: report.Report) -> report.Report:
+    seeds = {"good": pd.Series([0.99, 0.98, 0.985], [1, 2, 3]), "bad": pd.Series([0.5, 0.51, 0.49], [1, 2, 3])}
+    return replace(built, seeds=seeds, seeds_tests=comparison.seeds_tests(seeds, 0.9))
+
+
+def test_the_page_compares_the_runs_over_their_seeds(with_seeds: report.Report) -> None:
+    page = with_seeds.to_markdown()
+    assert "| `good` | 3       | 98.50% | 0.50%" in page
+    assert "| paired t | 0.00025   | better     |" in page
+
+
+def test_two_runs_are_compared_in_words(built: report.Report, with_seeds: report.Report) -> None:
+    told = report.of_two(built.tests[0], {"good": 1.0, "bad": 0.5}, 0.9)
+    assert told.splitlines()[0] == "On 10 test images: good 100.00%, bad 50.00%"
+    assert told.splitlines()[-1] == "  good is better than bad."
+    told = report.of_two(with_seeds.seeds_tests[0], {"good": 0.985, "bad": 0.5}, 0.9)
+    assert told.splitlines()[0] == "Over 3 and 3 seeds: good 98.50%, bad 50.00%"
+    assert "paired t test: p = 0.00025" in told
 
 
 def test_the_page_says_which_run_a_published_log_is(built: report.Report) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from project import ENVIRONMENT, replace, run
 
@@ -146,3 +147,44 @@ def test_the_doctor_names_what_disagrees_and_the_command_that_mends_it(project: 
 def test_the_doctor_names_a_configuration_that_cannot_be_used(project: Path) -> None:
     replace(project / "params.yaml", "optimizer: adadelta", "optimizer: adadetla")
     assert "Unknown optimizer 'adadetla'" in run(project, *PYTHON, "pipelines.doctor", fails=True)
+
+
+def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_comparison(project: Path) -> None:
+    command = (*PYTHON, "pipelines.replicate", "run=sgd_128,adadelta_128", "sweep.cpus_per_trial=1")
+    assert "| `adadelta_128` | 2 " in run(project, *command, "seeds=2")
+    again = run(project, *command, "seeds=3")
+    assert "4 of them are recorded and count without being run again, 2 are to be run." in again
+    kept = pd.read_csv(project / "reports/replicates.csv")
+    assert kept.groupby(["run", "seed"])["epoch"].max().to_dict() == {
+        (name, seed): 3 for name in ("adadelta_128", "sgd_128") for seed in (1, 2, 3)
+    }
+    with sqlite3.connect(project / "mlflow.db") as database:
+        parents = database.execute(
+            "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value"
+        ).fetchall()
+    assert [count for _, count in parents] == [6]
+    assert not list((project / "outputs").glob("trial_*"))
+    told = run(project, *PYTHON, "pipelines.compare", "a=sgd_128", "b=adadelta_128")
+    assert "On 500 test images: sgd_128 " in told
+    assert "Over 3 and 3 seeds: sgd_128 " in told
+    run(project, "dvc", "repro", "--single-item", "compare")
+    assert "| paired t |" in (project / "reports/comparison.md").read_text()
+
+
+def test_a_run_compared_with_itself_is_identical(finished: Path) -> None:
+    for first in ("sgd_32", recorded_id(finished, "sgd_32")):
+        told = run(finished, *PYTHON, "pipelines.compare", f"a={first}", "b=sgd_32")
+        assert f"{first} and sgd_32 are identical: the same probabilities for each of 500 images." in told
+
+
+def test_a_run_that_is_nowhere_is_named(finished: Path) -> None:
+    told = run(finished, *PYTHON, "pipelines.compare", "a=sgd_32", "b=nowhere", fails=True)
+    assert told.startswith(
+        "Error: nowhere is no row of params.yaml (sgd_32, sgd_128, adadelta_128), no folder of outputs/"
+    )
+
+
+def test_a_run_that_mlflow_does_not_have_cannot_be_verified(finished: Path) -> None:
+    told = run(finished, *PYTHON, "pipelines.verify", "0" * 32, fails=True)
+    assert "Error: MLflow at sqlite:///" in told
+    assert "0" * 32 in told

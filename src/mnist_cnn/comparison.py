@@ -1,15 +1,22 @@
 """Comparison of runs with each other and with the notebook's published logs."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from mnist_cnn.replicates import surprise
 
 PUBLISHED_EXAMPLES = 10_000  # the notebook validates on the whole test set
+RESAMPLES = 2000
+POWER = 0.8  # with which a needed number of seeds would show a difference
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,11 @@ class PairedTest:
         difference: accuracy of `first` less accuracy of `second`, -1 to 1.
         only_first: images that only `first` gets right.
         only_second: images that only `second` gets right.
+        low: end of the bootstrap interval of the difference.
+        high: its other end.
         p_value: of the exact McNemar test: the probability of so uneven a split if both were equally good.
+        adjusted: the p-value with Holm's correction for the tests that were made together.
+        examples: images.
     """
 
     first: str
@@ -37,7 +48,43 @@ class PairedTest:
     difference: float
     only_first: int
     only_second: int
+    low: float
+    high: float
     p_value: float
+    adjusted: float
+    examples: int
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the difference that the choice of the images makes."""
+        return float((self.only_first + self.only_second) ** 0.5 / self.examples)
+
+
+@dataclass(frozen=True)
+class SeedsTest:
+    """Two runs over their seeds.
+
+    Attributes:
+        seeds: of each.
+        paired: both have the same seeds, which are compared one by one (Student's paired t test); else Welch's test.
+        difference: mean accuracy of `first` less that of `second`, -1 to 1.
+        low: end of the interval of the difference.
+        high: its other end.
+        deviation: standard deviation of the difference of two single runs.
+        p_value: the probability of so large a difference if both were equally good.
+        adjusted: the p-value with Holm's correction for the tests that were made together.
+    """
+
+    first: str
+    second: str
+    seeds: tuple[int, int]
+    paired: bool
+    difference: float
+    low: float
+    high: float
+    deviation: float
+    p_value: float
+    adjusted: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +95,9 @@ class Match:
         epochs: how many epochs both have.
         loss_ratio: the typical factor between the two losses, training and validation, 1 or more; 1 is equal.
         differing_epochs: epochs in which the two validation accuracies differ significantly.
+        p_value: of the log being one more seed of the run: the least of all epochs and of loss, val_loss and
+            val_accuracy, with Holm's correction. None if the run has no replicates.
+        differs: the log is not the run: by the seeds if there are some, else in any epoch.
     """
 
     run: str
@@ -55,6 +105,8 @@ class Match:
     epochs: int
     loss_ratio: float
     differing_epochs: int
+    p_value: float | None
+    differs: bool
 
 
 @dataclass(frozen=True)
@@ -78,15 +130,15 @@ class Finding:
     def verdict(self) -> Literal["consistent", "refuted", "open"]:
         """What the runs say of the label.
 
-        Refuted: another match is the closest and differs in no epoch, the label's differs. Consistent: the label's
-        match is the closest and differs in no epoch. Open: neither.
+        Refuted: another match is the closest and does not differ, the label's does. Consistent: the label's match is
+        the closest and does not differ. Open: neither.
         """
         labelled = self.labelled
-        if labelled is None or (closest := self.matches[0]).differing_epochs:
+        if labelled is None or (closest := self.matches[0]).differs:
             return "open"
         if closest == labelled:
             return "consistent"
-        return "refuted" if labelled.differing_epochs else "open"
+        return "refuted" if labelled.differs else "open"
 
 
 def accuracy(correct: np.ndarray, confidence: float) -> Accuracy:
@@ -101,21 +153,117 @@ def accuracy(correct: np.ndarray, confidence: float) -> Accuracy:
     return Accuracy(float(result.statistic), float(interval.low), float(interval.high))
 
 
-def paired_tests(correct: Mapping[str, np.ndarray]) -> list[PairedTest]:
+def paired_tests(correct: Mapping[str, np.ndarray], confidence: float) -> list[PairedTest]:
     """Compare every two runs with the exact McNemar test (McNemar 1947; the exact form is a sign test).
 
     Args:
         correct: for each run bool, (n,), whether it classifies image i of the same n images correctly.
+        confidence: of the bootstrap interval (Efron 1979, percentiles), 0 to 1, exclusive.
     """
     tests = []
     for first, second in combinations(correct, 2):
-        only_first = int((correct[first] & ~correct[second]).sum())
-        only_second = int((correct[second] & ~correct[first]).sum())
+        difference = correct[first].astype(float) - correct[second]
+        only_first, only_second = int((difference > 0).sum()), int((difference < 0).sum())
         differing = only_first + only_second
-        p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
-        difference = float(correct[first].mean() - correct[second].mean())
-        tests.append(PairedTest(first, second, difference, only_first, only_second, p_value))
-    return tests
+        interval = stats.bootstrap(
+            (difference,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            batch=100,
+            confidence_level=confidence,
+            method="percentile",
+            rng=0,
+        ).confidence_interval
+        tests.append(
+            PairedTest(
+                first,
+                second,
+                float(difference.mean()),
+                only_first,
+                only_second,
+                float(interval.low),
+                float(interval.high),
+                float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0,
+                1.0,
+                len(difference),
+            )
+        )
+    return _adjusted(tests)
+
+
+def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[SeedsTest]:
+    """Compare every two runs over their seeds.
+
+    Args:
+        accuracies: for each run, index seed, two seeds or more.
+        confidence: of the intervals, 0 to 1, exclusive.
+    """
+    tests = []
+    for first, second in combinations(accuracies, 2):
+        ours, theirs = accuracies[first], accuracies[second]
+        paired = ours.index.equals(theirs.index)
+        found = stats.ttest_rel(ours, theirs) if paired else stats.ttest_ind(ours, theirs, equal_var=False)
+        interval = found.confidence_interval(confidence)
+        deviation = (ours - theirs).std() if paired else (ours.var() + theirs.var()) ** 0.5
+        difference = float(ours.mean() - theirs.mean())
+        p_value = float(found.pvalue) if deviation else float(difference == 0)
+        seeds = (len(ours), len(theirs))
+        tests.append(
+            SeedsTest(
+                first,
+                second,
+                seeds,
+                paired,
+                difference,
+                float(interval.low),
+                float(interval.high),
+                float(deviation),
+                p_value,
+                1.0,
+            )
+        )
+    return _adjusted(tests)
+
+
+def verdict(test: PairedTest | SeedsTest, significance: float) -> str:
+    """Say whether the first run is better, worse, or within noise, and then how many seeds would show the difference.
+
+    Args:
+        test: its adjusted p-value decides.
+        significance: 0 to 1, exclusive.
+    """
+    if test.adjusted < significance:
+        return "better" if test.difference > 0 else "worse"
+    needed = seeds_needed(test.difference, test.deviation, significance)
+    return "within noise" if needed is None else f"within noise: about {needed:,} seeds would be needed"
+
+
+def seeds_needed(difference: float, deviation: float, significance: float) -> int | None:
+    """Estimate how many seeds of each run would show a difference, by the power of the paired t test.
+
+    Args:
+        difference: of the means.
+        deviation: standard deviation of the difference of two single runs, above 0 if there is a difference.
+        significance: 0 to 1, exclusive.
+
+    Returns:
+        2 or more; None if the means are equal, which no number of seeds tells apart.
+    """
+    if difference == 0:
+        return None
+    needed = TTestPower().solve_power(abs(difference) / deviation, power=POWER, alpha=significance)
+    return max(2, math.ceil(float(np.max(needed))))
+
+
+Test = TypeVar("Test", PairedTest, SeedsTest)
+
+
+def _adjusted(tests: list[Test]) -> list[Test]:
+    """Correct the p-values of tests that are made together (Holm 1979)."""
+    if not tests:
+        return []
+    adjusted = multipletests([test.p_value for test in tests], method="holm")[1]
+    return [replace(test, adjusted=float(value)) for test, value in zip(tests, adjusted, strict=True)]
 
 
 def explain_log(
@@ -125,13 +273,15 @@ def explain_log(
     examples: int,
     largest_shift: int,
     significance: float,
+    replicates: Mapping[str, pd.DataFrame] | None = None,
 ) -> Finding:
     """Find the run, and the shift in epochs, that explain a published log best.
 
     Runs are ordered by the distance of their losses from the log's. Beside it stands, as a test that does not need a
     scale, how many validation accuracies differ significantly: Fisher's exact test per epoch, with Bonferroni's
     correction for the number of epochs. It takes the two as measured on different images; they were the same, so it
-    errs towards finding no difference. What two seeds differ by, it does not know.
+    errs towards finding no difference. What two seeds differ by, only replicates know: of a run that has some it is
+    tested whether the log can be one more seed.
 
     Args:
         log: its label.
@@ -140,9 +290,10 @@ def explain_log(
         examples: validation images behind each val_accuracy of the runs; behind the log's are 10,000.
         largest_shift: shifts from 0 to this are tried.
         significance: 0 to 1, of the tests of one match together.
+        replicates: of runs that have some, as `replicates.merge` returns them.
     """
     matches = [
-        _match(run, shift, published, history, examples, significance)
+        _match(run, shift, published, history, examples, significance, (replicates or {}).get(run))
         for run, history in histories.items()
         if len(history) >= len(published)
         for shift in range(min(largest_shift, len(published) - 1) + 1)
@@ -151,7 +302,13 @@ def explain_log(
 
 
 def _match(
-    run: str, shift: int, published: pd.DataFrame, history: pd.DataFrame, examples: int, significance: float
+    run: str,
+    shift: int,
+    published: pd.DataFrame,
+    history: pd.DataFrame,
+    examples: int,
+    significance: float,
+    replicates: pd.DataFrame | None,
 ) -> Match:
     shifted = history.set_index(history.index - shift)
     epochs = published.index.intersection(shifted.index)
@@ -161,12 +318,22 @@ def _match(
         stats.fisher_exact([_counts(our_accuracy, examples), _counts(their_accuracy, PUBLISHED_EXAMPLES)]).pvalue
         for our_accuracy, their_accuracy in zip(ours["val_accuracy"], theirs["val_accuracy"], strict=True)
     ]
+    differing = int(np.sum(np.array(p_values) < significance / len(epochs)))
+    by_seeds = None
+    if replicates is not None:
+        log = published.set_index(published.index + shift)
+        all_p_values = pd.concat(
+            [surprise(replicates, log[name], name) for name in ("loss", "val_loss", "val_accuracy")]
+        )
+        by_seeds = float(multipletests(all_p_values, method="holm")[1].min())
     return Match(
         run=run,
         shift=shift,
         epochs=len(epochs),
         loss_ratio=float(np.exp(np.sqrt(np.mean(log_ratios**2)))),
-        differing_epochs=int(np.sum(np.array(p_values) < significance / len(epochs))),
+        differing_epochs=differing,
+        p_value=by_seeds,
+        differs=differing > 0 if by_seeds is None else by_seeds < significance,
     )
 
 

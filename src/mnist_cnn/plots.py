@@ -149,18 +149,25 @@ def _epochs(panels: Iterable[Axes]) -> None:
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def comparison(histories: Mapping[str, pd.DataFrame], published: Mapping[str, pd.DataFrame]) -> Figure:
+def comparison(
+    histories: Mapping[str, pd.DataFrame],
+    published: Mapping[str, pd.DataFrame],
+    bands: Mapping[str, Mapping[str, pd.DataFrame]],
+) -> Figure:
     """Draw training loss and validation accuracy of all runs (lines) and published logs (dashes) by epoch.
 
     Args:
         histories: for each run columns loss and val_accuracy; index epoch, from 1.
         published: the same for each published log.
+        bands: of those runs that have replicates, as `replicates.bands` returns them.
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("loss", "val_accuracy"), strict=True):
-        for run, history in histories.items():
-            axes.plot(history.index, history[quantity], marker="o", markersize=4, label=run)
+        for index, (run, history) in enumerate(histories.items()):
+            axes.plot(history.index, history[quantity], color=f"C{index}", marker="o", markersize=4, label=run)
+            if run in bands:
+                _band(axes, bands[run][quantity], f"C{index}")
         for log, history in published.items():
             axes.plot(history.index, history[quantity], linestyle="--", marker="x", label=f"published as {log}")
     _epochs(panels)

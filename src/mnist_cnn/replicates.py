@@ -1,5 +1,6 @@
 """Replicates: the same training with several seeds, and how much their results differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,21 +70,33 @@ def merge(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return both.sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
 
 
-def last(histories: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return each run's validation accuracy after its last epoch; index seed.
+def of_runs(histories: pd.DataFrame, recipes: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """Return the histories of each run that has two seeds or more.
 
     Args:
         histories: `COLUMNS`.
+        recipes: of the runs as they are now; replicates of what they were before are left out.
     """
-    final = histories.sort_values("epoch").groupby(["run", "seed"], sort=False)["val_accuracy"].last()
-    return {str(run): values.droplevel("run").sort_index() for run, values in final.groupby("run", sort=False)}
+    current = {
+        run: histories[(histories["run"] == run) & (histories["recipe"] == recipe)] for run, recipe in recipes.items()
+    }
+    return {run: of_run for run, of_run in current.items() if len(of_run["seed"].unique()) > 1}
 
 
-def summary(histories: pd.DataFrame, confidence: float) -> str:
-    """Show what the validation accuracies after the last epoch have in common (Markdown).
+def last(histories: pd.DataFrame) -> pd.Series:
+    """Return the validation accuracy after the last epoch; index seed.
 
     Args:
-        histories: `COLUMNS`.
+        histories: of one run, `COLUMNS`.
+    """
+    return histories.sort_values("epoch").groupby("seed")["val_accuracy"].last()
+
+
+def summary(accuracies: Mapping[str, pd.Series], confidence: float) -> str:
+    """Show what the accuracies of each run have in common (Markdown).
+
+    Args:
+        accuracies: for each run, index seed.
         confidence: of the intervals, 0 to 1, exclusive.
     """
     rows = [
@@ -96,19 +109,17 @@ def summary(histories: pd.DataFrame, confidence: float) -> str:
             "least": f"{values.min():.2%}",
             "most": f"{values.max():.2%}",
         }
-        for run, values in last(histories).items()
-        if len(values) > 1
+        for run, values in accuracies.items()
         for found in [spread(values.to_numpy(), confidence)]
     ]
     return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
 
 
-def bands(histories: pd.DataFrame, confidence: float) -> dict[str, dict[str, pd.DataFrame]]:
-    """Return for each run with two seeds or more the `band` of its loss and of its val_accuracy."""
+def bands(histories: Mapping[str, pd.DataFrame], confidence: float) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return for each run the `band` of its loss and of its val_accuracy."""
     return {
-        str(run): {quantity: band(of_run, quantity, confidence) for quantity in ("loss", "val_accuracy")}
-        for run, of_run in histories.groupby("run", sort=False)
-        if len(of_run["seed"].unique()) > 1
+        run: {quantity: band(of_run, quantity, confidence) for quantity in ("loss", "val_accuracy")}
+        for run, of_run in histories.items()
     }
 
 

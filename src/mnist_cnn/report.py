@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_cnn import comparison
-from mnist_cnn.comparison import Accuracy, Finding, Match, PairedTest
+from mnist_cnn import comparison, replicates
+from mnist_cnn.comparison import Accuracy, Finding, Match, PairedTest, SeedsTest
 from mnist_cnn.schema import Row
 
 QUANTITIES = {
@@ -30,14 +30,19 @@ PAGE = """\
 {results}
 
 Single runs, one seed each, on {examples:,} test images. The intervals (Wilson) are the noise of the test images; that
-of the seeds is not in them.
+of the seeds is below.
 
 ## Every two runs
 
 {paired_tests}
 
-Only those images count that one run gets right and the other wrong (exact McNemar test). The verdict allows for the
-number of comparisons (Bonferroni), the p-values do not. It is about these models: another seed may change it.
+Only those images count that one run gets right and the other wrong (exact McNemar test; the interval is a bootstrap
+over the images). Holm's correction allows for the number of comparisons. The verdict is about these models: another
+seed may change it.
+
+## Over the seeds
+
+{seeds}
 
 ![Training loss and validation accuracy of all runs and published logs](comparison.png)
 
@@ -45,8 +50,10 @@ number of comparisons (Bonferroni), the p-values do not. It is about these model
 
 Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the typical factor
 between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal validation accuracies
-(Bonferroni over the epochs). It takes the test images of the two as different ones, so it errs towards no difference;
-what two seeds differ by, it does not know.
+(Bonferroni over the epochs). It takes the test images of the two as different ones, so it errs towards no difference.
+Where there are replicates, p is the probability that one more seed of the run is somewhere as far from the others as
+the log is: the least over all epochs and over loss, validation loss and validation accuracy (Student's t, Holm's
+correction). Then p decides, else the epochs that differ.
 
 {findings}
 
@@ -65,6 +72,8 @@ class Report:
         accuracies: for each run its test accuracy with interval.
         losses: for each run its test loss.
         tests: every two runs, paired.
+        seeds: for each run that has replicates its accuracies, index seed.
+        seeds_tests: every two runs over their seeds.
         findings: what each published log is.
         histories: for each run and each published log the quantities by epoch.
         confidence: of the intervals, 0 to 1.
@@ -75,6 +84,8 @@ class Report:
     accuracies: Mapping[str, Accuracy]
     losses: Mapping[str, float]
     tests: list[PairedTest]
+    seeds: Mapping[str, pd.Series]
+    seeds_tests: list[SeedsTest]
     findings: list[Finding]
     histories: Mapping[str, pd.DataFrame]
     confidence: float
@@ -94,6 +105,8 @@ class Report:
                 for run, settings in self.settings.items()
             },
             "paired_tests": [asdict(test) for test in self.tests],
+            "seeds": {run: values.to_dict() for run, values in self.seeds.items()},
+            "seeds_tests": [asdict(test) for test in self.seeds_tests],
             "published_logs": {
                 finding.log: {
                     "label": finding.verdict,
@@ -113,6 +126,7 @@ class Report:
             results=self._results(),
             examples=self.examples,
             paired_tests=self._paired_tests(),
+            seeds=self._seeds(),
             findings="\n\n".join(_finding(finding) for finding in self.findings),
             epochs="\n\n".join(f"### {title}\n\n{self._epochs(key)}" for key, title in QUANTITIES.items()),
         )
@@ -135,21 +149,34 @@ class Report:
     def _paired_tests(self) -> str:
         if not self.tests:
             return "There is one run only."
-        significance = (1 - self.confidence) / len(self.tests)
         return _table(
             {
                 "first": f"`{test.first}`",
                 "second": f"`{test.second}`",
-                "first - second": f"{test.difference:+.2%}",
+                **_difference(test, self.confidence),
                 "only first right": test.only_first,
                 "only second right": test.only_second,
-                "p": f"{test.p_value:.2g}",
-                "verdict": "within noise"
-                if test.p_value >= significance
-                else f"`{test.first if test.difference > 0 else test.second}` is better on these images",
+                "p, Holm": f"{test.adjusted:.2g}",
+                "first is": comparison.verdict(test, 1 - self.confidence),
             }
             for test in self.tests
         )
+
+    def _seeds(self) -> str:
+        if not self.seeds:
+            return "There are no replicates of these runs. Make them: `python -m pipelines.replicate run=…`"
+        tests = _table(
+            {
+                "first": f"`{test.first}`",
+                "second": f"`{test.second}`",
+                **_difference(test, self.confidence),
+                "test": "paired t" if test.paired else "Welch",
+                "p, Holm": f"{test.adjusted:.2g}",
+                "first is": comparison.verdict(test, 1 - self.confidence),
+            }
+            for test in self.seeds_tests
+        )
+        return replicates.summary(self.seeds, self.confidence) + (f"\n\n{tests}" if self.seeds_tests else "")
 
     def _epochs(self, quantity: str) -> str:
         table = pd.DataFrame({name: history[quantity] for name, history in self.histories.items()})
@@ -164,6 +191,7 @@ def build(
     published: Mapping[str, pd.DataFrame],
     confidence: float,
     largest_shift: int,
+    seeds: Mapping[str, pd.DataFrame],
 ) -> Report:
     """Compare all runs of a table.
 
@@ -175,21 +203,52 @@ def build(
         published: for each published log the same as `histories`.
         confidence: of the intervals, 0 to 1, exclusive; the tests use 1 - confidence.
         largest_shift: in epochs, see `comparison.explain_log`.
+        seeds: the histories of several seeds of those runs that have replicates.
     """
     correct = {run: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for run, arrays in predictions.items()}
     examples = len(next(iter(correct.values())))
+    accuracies = {run: replicates.last(histories) for run, histories in seeds.items()}
     return Report(
         settings={run: row.model_dump() for run, row in table.items()},
         accuracies={run: comparison.accuracy(right, confidence) for run, right in correct.items()},
         losses=losses,
-        tests=comparison.paired_tests(correct),
+        tests=comparison.paired_tests(correct, confidence),
+        seeds=accuracies,
+        seeds_tests=comparison.seeds_tests(accuracies, confidence),
         findings=[
-            comparison.explain_log(log, history, histories, examples, largest_shift, 1 - confidence)
+            comparison.explain_log(log, history, histories, examples, largest_shift, 1 - confidence, seeds)
             for log, history in published.items()
         ],
         histories={**histories, **{f"published {log}": history for log, history in published.items()}},
         confidence=confidence,
         examples=examples,
+    )
+
+
+def of_two(test: PairedTest | SeedsTest, accuracies: Mapping[str, float], confidence: float) -> str:
+    """Say which of two runs is better, in a few lines.
+
+    Args:
+        test: of the two.
+        accuracies: of both, 0 to 1; the means, if the test is over seeds.
+        confidence: of the interval, 0 to 1, exclusive.
+    """
+    if isinstance(test, PairedTest):
+        where = f"On {test.examples:,} test images"
+        split = f"{test.only_first} images that only the first gets right, {test.only_second} that only the second does"
+        evidence = f"{split}; exact McNemar test"
+    else:
+        where = f"Over {test.seeds[0]} and {test.seeds[1]} seeds"
+        evidence = "paired t test" if test.paired else "Welch's t test"
+    verdict = comparison.verdict(test, 1 - confidence)
+    noise = verdict.startswith("within")
+    return "\n".join(
+        [
+            f"{where}: {test.first} {accuracies[test.first]:.2%}, {test.second} {accuracies[test.second]:.2%}",
+            f"  difference {test.difference:+.2%}, {100 * confidence:g}% interval {test.low:+.2%} to {test.high:+.2%}",
+            f"  {evidence}: p = {test.p_value:.2g}",
+            f"  The difference is {verdict}." if noise else f"  {test.first} is {verdict} than {test.second}.",
+        ]
     )
 
 
@@ -205,6 +264,7 @@ def _finding(finding: Finding) -> str:
             "shift": match.shift,
             "loss ratio": f"{match.loss_ratio:.3f}",
             "epochs that differ": f"{match.differing_epochs} of {match.epochs}",
+            **({} if match.p_value is None else {"p": f"{match.p_value:.2g}"}),
         }
         for match in finding.matches
     )
@@ -216,7 +276,15 @@ def _say(match: Match) -> str:
     return (
         f"`{match.run}`{shift}, losses within a factor of {match.loss_ratio:.2f}, "
         f"{match.differing_epochs} of {match.epochs} epochs differ"
+        + ("" if match.p_value is None else f", p = {match.p_value:.2g}")
     )
+
+
+def _difference(test: PairedTest | SeedsTest, confidence: float) -> dict[str, str]:
+    return {
+        "first - second": f"{test.difference:+.2%}",
+        f"{100 * confidence:g}% interval": f"{test.low:+.2%} to {test.high:+.2%}",
+    }
 
 
 def _table(rows: Any) -> str:

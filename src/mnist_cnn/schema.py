@@ -160,8 +160,12 @@ class Evaluate(Checked):
 class Compare(Checked):
     """conf/compare.yaml."""
 
+    a: Name | None
+    b: Name | None
     confidence: Annotated[float, Field(gt=0, lt=1)]
     largest_shift: Annotated[int, Field(ge=0)]
+    batch_size: PositiveInt
+    tracking: Tracking
 
 
 class Track(Checked):

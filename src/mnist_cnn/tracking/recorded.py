@@ -42,5 +42,17 @@ def read(store: Store, run_id: str) -> Recorded:
             )
 
 
+def download(store: Store, run_id: str, name: str, folder: Path) -> Path:
+    """Copy a file of a complete result into a folder, and return its path.
+
+    Raises:
+        InputError: the store cannot be reached, or has no complete result under this id.
+    """
+    with store.explained():
+        if not is_complete(store.client.get_run(run_id)):
+            raise InputError(f"MLflow run {run_id} holds no complete result of a training.")
+        return Path(store.client.download_artifacts(run_id, name, str(folder)))
+
+
 def _under(prefix: str, tags: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}
