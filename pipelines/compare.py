@@ -9,7 +9,6 @@ import numpy as np
 
 from mnist_cnn import configuration, dataset, paths, results, schema
 from mnist_cnn.errors import InputError
-from mnist_cnn.results import TrainingInput
 from mnist_cnn.schema import Row
 from pipelines.command import command, heavy_imports
 
@@ -41,7 +40,7 @@ def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
         log: history.set_index("epoch")
         for log, history in pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
     }
-    seeds = replicates.of_runs(replicates.read(paths.REPLICATES), _recipes(table))
+    seeds = replicates.of_runs(replicates.read(paths.REPLICATES), results.recipes(table))
 
     result = report.build(
         table, histories, predictions, losses, published, config.confidence, config.largest_shift, seeds
@@ -54,13 +53,6 @@ def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
         path.write_text(result.to_markdown())
     with paths.replacing(paths.COMPARISON_PLOT) as path:
         figure.savefig(path)
-
-
-def _recipes(table: dict[str, Row]) -> dict[str, str]:
-    """Say what of each documented run its replicates must have in common with it."""
-    hashes = results.training_files()
-    configurations = {run: paths.documented_run(run).configuration.read_text() for run in table}
-    return {run: TrainingInput(run, "", text, hashes).recipe for run, text in configurations.items()}
 
 
 def _compare_two(first: str, second: str, config: schema.Compare, table: dict[str, Row]) -> None:
@@ -79,9 +71,7 @@ def _compare_two(first: str, second: str, config: schema.Compare, table: dict[st
     accuracies = {run: float(right.mean()) for run, right in correct.items()}
     print(report.of_two(paired, accuracies, config.confidence))
     if {first, second} <= table.keys():
-        seeds = replicates.of_runs(
-            replicates.read(paths.REPLICATES), _recipes({run: table[run] for run in (first, second)})
-        )
+        seeds = replicates.of_runs(replicates.read(paths.REPLICATES), results.recipes((first, second)))
         last = {run: replicates.last(of_run) for run, of_run in seeds.items()}
         for over_seeds in comparison.seeds_tests(last, config.confidence):
             means = {run: float(values.mean()) for run, values in last.items()}

@@ -32,11 +32,19 @@ def _examine(config: schema.Doctor) -> Iterator[Ailment]:
     with heavy_imports():
         from dvc.repo import Repo
 
-        from mnist_cnn import results
+        from mnist_cnn import replicates, results
         from mnist_cnn.tracking import store
         from mnist_cnn.tracking.record import missing
 
     yield from health.of_pipeline(Repo(str(paths.ROOT)).status())
+    trained = [run for run in table if paths.documented_run(run).configuration.exists()]
+    known = replicates.read(paths.REPLICATES)
+    for run, recipe in results.recipes(trained).items():
+        if set(known["recipe"][known["run"] == run]) - {recipe}:
+            yield Ailment(
+                f"reports/replicates.csv has seeds of what {run} was before.",
+                f"python -m pipelines.replicate run={run}",
+            )
     held = [result for result in results.held() if result.newest is None]
     lacking = missing(store.Store(config.tracking.experiment), held) if store.exists() else held
     for result in lacking:

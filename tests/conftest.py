@@ -74,6 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (project / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(paths.ROOT / file, project / file)
     (project / "dvc.lock").unlink(missing_ok=True)
+    seeds = project / "reports/replicates.csv"
+    seeds.write_text(seeds.read_text().splitlines(keepends=True)[0])  # those of all images are none of these few
     replace(project / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 1000")
     replace(project / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 500")
     replace(project / "params.yaml", "epochs: 10", "epochs: 3")

@@ -76,7 +76,7 @@ def test_the_same_sweep_has_the_same_identity_whatever_its_number_of_trials() ->
         ("tpe", ["epochs=3"], "sweep.search=tpe has nothing to choose"),
         ("grid", ["optimizer.config.learning_rate=interval(1, 2)"], "a grid cannot list an interval"),
         ("grid", ["validation.held_out=0", "epochs=1,2"], "validation.held_out=0: a sweep chooses"),
-        ("grid", ["sweep.address=local", "epochs=1,2"], "sweep.address=local: without an address"),
+        ("grid", ["sweep.address=local", "epochs=1,2"], "sweep.address=local: String should match"),
         ("grid", ["optimizer=sgd,adam", "optimizer.config.nesterov=true"], "Not every choice of the groups"),
         ("tpe", ["optimizer.config.momentum=interval(-1, 0.5)"], "Keras refuses optimizer SGD"),
         ("grid", ["epoch=1,2"], "Unknown key 'epoch'. Did you mean 'epochs'?"),

@@ -8,6 +8,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_cnn.errors import InputError
+
 
 @dataclass
 class RayTuneSweeperConf:
@@ -25,6 +27,11 @@ class RayTuneSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         """Take what `sweep` needs."""
         self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        added = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
+        if added or config.hydra.searchpath or config.hydra.job.config_name != "train":
+            raise InputError(
+                "With -m trials are composed from conf/train.yaml: no --config-name, --config-dir or hydra.searchpath."
+            )
         self._config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
     def sweep(self, arguments: list[str]) -> None:

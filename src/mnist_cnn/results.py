@@ -192,6 +192,17 @@ def training_input(run: str, command: str, configuration: dict[str, Any], files:
     return TrainingInput(run, command, yaml.safe_dump(configuration, sort_keys=False), files)
 
 
+def recipes(runs: Iterable[str]) -> dict[str, str]:
+    """Say what of each documented, trained run its replicates must have in common with it.
+
+    Raises:
+        FileNotFoundError: a run is not trained.
+    """
+    hashes = training_files()
+    configurations = {run: paths.documented_run(run).configuration.read_text() for run in runs}
+    return {run: TrainingInput(run, "", text, hashes).recipe for run, text in configurations.items()}
+
+
 def begin(training: TrainingInput, training_images: int, revision: Revision, parent: str | None = None) -> Execution:
     """Describe an execution that starts now; the arguments as in `Execution`."""
     return Execution(training, time.time(), training_images, environment.describe(), revision, parent)

@@ -107,7 +107,7 @@ class Sweep(Checked):
     grace_epochs: PositiveInt
     reduction_factor: Annotated[int, Field(gt=1)]
     max_failures: Annotated[int, Field(ge=0)]
-    address: Name | None
+    address: Annotated[str, StringConstraints(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
     dry_run: bool
     final: bool
 

@@ -45,8 +45,6 @@ def check(space: Space, settings: Sweep) -> list[Train]:
     checked = [configure(space, point, settings.cpus_per_trial)[0] for point in space.corners()]
     if not checked[0].validation.held_out:
         raise InputError("validation.held_out=0: a sweep chooses, so it needs held-out images.")
-    if settings.address == "local":
-        raise InputError("sweep.address=local: without an address Ray starts on this machine.")
     match settings.search:
         case "grid" if settings.trials is not None:
             raise InputError(f"sweep.trials={settings.trials}: a grid has as many as there are combinations.")

@@ -228,6 +228,9 @@ def figures(trials: Iterable[Trial], outcomes: dict[int, Outcome]) -> dict[str, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Optuna on its experiments, of Matplotlib on values that are all equal
             figure = draw(study, target_name="validation accuracy").get_figure(root=True)
+        for axes in figure.axes:
+            for lines in axes.collections:
+                lines.set_cmap("viridis")  # Optuna's own begins with white, which hides the worst trials
         figure.set_size_inches(10, 6)
         figure.tight_layout()
         drawn[name] = figure
