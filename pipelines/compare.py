@@ -60,46 +60,55 @@ def _compare_two(first: str, second: str, config: schema.Compare, table: dict[st
     with heavy_imports():
         from mnist_cnn import comparison, replicates, report
 
-    probabilities = {run: _probabilities(run, test, config, table) for run in (first, second)}
-    if first == second or np.array_equal(probabilities[first], probabilities[second]):
-        print(
-            f"{first} and {second} are identical: the same probabilities for each of {len(test.labels):,} test images."
-        )
+    probabilities, recipe = {}, {}
+    for run in (first, second):
+        probabilities[run], recipe[run] = _read(run, test, config, table)
+    if np.array_equal(probabilities[first], probabilities[second]):
+        print(f"{first} and {second} are identical: the same probabilities for all {len(test.labels):,} test images.")
         return
     correct = {run: of_run.argmax(axis=1) == test.labels for run, of_run in probabilities.items()}
     (paired,) = comparison.paired_tests(correct, config.confidence)
     accuracies = {run: float(right.mean()) for run, right in correct.items()}
     print(report.of_two(paired, accuracies, config.confidence))
-    if {first, second} <= table.keys():
-        seeds = replicates.of_runs(replicates.read(paths.REPLICATES), results.recipes((first, second)))
-        last = {run: replicates.last(of_run) for run, of_run in seeds.items()}
-        for over_seeds in comparison.seeds_tests(last, config.confidence):
-            means = {run: float(values.mean()) for run, values in last.items()}
-            print(report.of_two(over_seeds, means, config.confidence))
+
+    seeds = replicates.of_runs(replicates.read(paths.REPLICATES), recipe)
+    if len(seeds) < 2:
+        return
+    last = {run: replicates.last(of_run) for run, of_run in seeds.items()}
+    if recipe[first] == recipe[second]:
+        two = comparison.two_seeds(first, second, paired.difference, last[first], config.confidence)
+        print(report.of_two(two, accuracies, config.confidence))
+    else:
+        (over_seeds,) = comparison.seeds_tests(last, config.confidence)
+        print(report.of_two(over_seeds, {run: float(of.mean()) for run, of in last.items()}, config.confidence))
 
 
-def _probabilities(run: str, test: dataset.Examples, config: schema.Compare, table: dict[str, Row]) -> np.ndarray:
-    """Find what a run predicts: as the pipeline stored it, else with its model, from outputs/ or from MLflow."""
+def _read(run: str, test: dataset.Examples, config: schema.Compare, table: dict[str, Row]) -> tuple[np.ndarray, str]:
+    """Find what a run predicts, stored or by its model, and its recipe."""
     if run in table:
-        return dataset.read_arrays(results.read(run).files.predictions)["probabilities"]
+        result = results.read(run)
+        return dataset.read_arrays(result.files.predictions)["probabilities"], result.input.recipe
 
     from mnist_cnn import evaluation
 
-    with TemporaryDirectory() as folder:
-        if paths.adhoc_run(run).model.exists():
-            model = results.read(run).files.model
-        elif re.fullmatch("[0-9a-f]{32}", run):
-            from mnist_cnn.tracking import recorded
-            from mnist_cnn.tracking.store import Store
+    if paths.adhoc_run(run).model.exists():
+        result = results.read(run)
+        network, recipe = evaluation.load_model(result.files.model), result.input.recipe
+    elif re.fullmatch("[0-9a-f]{32}", run):
+        from mnist_cnn.tracking import recorded
+        from mnist_cnn.tracking.store import Store
 
-            model = recorded.download(Store(config.tracking.experiment), run, "model.h5", Path(folder))
-        else:
-            raise InputError(
-                f"{run} is no row of params.yaml ({', '.join(table)}), no folder of outputs/, no id of an MLflow run."
-            )
-        network = evaluation.load_model(model)
+        store = Store(config.tracking.experiment)
+        record = recorded.read(store, run)
+        with TemporaryDirectory() as folder:
+            network = evaluation.load_model(recorded.download(store, run, "model.h5", Path(folder)))
+        recipe = results.recipe(record.configuration, record.files)
+    else:
+        raise InputError(
+            f"{run} is no row of params.yaml ({', '.join(table)}), no folder of outputs/, no id of an MLflow run."
+        )
     predicted: np.ndarray = network.predict(test.images, batch_size=config.batch_size, verbose=0)
-    return predicted
+    return predicted, recipe
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def test_the_interval_of_the_difference_is_that_of_its_standard_error() -> None:
 def test_several_tests_are_corrected_as_holm_does() -> None:
     # 0.01, 0.04, 0.03, 0.005 become 0.03, 0.06, 0.06, 0.02: times 3, 1, 2, 4, never less than the one before
     tests = [
-        comparison.SeedsTest("a", "b", (2, 2), True, 0.1, 0, 1, 1, p_value, 1) for p_value in (0.01, 0.04, 0.03, 0.005)
+        comparison.SeedsTest("a", "b", (2, 2), "paired t", 0.1, 0, 1, 1, p_value, 1)
+        for p_value in (0.01, 0.04, 0.03, 0.005)
     ]
     assert [test.adjusted for test in comparison._adjusted(tests)] == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
@@ -63,7 +64,7 @@ SECOND = pd.Series([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
 
 def test_the_same_seeds_are_compared_with_the_paired_t_test() -> None:
     (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
-    assert found.paired
+    assert found.method == "paired t"
     assert found.difference == pytest.approx(-1.58)
     assert found.p_value == pytest.approx(0.002833, abs=5e-7)
     assert [found.low, found.high] == pytest.approx([-2.4598858, -0.7001142])
@@ -71,9 +72,18 @@ def test_the_same_seeds_are_compared_with_the_paired_t_test() -> None:
 
 def test_other_seeds_are_compared_with_welch_s_test() -> None:
     (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND.set_axis(range(10, 20))}, 0.95)
-    assert not found.paired
+    assert found.method == "Welch's t"
     assert found.p_value == pytest.approx(0.07939, abs=5e-6)
     assert [found.low, found.high] == pytest.approx([-3.3654832, 0.2054832])
+
+
+def test_two_seeds_differ_if_they_differ_by_more_than_others_do() -> None:
+    # three seeds with a deviation of 1: two of them differ by sqrt(2), within 4.3027 * sqrt(2) in 95 % of all cases
+    seeds = pd.Series([1.0, 2.0, 3.0])
+    edge = comparison.two_seeds("a", "b", 6.0849, seeds, 0.95)
+    assert edge.p_value == pytest.approx(0.05, abs=1e-5)
+    assert edge.low == pytest.approx(0, abs=1e-4)
+    assert comparison.verdict(comparison.two_seeds("a", "b", 6, seeds, 0.95), 0.05).startswith("within noise")
 
 
 def test_equal_seeds_do_not_differ() -> None:

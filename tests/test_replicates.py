@@ -73,8 +73,10 @@ def test_replicates_of_what_a_run_was_before_are_dropped() -> None:
 
 
 def test_a_run_counts_only_with_two_seeds_of_what_it_is_now() -> None:
-    known = pd.concat([THREE, histories("b", {1: [0.5]}), histories("c", {1: [0.5], 2: [0.6]}, recipe="before")])
-    assert list(replicates.of_runs(known, {"a": "now", "b": "now", "c": "now", "d": "now"})) == ["a"]
+    known = pd.concat(
+        [THREE, histories("b", {1: [0.5]}, recipe="of b"), histories("c", {1: [0.5], 2: [0.6]}, recipe="of c before")]
+    )
+    assert list(replicates.of_runs(known, {"a": "now", "b": "of b", "c": "of c", "d": "of d"})) == ["a"]
 
 
 def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None:

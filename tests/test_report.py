@@ -73,10 +73,11 @@ def test_the_page_compares_the_runs_over_their_seeds(with_seeds: report.Report) 
 def test_two_runs_are_compared_in_words(built: report.Report, with_seeds: report.Report) -> None:
     told = report.of_two(built.tests[0], {"good": 1.0, "bad": 0.5}, 0.9)
     assert told.splitlines()[0] == "On 10 test images: good 100.00%, bad 50.00%"
-    assert told.splitlines()[-1] == "  good is better than bad."
+    assert told.splitlines()[-1] == "  good is better than bad on these images."
     told = report.of_two(with_seeds.seeds_tests[0], {"good": 0.985, "bad": 0.5}, 0.9)
-    assert told.splitlines()[0] == "Over 3 and 3 seeds: good 98.50%, bad 50.00%"
-    assert "paired t test: p = 0.00025" in told
+    assert told.splitlines()[0] == "Over the seeds: good 98.50%, bad 50.00%"
+    assert "3 and 3 seeds; paired t test: p = 0.00025" in told
+    assert told.splitlines()[-1] == "  good is better than bad."
 
 
 def test_the_page_says_which_run_a_published_log_is(built: report.Report) -> None:

@@ -66,7 +66,8 @@ class SeedsTest:
 
     Attributes:
         seeds: of each.
-        paired: both have the same seeds, which are compared one by one (Student's paired t test); else Welch's test.
+        method: Student's paired t test, if both have the same seeds, which are compared one by one; Welch's t test, if
+            not; of two seeds of one run, Student's t test with the deviation that its seeds have.
         difference: mean accuracy of `first` less that of `second`, -1 to 1.
         low: end of the interval of the difference.
         high: its other end.
@@ -78,7 +79,7 @@ class SeedsTest:
     first: str
     second: str
     seeds: tuple[int, int]
-    paired: bool
+    method: Literal["paired t", "Welch's t", "t of two seeds"]
     difference: float
     low: float
     high: float
@@ -213,7 +214,7 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
                 first,
                 second,
                 seeds,
-                paired,
+                "paired t" if paired else "Welch's t",
                 difference,
                 float(interval.low),
                 float(interval.high),
@@ -223,6 +224,34 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
             )
         )
     return _adjusted(tests)
+
+
+def two_seeds(first: str, second: str, difference: float, accuracies: pd.Series, confidence: float) -> SeedsTest:
+    """Test whether two runs, of which only the seed differs, differ more than other seeds do.
+
+    Args:
+        first: its name.
+        second: its name.
+        difference: of their accuracies.
+        accuracies: of several seeds, two or more.
+        confidence: of the interval, 0 to 1, exclusive.
+    """
+    seeds = len(accuracies)
+    deviation = float(accuracies.std() * 2**0.5)
+    half = float(stats.t.ppf((1 + confidence) / 2, seeds - 1)) * deviation
+    p_value = float(2 * stats.t.sf(abs(difference) / deviation, seeds - 1)) if deviation else float(difference == 0)
+    return SeedsTest(
+        first,
+        second,
+        (seeds, seeds),
+        "t of two seeds",
+        difference,
+        difference - half,
+        difference + half,
+        deviation,
+        p_value,
+        p_value,
+    )
 
 
 def verdict(test: PairedTest | SeedsTest, significance: float) -> str:

@@ -71,15 +71,13 @@ def merge(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_runs(histories: pd.DataFrame, recipes: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """Return the histories of each run that has two seeds or more.
+    """Return the replicates of each run that has two seeds or more.
 
     Args:
         histories: `COLUMNS`.
-        recipes: of the runs as they are now; replicates of what they were before are left out.
+        recipes: of the runs; replicates of what they were before are left out.
     """
-    current = {
-        run: histories[(histories["run"] == run) & (histories["recipe"] == recipe)] for run, recipe in recipes.items()
-    }
+    current = {run: histories[histories["recipe"] == recipe] for run, recipe in recipes.items()}
     return {run: of_run for run, of_run in current.items() if len(of_run["seed"].unique()) > 1}
 
 

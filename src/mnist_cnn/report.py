@@ -170,7 +170,7 @@ class Report:
                 "first": f"`{test.first}`",
                 "second": f"`{test.second}`",
                 **_difference(test, self.confidence),
-                "test": "paired t" if test.paired else "Welch",
+                "test": test.method,
                 "p, Holm": f"{test.adjusted:.2g}",
                 "first is": comparison.verdict(test, 1 - self.confidence),
             }
@@ -230,16 +230,18 @@ def of_two(test: PairedTest | SeedsTest, accuracies: Mapping[str, float], confid
 
     Args:
         test: of the two.
-        accuracies: of both, 0 to 1; the means, if the test is over seeds.
+        accuracies: of both, 0 to 1; the means, if the test is over the seeds of both.
         confidence: of the interval, 0 to 1, exclusive.
     """
+    where, about = "Over the seeds", ""
     if isinstance(test, PairedTest):
-        where = f"On {test.examples:,} test images"
+        where, about = f"On {test.examples:,} test images", " on these images"
         split = f"{test.only_first} images that only the first gets right, {test.only_second} that only the second does"
         evidence = f"{split}; exact McNemar test"
+    elif test.method == "t of two seeds":
+        evidence = f"only the seed differs; t test with the deviation of {test.seeds[0]} seeds"
     else:
-        where = f"Over {test.seeds[0]} and {test.seeds[1]} seeds"
-        evidence = "paired t test" if test.paired else "Welch's t test"
+        evidence = f"{test.seeds[0]} and {test.seeds[1]} seeds; {test.method} test"
     verdict = comparison.verdict(test, 1 - confidence)
     noise = verdict.startswith("within")
     return "\n".join(
@@ -247,7 +249,7 @@ def of_two(test: PairedTest | SeedsTest, accuracies: Mapping[str, float], confid
             f"{where}: {test.first} {accuracies[test.first]:.2%}, {test.second} {accuracies[test.second]:.2%}",
             f"  difference {test.difference:+.2%}, {100 * confidence:g}% interval {test.low:+.2%} to {test.high:+.2%}",
             f"  {evidence}: p = {test.p_value:.2g}",
-            f"  The difference is {verdict}." if noise else f"  {test.first} is {verdict} than {test.second}.",
+            f"  The difference is {verdict}." if noise else f"  {test.first} is {verdict} than {test.second}{about}.",
         ]
     )
 

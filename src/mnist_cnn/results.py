@@ -43,9 +43,7 @@ class TrainingInput:
     @property
     def recipe(self) -> str:
         """A digest of what it has in common with its replicates: not the name, seed, number of threads or speed."""
-        config = yaml.safe_load(self.configuration)
-        common = {key: value for key, value in config.items() if key not in ("run", "training")}
-        return _digest([self.files, common, config["training"]["loss"]])
+        return recipe(yaml.safe_load(self.configuration), self.files)
 
 
 @dataclass(frozen=True)
@@ -190,6 +188,12 @@ def training_input(run: str, command: str, configuration: dict[str, Any], files:
         files: from `training_files`.
     """
     return TrainingInput(run, command, yaml.safe_dump(configuration, sort_keys=False), files)
+
+
+def recipe(configuration: dict[str, Any], files: dict[str, str]) -> str:
+    """Digest what a training has in common with its replicates, as `TrainingInput.recipe`."""
+    common = {key: value for key, value in configuration.items() if key not in ("run", "training")}
+    return _digest([files, common, configuration["training"]["loss"]])
 
 
 def recipes(runs: Iterable[str]) -> dict[str, str]:
