@@ -12,6 +12,8 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Row
 from pipelines.command import command, heavy_imports
 
+RUN_ID = "[0-9a-f]{32}"  # of MLflow
+
 
 @command("compare", schema.Compare)
 def main(config: schema.Compare) -> None:
@@ -56,6 +58,10 @@ def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
 
 
 def _compare_two(first: str, second: str, config: schema.Compare, table: dict[str, Row]) -> None:
+    for run in (first, second):
+        if run not in table and not paths.adhoc_run(run).model.exists() and not re.fullmatch(RUN_ID, run):
+            rows = ", ".join(table)
+            raise InputError(f"{run} is no row of params.yaml ({rows}), no folder of outputs/, no id of an MLflow run.")
     test = dataset.load(paths.PREPARED_DATA, "test")
     with heavy_imports():
         from mnist_cnn import comparison, replicates, report
@@ -94,7 +100,7 @@ def _read(run: str, test: dataset.Examples, config: schema.Compare, table: dict[
     if paths.adhoc_run(run).model.exists():
         result = results.read(run)
         network, recipe = evaluation.load_model(result.files.model), result.input.recipe
-    elif re.fullmatch("[0-9a-f]{32}", run):
+    else:
         from mnist_cnn.tracking import recorded
         from mnist_cnn.tracking.store import Store
 
@@ -103,10 +109,6 @@ def _read(run: str, test: dataset.Examples, config: schema.Compare, table: dict[
         with TemporaryDirectory() as folder:
             network = evaluation.load_model(recorded.download(store, run, "model.h5", Path(folder)))
         recipe = results.recipe(record.configuration, record.files)
-    else:
-        raise InputError(
-            f"{run} is no row of params.yaml ({', '.join(table)}), no folder of outputs/, no id of an MLflow run."
-        )
     predicted: np.ndarray = network.predict(test.images, batch_size=config.batch_size, verbose=0)
     return predicted, recipe
 

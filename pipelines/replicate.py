@@ -48,8 +48,8 @@ def main(config: schema.Replicate) -> None:
             return
         lock = sweeping.only_sweep_here()
         typed = shlex.join(["python", "-m", "pipelines.replicate", *sys.argv[1:]])
-        params = {"replicates": ", ".join(config.run), "seeds": str(config.seeds)}
-        parent, tried = sweeping.run(store, planned, compose, config.sweep, hashes, typed, params)
+        described = {"replicates": ", ".join(config.run)}
+        parent, tried = sweeping.run(store, planned, compose, config.sweep, hashes, typed, described)
 
     complete = [trial for trial in tried.trials if (found := tried.outcomes.get(trial.number)) and found.complete]
     histories = [

@@ -23,7 +23,7 @@ def main(config: schema.Verify) -> None:
     print(f"{record.run} of commit {record.commit[:10]}: {record.command}", flush=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the folder has to go
     try:
-        with results.checked_out(record.commit) as root:
+        with results.checked_out(record.commit, record.experiment) as root:
             files = _train_again(root, record.command, record.run)
             verdict = verification.compare(record, root, files, config.tolerance)
     except KeyboardInterrupt:

@@ -100,6 +100,14 @@ def test_a_documented_run_is_verified_as_identical(finished: Path) -> None:
     assert len(run(finished, "git", "worktree", "list").splitlines()) == 1
 
 
+def test_a_run_of_an_experiment_is_verified_as_the_experiment_changed_it(project: Path) -> None:
+    run(project, "dvc", "exp", "run", "--set-param", "runs.sgd_128.batch_size=256", "track@sgd_128")
+    run(project, "git", "checkout", "--quiet", ".")
+    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
+    assert "batch_size=256" in printed
+    assert printed.splitlines()[-1].startswith("Identical to the bit")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "named"),
     [

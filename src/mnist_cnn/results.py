@@ -290,8 +290,12 @@ def restored(result: Held) -> Iterator[Result]:
 
 
 @contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
-    """Yield a temporary copy of the project at a commit.
+def checked_out(commit: str, experiment: str | None) -> Iterator[Path]:
+    """Yield a temporary copy of the project at a commit, or as a DVC experiment upon it changed it.
+
+    Args:
+        commit: its id.
+        experiment: its name; one that was removed is left out.
 
     Raises:
         InputError: git does not have the commit.
@@ -302,8 +306,9 @@ def checked_out(commit: str) -> Iterator[Path]:
         try:
             if repository is None:
                 raise InputError("This is not a git repository, which verifying needs.")
+            experiments = {name: of_experiment for of_experiment, name in _experiments(repository).items()}
             repository.git.worktree("prune")
-            repository.git.worktree("add", "--detach", str(root), commit)
+            repository.git.worktree("add", "--detach", str(root), experiments.get(experiment or "", commit))
         except git.GitCommandError:
             raise InputError(f"git does not have commit {commit}. Try: git fetch --all") from None
         try:

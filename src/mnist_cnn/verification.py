@@ -22,6 +22,7 @@ class Recorded:
         run: its name.
         command: the command line that started it.
         commit: it was trained from.
+        experiment: of DVC, upon that commit, that it was trained in.
         files: path and MD5 of its data and code.
         environment: from `environment.describe`.
         configuration: its config.yaml.
@@ -32,6 +33,7 @@ class Recorded:
     run: str
     command: str
     commit: str
+    experiment: str | None
     files: dict[str, str]
     environment: dict[str, str]
     configuration: dict[str, Any]

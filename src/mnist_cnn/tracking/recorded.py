@@ -34,6 +34,7 @@ def read(store: Store, run_id: str) -> Recorded:
                 run=run.info.run_name,
                 command=tags[MLFLOW_SOURCE_NAME],
                 commit=tags[MLFLOW_GIT_COMMIT],
+                experiment=tags.get("dvc.experiment"),
                 files={path: md5 for path, md5 in _under("dvc.", tags).items() if "/" in path},  # not the outputs
                 environment=_under("environment.", tags),
                 configuration=yaml.safe_load(configuration.read_text()),
