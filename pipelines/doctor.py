@@ -30,16 +30,22 @@ def _examine(config: schema.Doctor) -> Iterator[Ailment]:
         yield Ailment(f"{leftover}/ is not a row of params.yaml.", f"rm -r {leftover}")
 
     with heavy_imports():
+        from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
         from mnist_cnn import replicates, results
         from mnist_cnn.tracking import store
         from mnist_cnn.tracking.record import missing
 
-    yield from health.of_pipeline(Repo(str(paths.ROOT)).status())
+    try:
+        status = Repo(str(paths.ROOT)).status()
+    except DvcException as error:
+        yield Ailment(f"DVC: {' '.join(str(error).split())}", "Then: python -m pipelines.doctor")
+        return
+    yield from health.of_pipeline(status)
     trained = [run for run in table if paths.documented_run(run).configuration.exists()]
     known = replicates.read(paths.REPLICATES)
-    for run, recipe in results.recipes(trained).items():
+    for run, recipe in (results.recipes(trained) if paths.PREPARED_DATA.exists() else {}).items():
         if set(known["recipe"][known["run"] == run]) - {recipe}:
             yield Ailment(
                 f"reports/replicates.csv has seeds of what {run} was before.",

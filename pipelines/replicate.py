@@ -18,19 +18,18 @@ def main(config: schema.Replicate) -> None:
         configuration.check_documented(run, table)
     experiment = configuration.compose_run(config.run[0], table[config.run[0]], paths.CONF).tracking.experiment
     training = dataset.load(paths.PREPARED_DATA, "train")
-    if (config.sweep.search, config.sweep.stopping) != ("grid", "none"):
+    if (config.sweep.search, config.sweep.stopping, config.sweep.final) != ("grid", "none", False):
         raise InputError("sweep: replicates are all trained to their end, as with sweep=grid.")
     if not config.sweep.address:
         stay_on_this_machine()
     with heavy_imports():
-        import pandas as pd
-
         from mnist_cnn import plots, replicates
         from mnist_cnn.sweep import plan, report, trials
         from mnist_cnn.sweep.trials import Trial
         from mnist_cnn.tracking import sweeps
         from mnist_cnn.tracking.store import Store
 
+    known = replicates.read(paths.REPLICATES)
     hashes = results.training_files()
 
     def compose(number: int, point: dict[str, str]) -> Trial:
@@ -51,30 +50,34 @@ def main(config: schema.Replicate) -> None:
         described = {"replicates": ", ".join(config.run)}
         parent, tried = sweeping.run(store, planned, compose, config.sweep, hashes, typed, described)
 
-    complete = [trial for trial in tried.trials if (found := tried.outcomes.get(trial.number)) and found.complete]
-    histories = [
-        sweeps.history(store, trial.input)
-        .reset_index()
-        .assign(run=order[trial.number][0], seed=order[trial.number][1], recipe=trial.input.recipe)
-        for trial in complete
-    ]
-    known = replicates.read(paths.REPLICATES)
-    merged = replicates.merge(known, pd.concat(histories)) if histories else known
+    new, lacking = [known], []
+    for trial in tried.trials:
+        run, seed = order[trial.number]
+        outcome, history = tried.outcomes.get(trial.number), sweeps.history(store, trial.input)
+        if history is None:
+            lacking.append(f"{run}, seed {seed}: {outcome.reason or outcome.state if outcome else 'not finished'}")
+        else:
+            new.append(history.reset_index().assign(run=run, seed=seed, recipe=trial.input.recipe))
+    merged = replicates.merge(new)
     with paths.replacing(paths.REPLICATES) as path:
         merged.to_csv(path, index=False)
-    recipes = {run: trial.input.recipe for (run, _), trial in zip(order, tried.trials, strict=False)}
-    mine = replicates.of_runs(merged, recipes)
-    summary = replicates.summary({run: replicates.last(of_run) for run, of_run in mine.items()}, config.confidence)
-    figure = plots.replicates(replicates.bands(mine, config.confidence), config.confidence)
+    current = replicates.of_runs(merged, {**dict(zip(merged["run"], merged["recipe"], strict=True))})
+    mine = {run: replicates.last(current[run]) for run in config.run if run in current}
+    summary = replicates.summary(mine, config.confidence)
+    figure = plots.replicates(replicates.bands(current, config.confidence), config.confidence)
     parent.finish(
         report.metrics(tried.trials, tried.outcomes),
         f"{summary}\n\nThe same again, or the rest of it:\n\n```\n{typed}\n```",
         report.table(tried.trials, tried.outcomes).to_csv(index=False),
         {"replicates": figure},
     )
-    figure.savefig(paths.REPLICATES_PLOT)
+    with paths.replacing(paths.REPLICATES_PLOT) as path:
+        figure.savefig(path)
     print(summary)
     sweeping.check_ended(parent, tried, config.sweep)
+    if lacking:
+        parent.end("FAILED")
+        raise InputError(f"Not recorded: {'; '.join(lacking)}. The same command tries again.")
     parent.end()
     lock.release()
 

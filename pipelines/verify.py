@@ -20,10 +20,16 @@ def main(config: schema.Verify) -> None:
         from mnist_cnn.tracking.store import Store
 
     record = recorded.read(Store(config.tracking.experiment), config.run_id)
-    print(f"{record.run} of commit {record.commit[:10]}: {record.command}", flush=True)
+    committed = results.commit_of(record.identity)  # the one that was checked out may be the one before
+    commit = committed or record.commit
+    if commit is None:
+        raise InputError(f"MLflow run {config.run_id} ({record.run}) was trained outside a git repository.")
+    print(f"{record.run} of commit {commit[:10]}: {record.command}", flush=True)
+    if not committed and record.uncommitted != "nothing":
+        print(f"Not committed when it was trained: {record.uncommitted}", flush=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the folder has to go
     try:
-        with results.checked_out(record.commit, record.experiment) as root:
+        with results.checked_out(commit) as root:
             files = _train_again(root, record.command, record.run)
             verdict = verification.compare(record, root, files, config.tolerance)
     except KeyboardInterrupt:
@@ -35,9 +41,8 @@ def main(config: schema.Verify) -> None:
 def _train_again(root: Path, typed: str, run: str) -> paths.RunFiles:
     """Make the data and train, in a copy of the project that keeps everything to itself."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
-    arguments = shlex.split(typed)[1:]
-    named = [] if any(argument.startswith("run=") for argument in arguments) else [f"run={run}"]
-    for command_line in (["-m", "pipelines.fetch"], ["-m", "pipelines.prepare"], [*arguments, *named]):
+    train = [*shlex.split(typed)[1:], f"run={run}"]  # without a name it would get another one
+    for command_line in (["-m", "pipelines.fetch"], ["-m", "pipelines.prepare"], train):
         done = subprocess.run([sys.executable, *command_line], cwd=root, env=own, check=False)
         if done.returncode:
             raise InputError(f"exit code {done.returncode} of {shlex.join(['python', *command_line])}")

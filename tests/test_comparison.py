@@ -83,7 +83,7 @@ def test_two_seeds_differ_if_they_differ_by_more_than_others_do() -> None:
     edge = comparison.two_seeds("a", "b", 6.0849, seeds, 0.95)
     assert edge.p_value == pytest.approx(0.05, abs=1e-5)
     assert edge.low == pytest.approx(0, abs=1e-4)
-    assert comparison.verdict(comparison.two_seeds("a", "b", 6, seeds, 0.95), 0.05).startswith("within noise")
+    assert comparison.verdict(comparison.two_seeds("a", "b", 6, seeds, 0.95), 0.05) == "within noise"
 
 
 def test_equal_seeds_do_not_differ() -> None:
@@ -94,6 +94,10 @@ def test_equal_seeds_do_not_differ() -> None:
 def test_the_number_of_seeds_is_that_of_a_paired_t_test_with_a_power_of_80_percent() -> None:
     # Cohen (1988): a medium effect, 0.5, at the 5 % level needs 34 pairs
     assert comparison.seeds_needed(-0.5, 1, 0.05) == 34
+
+
+def test_a_difference_of_many_deviations_needs_three_seeds() -> None:
+    assert [comparison.seeds_needed(difference, 1, 0.05) for difference in (5.0, 5.5, 8.0, 100.0)] == [3] * 4
 
 
 def test_the_verdict_is_that_of_the_corrected_p_value() -> None:

@@ -171,3 +171,9 @@ def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -
 
 def test_a_training_with_another_name_is_not_documented(train_config: Train) -> None:
     assert not documented(train_config, load_table(paths.PARAMS), paths.CONF)
+
+
+def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_weights() -> None:
+    overrides = ["training.checkpoint_steps=30", "+optimizer.config.use_ema=true"]
+    with pytest.raises(InputError, match=r"^training\.checkpoint_steps: should be null for an optimizer with use_ema$"):
+        resolve(Train, compose("train", overrides, paths.CONF))

@@ -31,6 +31,14 @@ def test_another_command_is_named() -> None:
     assert ailment.symptom == "compare is not as dvc.lock has it: another command."
 
 
-def test_an_output_that_is_in_no_cache_is_committed_not_made_again() -> None:
+def test_a_folder_of_lost_outputs_is_not_reported_again() -> None:
+    status = {
+        "train@sgd_32": [{"changed outs": {"runs/sgd_32/model.h5": "deleted"}}],
+        "compare": [{"changed deps": {"runs": "modified"}}],
+    }
+    assert len(list(of_pipeline(status))) == 1
+
+
+def test_an_output_that_is_in_no_cache_may_be_in_a_remote() -> None:
     (ailment,) = of_pipeline({"train@sgd_32": [{"changed outs": {"runs/sgd_32/model.h5": "not in cache"}}]})
-    assert ailment == Ailment("train@sgd_32: runs/sgd_32/model.h5 not in DVC's cache.", "dvc commit train@sgd_32")
+    assert ailment.remedy == "dvc pull, or dvc repro"

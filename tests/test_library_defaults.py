@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
@@ -45,8 +46,11 @@ def test_the_layers_resolve_to_what_is_pinned(train_config: Train) -> None:
     assert layers(train_config) == PINNED["layers"], ADVICE
 
 
-def test_the_loss_resolves_to_what_is_pinned(train_config: Train) -> None:
-    assert keras.losses.get(train_config.training.loss).__name__ == PINNED["loss"]
+def test_the_loss_is_the_mean_of_minus_the_logarithm_of_the_true_class(train_config: Train) -> None:
+    # -ln 0.75 and -ln 0.5: neither smoothed, nor taken as logits
+    loss = keras.losses.get(train_config.training.loss)
+    found = loss(np.array([[0, 1], [1, 0]]), np.array([[0.25, 0.75], [0.5, 0.5]]))
+    np.testing.assert_allclose(found, [0.287682, 0.693147], rtol=1e-5)
 
 
 def test_the_model_has_1199882_parameters(train_config: Train) -> None:

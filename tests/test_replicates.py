@@ -58,18 +58,18 @@ def test_only_common_epochs_are_tested() -> None:
 
 def test_more_seeds_and_other_runs_are_added() -> None:
     more = pd.concat([histories("a", {4: [0.8, 0.9]}), histories("b", {1: [0.5, 0.6]})])
-    merged = replicates.merge(THREE, more)
+    merged = replicates.merge([THREE, more])
     assert merged.groupby("run")["seed"].unique().map(list).to_dict() == {"a": [1, 2, 3, 4], "b": [1]}
 
 
 def test_the_same_seed_again_replaces_the_old_one() -> None:
-    merged = replicates.merge(THREE, histories("a", {2: [0.5, 0.6]}))
+    merged = replicates.merge([THREE, histories("a", {2: [0.5, 0.6]})])
     assert replicates.last(merged).to_dict() == {1: 0.90, 2: 0.6, 3: 0.94}
 
 
 def test_replicates_of_what_a_run_was_before_are_dropped() -> None:
     changed = histories("a", {1: [0.5, 0.6]}, recipe="later")
-    assert replicates.merge(THREE, changed)["recipe"].unique().tolist() == ["later"]
+    assert replicates.merge([THREE, changed])["recipe"].unique().tolist() == ["later"]
 
 
 def test_a_run_counts_only_with_two_seeds_of_what_it_is_now() -> None:
@@ -79,16 +79,36 @@ def test_a_run_counts_only_with_two_seeds_of_what_it_is_now() -> None:
     assert list(replicates.of_runs(known, {"a": "now", "b": "of b", "c": "of c", "d": "of d"})) == ["a"]
 
 
+def test_a_seed_that_lacks_epochs_does_not_count() -> None:
+    known = pd.concat([THREE, histories("a", {4: [0.8]})])
+    assert replicates.last(replicates.of_runs(known, {"a": "now"})["a"]).index.tolist() == [1, 2, 3]
+
+
+def test_seeds_that_agree_by_chance_make_no_surprise_of_one_image() -> None:
+    same = histories("a", {1: [0.9], 2: [0.9]})
+    assert replicates.surprise(same, pd.Series([0.9001], [1]), "val_accuracy").tolist() == pytest.approx(
+        [0.436], abs=1e-3
+    )
+
+
 def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None:
     file = tmp_path / "replicates.csv"
     file.write_text(",".join(replicates.COLUMNS) + "\n")
-    replicates.merge(replicates.read(file), THREE).to_csv(file, index=False)
+    replicates.merge([replicates.read(file), THREE]).to_csv(file, index=False)
     pd.testing.assert_frame_equal(replicates.read(file), THREE)
 
 
 def test_another_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "replicates.csv").write_text("run,seed\n")
     with pytest.raises(InputError, match=r"replicates\.csv: should have the columns run, recipe, seed, "):
+        replicates.read(tmp_path / "replicates.csv")
+
+
+@pytest.mark.parametrize("text", [None, "", "run,recipe\n<<<<<<< HEAD\na,b,c\n"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "replicates.csv").write_text(text)
+    with pytest.raises(InputError, match=r"replicates\.csv.* Restore it: git checkout reports/replicates\.csv"):
         replicates.read(tmp_path / "replicates.csv")
 
 

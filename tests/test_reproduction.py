@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import ENVIRONMENT, replace, run
+from project import ENVIRONMENT, commit, replace, run
 
 from mnist_cnn.verification import md5s
 
@@ -105,6 +105,20 @@ def test_a_run_of_an_experiment_is_verified_as_the_experiment_changed_it(project
     run(project, "git", "checkout", "--quiet", ".")
     printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
     assert "batch_size=256" in printed
+    assert printed.splitlines()[-1].startswith("Identical to the bit")
+
+
+def test_a_row_that_was_committed_after_its_training_is_verified_as_it_was_committed(project: Path) -> None:
+    replace(
+        project / "params.yaml",
+        "sgd_128: {optimizer: sgd, batch_size: 128",
+        "sgd_128: {optimizer: sgd, batch_size: 200",
+    )
+    run(project, "dvc", "repro", "track@sgd_128")
+    commit(project)
+    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
+    run(project, "git", "reset", "--quiet", "--hard", "HEAD~1")
+    assert "batch_size=99" in printed
     assert printed.splitlines()[-1].startswith("Identical to the bit")
 
 

@@ -29,12 +29,11 @@ def of_pipeline(status: dict[str, Any]) -> Iterator[Ailment]:
     outputs = {path for changes in status.values() for path in _changed(changes, "outs")}
     for stage, changes in status.items():
         own = _changed(changes, "outs")
-        changed = {path: how for path, how in _changed(changes, "deps").items() if path not in outputs}
-        if uncached := [path for path, how in own.items() if how == "not in cache"]:
-            yield Ailment(f"{stage}: {', '.join(uncached)} not in DVC's cache.", f"dvc commit {stage}")
-        elif "changed command" in changes or own or changed:
+        changed = {path: how for path, how in _changed(changes, "deps").items() if not _made(path, outputs)}
+        if "changed command" in changes or own or changed:
             named = ", ".join(f"{path} {how}" for path, how in {**changed, **own}.items())
-            yield Ailment(f"{stage} is not as dvc.lock has it: {named or 'another command'}.", "dvc repro")
+            elsewhere = "dvc pull, or " if "not in cache" in own.values() else ""
+            yield Ailment(f"{stage} is not as dvc.lock has it: {named or 'another command'}.", f"{elsewhere}dvc repro")
 
 
 def _changed(changes: list[Any], kind: str) -> dict[str, str]:
@@ -44,3 +43,8 @@ def _changed(changes: list[Any], kind: str) -> dict[str, str]:
         for path, how in values.items():
             found |= {path: how} if isinstance(how, str) else {f"{path}: {key}": of for key, of in how.items()}
     return found
+
+
+def _made(path: str, outputs: set[str]) -> bool:
+    """Tell whether a dependency is an output, or a folder of outputs."""
+    return any(output == path or output.startswith(f"{path}/") for output in outputs)

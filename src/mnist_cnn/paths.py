@@ -100,7 +100,7 @@ def new_adhoc_run(name: str) -> RunFiles:
         InputError: there is one of that name already.
     """
     files = adhoc_run(name)
-    if files.model.exists():
+    if files.model.exists() and not checkpoint(name).exists():  # then not all of it is written
         raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
     return files
 

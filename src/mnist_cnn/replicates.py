@@ -1,6 +1,6 @@
 """Replicates: the same training with several seeds, and how much their results differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from scipy import stats
 
 from mnist_cnn.errors import InputError
 
+RESOLUTION = 1e-4  # one of 10,000 images, the last digit of the published losses: seeds that agree more do so by chance
 COLUMNS = ["run", "recipe", "seed", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
@@ -50,24 +51,28 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         InputError: it is another file.
     """
-    frame = pd.read_csv(path)
+    restore = f"Restore it: git checkout reports/{path.name}"
+    try:
+        frame = pd.read_csv(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}). {restore}") from None
     if list(frame.columns) != COLUMNS:
-        raise InputError(f"{path}: should have the columns {', '.join(COLUMNS)}. Restore it: git checkout {path.name}")
+        raise InputError(f"{path}: should have the columns {', '.join(COLUMNS)}. {restore}")
     return frame
 
 
-def merge(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Add replicates; those of a run that was another one then are dropped.
+def merge(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put replicates together; of a run that was another one before, only the last ones stay.
 
     Args:
-        known: `COLUMNS`.
-        new: `COLUMNS`.
+        parts: `COLUMNS` each, the newest last.
     """
-    recipes = known["run"].map(new.set_index("run")["recipe"].to_dict())
-    current = known[recipes.isna() | (recipes == known["recipe"])]
-    parts = [part for part in (current, new) if len(part)]  # an empty one has no types
-    both = pd.concat(parts).drop_duplicates(["run", "seed", "epoch"], keep="last")
-    return both.sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
+    parts = [part for part in parts if len(part)]  # an empty one has no types
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    both = pd.concat(parts).drop_duplicates(["run", "recipe", "seed", "epoch"], keep="last")
+    newest = both["run"].map(both.groupby("run")["recipe"].last())
+    return both[both["recipe"] == newest].sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
 
 
 def of_runs(histories: pd.DataFrame, recipes: Mapping[str, str]) -> dict[str, pd.DataFrame]:
@@ -75,9 +80,11 @@ def of_runs(histories: pd.DataFrame, recipes: Mapping[str, str]) -> dict[str, pd
 
     Args:
         histories: `COLUMNS`.
-        recipes: of the runs; replicates of what they were before are left out.
+        recipes: of the runs; replicates of what they were before are left out, and seeds that lack epochs.
     """
-    current = {run: histories[histories["recipe"] == recipe] for run, recipe in recipes.items()}
+    epochs = histories.groupby(["recipe", "seed"])["epoch"].transform("count")
+    whole = histories[epochs == epochs.groupby(histories["recipe"]).transform("max")]
+    current = {run: whole[whole["recipe"] == recipe] for run, recipe in recipes.items()}
     return {run: of_run for run, of_run in current.items() if len(of_run["seed"].unique()) > 1}
 
 
@@ -155,5 +162,6 @@ def surprise(histories: pd.DataFrame, other: pd.Series, quantity: str) -> pd.Ser
     table = histories.pivot_table(index="epoch", columns="seed", values=quantity)
     table = table.loc[table.index.intersection(other.index)]
     seeds = table.shape[1]
-    statistic = (other.loc[table.index] - table.mean(axis=1)) / (table.std(axis=1) * (1 + 1 / seeds) ** 0.5)
+    deviation = table.std(axis=1).clip(lower=RESOLUTION)
+    statistic = (other.loc[table.index] - table.mean(axis=1)) / (deviation * (1 + 1 / seeds) ** 0.5)
     return pd.Series(2 * stats.t.sf(statistic.abs(), seeds - 1), table.index)

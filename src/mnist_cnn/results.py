@@ -289,32 +289,33 @@ def restored(result: Held) -> Iterator[Result]:
         yield _read_documented(result.run, stage, root, result.revision)
 
 
-@contextmanager
-def checked_out(commit: str, experiment: str | None) -> Iterator[Path]:
-    """Yield a temporary copy of the project at a commit, or as a DVC experiment upon it changed it.
+def commit_of(identity: str) -> str | None:
+    """Find the first commit, of git's history or a DVC experiment, that has a result in its dvc.lock."""
+    return next((result.revision.commit for result in held() if result.identity == identity and result.newest), None)
 
-    Args:
-        commit: its id.
-        experiment: its name; one that was removed is left out.
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """Yield a temporary copy of the project at a commit.
 
     Raises:
         InputError: git does not have the commit.
     """
     repository = _repository()
-    with TemporaryDirectory(prefix="mnist_cnn_") as folder:
+    if repository is None:
+        raise InputError("This is not a git repository.")
+    with TemporaryDirectory(prefix="mnist_cnn_", ignore_cleanup_errors=True) as folder:
         root = Path(folder) / "project"
         try:
-            if repository is None:
-                raise InputError("This is not a git repository, which verifying needs.")
-            experiments = {name: of_experiment for of_experiment, name in _experiments(repository).items()}
-            repository.git.worktree("prune")
-            repository.git.worktree("add", "--detach", str(root), experiments.get(experiment or "", commit))
-        except git.GitCommandError:
-            raise InputError(f"git does not have commit {commit}. Try: git fetch --all") from None
+            repository.git.worktree("add", "--detach", str(root), commit)
+        except git.GitCommandError as error:
+            reason = " ".join(error.stderr.split())
+            raise InputError(f"git cannot check out commit {commit} ({reason}). Try: git fetch --all") from None
         try:
             yield root
         finally:
-            repository.git.worktree("remove", "--force", str(root))
+            with suppress(git.GitCommandError):  # a process that was interrupted still wrote into it
+                repository.git.worktree("remove", "--force", str(root))
 
 
 def _read_documented(run: str, stage: dict[str, Any], root: Path, revision: Revision) -> Result:

@@ -1,8 +1,8 @@
 """The schemas of conf/ and params.yaml: which keys there are, and which values they may have."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from mnist_cnn.errors import InputError
 
@@ -144,6 +144,13 @@ class Train(Checked):
     tracking: Tracking
     sweep: Sweep
 
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> Self:
+        """Keras ends each part of an epoch as if it were the training, with the averages in place of the weights."""
+        if self.training.checkpoint_steps and self.optimizer.config.get("use_ema"):
+            raise ValueError("checkpoint_steps: should be null for an optimizer with use_ema")
+        return self
+
     def decisive(self) -> dict[str, Any]:
         """Return what a result depends on, as plain values."""
         return self.model_dump(exclude={"tracking", "sweep"})
@@ -269,6 +276,6 @@ def _describe(problem: Any) -> str:
         case "missing":
             return f"{key}: missing"
         case "value_error":
-            return f"{key}.{problem['ctx']['error']}"
+            return f"{key or 'training'}.{problem['ctx']['error']}"
         case _:
             return f"{key}={problem['input']}: {problem['msg'].removeprefix('Input ')}"

@@ -21,8 +21,9 @@ class Recorded:
     Attributes:
         run: its name.
         command: the command line that started it.
-        commit: it was trained from.
-        experiment: of DVC, upon that commit, that it was trained in.
+        identity: of its result.
+        commit: that was checked out when it was trained; none outside a git repository.
+        uncommitted: changed files that went into it.
         files: path and MD5 of its data and code.
         environment: from `environment.describe`.
         configuration: its config.yaml.
@@ -32,8 +33,9 @@ class Recorded:
 
     run: str
     command: str
-    commit: str
-    experiment: str | None
+    identity: str
+    commit: str | None
+    uncommitted: str
     files: dict[str, str]
     environment: dict[str, str]
     configuration: dict[str, Any]

@@ -192,17 +192,18 @@ def outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome
         return None
 
 
-def history(store: Store, training: TrainingInput) -> pd.DataFrame:
-    """Return the history of a complete training: columns loss, accuracy, val_loss, val_accuracy; index epoch.
+def history(store: Store, training: TrainingInput) -> pd.DataFrame | None:
+    """Return the history of a training: columns loss, accuracy, val_loss, val_accuracy; index epoch; none without it.
 
     Raises:
         InputError: the store cannot be reached.
     """
     with store.explained(), TemporaryDirectory() as folder:
-        complete = next(run for run in store.find(INPUT_TAG, training.identity) if is_complete(run))
-        return pd.read_csv(
-            store.client.download_artifacts(complete.info.run_id, "history.csv", folder), index_col="epoch"
-        )
+        for run in store.find(INPUT_TAG, training.identity):
+            if is_complete(run):
+                file = store.client.download_artifacts(run.info.run_id, "history.csv", folder)
+                return pd.read_csv(file, index_col="epoch")
+    return None
 
 
 def images_per_second(store: Store, threads: int, processor: str) -> float | None:
