@@ -118,7 +118,7 @@ def test_a_row_that_was_committed_after_its_training_is_verified_as_it_was_commi
     commit(project)
     printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
     run(project, "git", "reset", "--quiet", "--hard", "HEAD~1")
-    assert "batch_size=99" in printed
+    assert "batch_size=200" in printed
     assert printed.splitlines()[-1].startswith("Identical to the bit")
 
 
