@@ -116,8 +116,10 @@ def test_a_row_that_was_committed_after_its_training_is_verified_as_it_was_commi
     )
     run(project, "dvc", "repro", "track@sgd_128")
     commit(project)
-    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
-    run(project, "git", "reset", "--quiet", "--hard", "HEAD~1")
+    try:
+        printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
+    finally:
+        run(project, "git", "reset", "--quiet", "--hard", "HEAD~1")
     assert "batch_size=200" in printed
     assert printed.splitlines()[-1].startswith("Identical to the bit")
 

@@ -291,7 +291,12 @@ def restored(result: Held) -> Iterator[Result]:
 
 def commit_of(identity: str) -> str | None:
     """Find the first commit, of git's history or a DVC experiment, that has a result in its dvc.lock."""
-    return next((result.revision.commit for result in held() if result.identity == identity and result.newest), None)
+    found = None
+    for commit, lock, params in _versions(_repository()):
+        with suppress(InputError):  # a damaged file that was committed once
+            if commit and identity in [_digest(_outputs(stage)) for stage in _locked_results(lock, params).values()]:
+                found = commit
+    return found
 
 
 @contextmanager
