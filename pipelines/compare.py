@@ -47,7 +47,7 @@ def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
     result = report.build(
         table, histories, predictions, losses, published, config.confidence, config.largest_shift, seeds
     )
-    figure = plots.comparison(histories, published, replicates.bands(seeds, config.confidence))
+    figure = plots.comparison(histories, published, replicates.bands(seeds, config.confidence), config.confidence)
 
     with paths.replacing(paths.COMPARISON) as path:
         path.write_text(json.dumps(result.to_dict(), indent=2) + "\n")

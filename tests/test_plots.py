@@ -60,7 +60,7 @@ def test_samples_show_six_images_of_each_class(examples: Examples) -> None:
 
 
 def test_the_comparison_shows_each_run_and_each_published_log(history: pd.DataFrame) -> None:
-    figure = plots.comparison({"a": history, "b": history}, {"a": history}, {})
+    figure = plots.comparison({"a": history, "b": history}, {"a": history}, {}, 0.95)
     assert [text.get_text() for text in figure.legends[0].texts] == ["a", "b", "published as a"]
     assert [len(axes.lines) for axes in figure.axes] == [3, 3]
 
@@ -68,7 +68,7 @@ def test_the_comparison_shows_each_run_and_each_published_log(history: pd.DataFr
 def test_replicates_are_drawn_as_bands(history: pd.DataFrame) -> None:
     band = pd.DataFrame({"mean": [0.5, 0.6], "low": [0.4, 0.5], "high": [0.6, 0.7]}, index=history.index)
     bands = {"a": {"loss": band, "val_accuracy": band}}
-    for figure in (plots.comparison({"a": history, "b": history}, {}, bands), plots.replicates(bands, 0.95)):
+    for figure in (plots.comparison({"a": history, "b": history}, {}, bands, 0.95), plots.replicates(bands, 0.95)):
         for axes in figure.axes:
             (drawn,) = axes.collections
             assert {tuple(vertex) for vertex in np.asarray(drawn.get_paths()[0].vertices)} >= {(1, 0.4), (2, 0.7)}

@@ -153,6 +153,7 @@ def comparison(
     histories: Mapping[str, pd.DataFrame],
     published: Mapping[str, pd.DataFrame],
     bands: Mapping[str, Mapping[str, pd.DataFrame]],
+    confidence: float,
 ) -> Figure:
     """Draw training loss and validation accuracy of all runs (lines) and published logs (dashes) by epoch.
 
@@ -160,6 +161,7 @@ def comparison(
         histories: for each run columns loss and val_accuracy; index epoch, from 1.
         published: the same for each published log.
         bands: of those runs that have replicates, as `replicates.bands` returns them.
+        confidence: of the bands, 0 to 1, exclusive.
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -170,6 +172,8 @@ def comparison(
                 _band(axes, bands[run][quantity], f"C{index}")
         for log, history in published.items():
             axes.plot(history.index, history[quantity], linestyle="--", marker="x", label=f"published as {log}")
+    if bands:
+        figure.suptitle(f"Lines: single runs. Bands: where {confidence:.0%} of their other seeds are expected")
     _epochs(panels)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
