@@ -173,7 +173,7 @@ def test_a_run_that_is_shorter_than_the_log_says_nothing_of_it() -> None:
 def test_a_log_that_can_be_one_more_seed_of_its_run_fits_its_label() -> None:
     finding = explain(SLOW, "slow", seeds_of(SLOW))
     assert finding.verdict == "consistent"
-    assert finding.matches[0].p_value == 1
+    assert finding.matches[0].p_value == pytest.approx(1, abs=0.05)
 
 
 def test_a_log_outside_the_band_of_the_seeds_leaves_its_label_open() -> None:

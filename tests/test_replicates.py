@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mnist_cnn import replicates
 from mnist_cnn.errors import InputError
@@ -41,19 +42,46 @@ def test_the_band_is_where_one_more_seed_is_expected() -> None:
     assert (band["high"] - band["mean"]).tolist() == pytest.approx([0.09936] * 2, abs=5e-5)
 
 
-def test_a_curve_at_the_edge_of_the_band_has_the_p_value_of_the_band() -> None:
-    edge = replicates.band(THREE, "val_accuracy", 0.95)["high"]
-    assert replicates.surprise(THREE, edge, "val_accuracy").tolist() == pytest.approx([0.05, 0.05])
+def scaled(*factors: float) -> pd.DataFrame:
+    """Make a seed for each factor of the losses."""
+    losses = np.array([0.4, 0.2, 0.1])
+    rows = [
+        ("a", "now", seed, epoch, loss, 0.9, loss, 0.9)
+        for seed, factor in enumerate(factors)
+        for epoch, loss in enumerate(losses * factor, 1)
+    ]
+    return pd.DataFrame(rows, columns=replicates.COLUMNS)
+
+
+def test_the_distance_is_the_typical_factor_of_the_losses() -> None:
+    first, second = (scaled(factor).set_index("epoch") for factor in (1.0, 1.1))
+    assert replicates.distance(first, second) == pytest.approx(np.log(1.1))
+
+
+def test_the_p_value_of_one_more_seed_is_student_s() -> None:
+    # own distances from the mean of the others, of the logarithms 0, 1 and 3: 2, 0.5 and 2.5, each / sqrt(1 + 1/2);
+    # the other one's: 9 - 4/3, / sqrt(1 + 1/3)
+    own = np.log(np.array([2, 0.5, 2.5]) / 1.5**0.5)
+    t = (np.log((9 - 4 / 3) / (4 / 3) ** 0.5) - own.mean()) / (own.std(ddof=1) * (4 / 3) ** 0.5)
+    found = replicates.p_value_of_one_more(scaled(1, np.e, np.e**3), scaled(np.e**9).set_index("epoch"))
+    assert found == pytest.approx(stats.t.sf(t, 2))
 
 
 def test_a_curve_that_is_the_mean_is_no_surprise() -> None:
-    mean = replicates.band(THREE, "loss", 0.95)["mean"]
-    assert replicates.surprise(THREE, mean, "loss").tolist() == pytest.approx([1, 1])
+    found = replicates.p_value_of_one_more(scaled(1, np.e, np.e**3), scaled(np.e ** (4 / 3)).set_index("epoch"))
+    assert found is not None
+    assert found > 0.9
 
 
-def test_only_common_epochs_are_tested() -> None:
-    later = pd.Series([0.92, 0.95], index=[2, 3])
-    assert replicates.surprise(THREE, later, "val_accuracy").index.tolist() == [2]
+def test_only_common_epochs_are_compared() -> None:
+    other = scaled(np.e**2).set_index("epoch")
+    other.loc[4] = other.loc[3] * 100
+    seeds = scaled(1, np.e, np.e**3)
+    assert replicates.p_value_of_one_more(seeds, other) == replicates.p_value_of_one_more(seeds, other.loc[:3])
+
+
+def test_two_seeds_do_not_say_whether_a_run_is_one_more() -> None:
+    assert replicates.p_value_of_one_more(scaled(1, 1.1), scaled(2).set_index("epoch")) is None
 
 
 def test_more_seeds_and_other_runs_are_added() -> None:
@@ -82,13 +110,6 @@ def test_a_run_counts_only_with_two_seeds_of_what_it_is_now() -> None:
 def test_a_seed_that_lacks_epochs_does_not_count() -> None:
     known = pd.concat([THREE, histories("a", {4: [0.8]})])
     assert replicates.last(replicates.of_runs(known, {"a": "now"})["a"]).index.tolist() == [1, 2, 3]
-
-
-def test_seeds_that_agree_by_chance_make_no_surprise_of_one_image() -> None:
-    same = histories("a", {1: [0.9], 2: [0.9]})
-    assert replicates.surprise(same, pd.Series([0.9001], [1]), "val_accuracy").tolist() == pytest.approx(
-        [0.564], abs=1e-3
-    )
 
 
 def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from mnist_cnn.replicates import surprise
+from mnist_cnn.replicates import distance, p_value_of_one_more
 
 PUBLISHED_EXAMPLES = 10_000  # the notebook validates on the whole test set
 RESAMPLES = 2000
@@ -92,8 +92,8 @@ class Match:
         epochs: how many epochs both have.
         loss_ratio: the typical factor between the two losses, training and validation, 1 or more; 1 is equal.
         differing_epochs: epochs in which the two validation accuracies differ significantly.
-        p_value: of the log being one more seed of the run: the least of all epochs and of loss, val_loss and
-            val_accuracy, with Holm's correction. None if the run has no replicates.
+        p_value: of the log being one more seed of the run, see `replicates.p_value_of_one_more`. None if the run has
+            fewer than three.
         differs: the log is not the run: by the seeds if there are some, else in any epoch.
     """
 
@@ -336,24 +336,18 @@ def _match(
     shifted = history.set_index(history.index - shift)
     epochs = published.index.intersection(shifted.index)
     ours, theirs = shifted.loc[epochs], published.loc[epochs]
-    log_ratios = np.log(ours[["loss", "val_loss"]] / theirs[["loss", "val_loss"]]).to_numpy()
     p_values = [
         stats.fisher_exact([_counts(our_accuracy, examples), _counts(their_accuracy, PUBLISHED_EXAMPLES)]).pvalue
         for our_accuracy, their_accuracy in zip(ours["val_accuracy"], theirs["val_accuracy"], strict=True)
     ]
     differing = int(np.sum(np.array(p_values) < significance / len(epochs)))
-    by_seeds = None
-    if replicates is not None:
-        log = published.set_index(published.index + shift)
-        all_p_values = pd.concat(
-            [surprise(replicates, log[name], name) for name in ("loss", "val_loss", "val_accuracy")]
-        )
-        by_seeds = float(multipletests(all_p_values, method="holm")[1].min())
+    log = published.set_index(published.index + shift)
+    by_seeds = None if replicates is None else p_value_of_one_more(replicates, log)
     return Match(
         run=run,
         shift=shift,
         epochs=len(epochs),
-        loss_ratio=float(np.exp(np.sqrt(np.mean(log_ratios**2)))),
+        loss_ratio=math.exp(distance(ours, theirs)),
         differing_epochs=differing,
         p_value=by_seeds,
         differs=differing > 0 if by_seeds is None else by_seeds < significance,

@@ -10,7 +10,8 @@ from scipy import stats
 
 from mnist_cnn.errors import InputError
 
-RESOLUTION = 1e-4  # one of 10,000 images, the last digit of the published losses: seeds that agree more do so by chance
+LOSSES = ["loss", "val_loss"]
+RESOLUTION = 1e-4  # of a distance: published losses have four digits
 COLUMNS = ["run", "recipe", "seed", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
@@ -148,20 +149,46 @@ def band(histories: pd.DataFrame, quantity: str, confidence: float) -> pd.DataFr
     return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
 
 
-def surprise(histories: pd.DataFrame, other: pd.Series, quantity: str) -> pd.Series:
-    """Test whether a curve can be that of one more seed.
+def distance(curve: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Return the typical difference of the logarithms of two runs' losses: the root of the mean square.
 
     Args:
-        histories: of one run, `COLUMNS`, two seeds or more.
-        other: the curve; index epoch.
-        quantity: that it is of.
+        curve: columns `LOSSES`; index epoch.
+        other: the same; the epochs that both have count.
 
     Returns:
-        For each common epoch the p-value of Student's t test of one more value.
+        0 or more; 0.1 is a factor of about 1.1.
     """
-    table = histories.pivot_table(index="epoch", columns="seed", values=quantity)
-    table = table.loc[table.index.intersection(other.index)]
-    seeds = table.shape[1]
-    deviation = table.std(axis=1).clip(lower=RESOLUTION)
-    statistic = (other.loc[table.index] - table.mean(axis=1)) / (deviation * (1 + 1 / seeds) ** 0.5)
-    return pd.Series(2 * stats.t.sf(statistic.abs(), seeds - 1), table.index)
+    difference = (np.log(curve[LOSSES]) - np.log(other[LOSSES])).dropna()
+    return float(np.sqrt(np.mean(difference.to_numpy() ** 2)))
+
+
+def p_value_of_one_more(histories: pd.DataFrame, other: pd.DataFrame) -> float | None:
+    """Test whether a run can be one more seed: its distance from the mean of the seeds against their own distances.
+
+    Each seed's own distance is that from the mean of the others. The logarithms of the distances are taken as normally
+    distributed; only a larger distance is a surprise (Student's t, one-sided).
+
+    Args:
+        histories: of one run, `COLUMNS`.
+        other: columns `LOSSES`; index epoch.
+
+    Returns:
+        None for fewer than three seeds, whose own distances have no spread.
+    """
+    curves = {seed: of_seed.set_index("epoch")[LOSSES] for seed, of_seed in histories.groupby("seed")}
+    seeds = len(curves)
+    if seeds < 3:
+        return None
+    common = {seed: curve.loc[curve.index.intersection(other.index)] for seed, curve in curves.items()}
+
+    def from_mean(run: pd.DataFrame, of: list[pd.DataFrame]) -> float:
+        mean = np.exp(sum(np.log(curve) for curve in of) / len(of))
+        return max(distance(run, mean), RESOLUTION) / (1 + 1 / len(of)) ** 0.5  # a mean of fewer is less exact
+
+    own = np.log(
+        [from_mean(curve, [other for key, other in common.items() if key != seed]) for seed, curve in common.items()]
+    )
+    excess = np.log(from_mean(other, list(common.values()))) - own.mean()
+    statistic = excess / (own.std(ddof=1) * (1 + 1 / seeds) ** 0.5)
+    return float(stats.t.sf(statistic, seeds - 1))

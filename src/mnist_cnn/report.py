@@ -51,9 +51,9 @@ seed may change it.
 Each log is held against each run, its epoch k against the run's epoch k + shift. The loss ratio is the typical factor
 between the two losses; 1 is equal. Two epochs differ if Fisher's exact test rejects equal validation accuracies
 (Bonferroni over the epochs). It takes the test images of the two as different ones, so it errs towards no difference.
-Where there are replicates, p is the probability that one more seed of the run is somewhere as far from the others as
-the log is: the least over all epochs and over loss, validation loss and validation accuracy (Student's t, Holm's
-correction). Then p decides, else the epochs that differ.
+Of a run with three seeds or more, p is the probability that one more seed is as far from their mean as the log is, by
+the same distance over all epochs (Student's t on its logarithm, one-sided). Then p decides, else the epochs that
+differ.
 
 {findings}
 
