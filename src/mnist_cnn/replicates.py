@@ -184,7 +184,8 @@ def p_value_of_one_more(histories: pd.DataFrame, other: pd.DataFrame) -> float |
 
     def from_mean(run: pd.DataFrame, of: list[pd.DataFrame]) -> float:
         mean = np.exp(sum(np.log(curve) for curve in of) / len(of))
-        return max(distance(run, mean), RESOLUTION) / (1 + 1 / len(of)) ** 0.5  # a mean of fewer is less exact
+        less_exact = float(1 + 1 / len(of)) ** 0.5  # is a mean of fewer
+        return float(max(distance(run, mean), RESOLUTION) / less_exact)
 
     own = np.log(
         [from_mean(curve, [other for key, other in common.items() if key != seed]) for seed, curve in common.items()]
