@@ -17,9 +17,9 @@ def main(config: schema.Replicate) -> None:
     for run in config.run:
         configuration.check_documented(run, table)
     experiment = configuration.compose_run(config.run[0], table[config.run[0]], paths.CONF).tracking.experiment
-    training = dataset.load(paths.PREPARED_DATA, "train")
     if (config.sweep.search, config.sweep.stopping, config.sweep.final) != ("grid", "none", False):
         raise InputError("sweep: replicates are all trained to their end, as with sweep=grid.")
+    training = dataset.load(paths.PREPARED_DATA, "train")
     if not config.sweep.address:
         stay_on_this_machine()
     with heavy_imports():

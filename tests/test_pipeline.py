@@ -33,7 +33,7 @@ def test_every_output_that_the_notebook_makes_is_there(finished: Path) -> None:
             "plots/predictions.png",
             "predictions.npz",
         }
-    assert {str(file.relative_to(finished)) for file in (finished / "reports").iterdir()} == MADE_FOR_GIT - {"dvc.lock"}
+    assert {str(file.relative_to(finished)) for file in (finished / "reports").iterdir()} >= MADE_FOR_GIT - {"dvc.lock"}
 
 
 def test_the_evaluation_agrees_with_the_last_epoch_of_the_history(finished: Path) -> None:
