@@ -12,8 +12,6 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.schema import Row
 from pipelines.command import command, heavy_imports
 
-RUN_ID = "[0-9a-f]{32}"  # of MLflow
-
 
 @command("compare", schema.Compare)
 def main(config: schema.Compare) -> None:
@@ -59,7 +57,7 @@ def _compare_documented(config: schema.Compare, table: dict[str, Row]) -> None:
 
 def _compare_two(first: str, second: str, config: schema.Compare, table: dict[str, Row]) -> None:
     for run in (first, second):
-        if run not in table and not paths.adhoc_run(run).model.exists() and not re.fullmatch(RUN_ID, run):
+        if run not in table and not paths.adhoc_run(run).model.exists() and not re.fullmatch(schema.RUN_ID, run):
             rows = ", ".join(table)
             raise InputError(f"{run} is no row of params.yaml ({rows}), no folder of outputs/, no id of an MLflow run.")
     test = dataset.load(paths.PREPARED_DATA, "test")

@@ -19,7 +19,7 @@ def main(config: schema.Replicate) -> None:
     experiment = configuration.compose_run(config.run[0], table[config.run[0]], paths.CONF).tracking.experiment
     if (config.sweep.search, config.sweep.stopping, config.sweep.final) != ("grid", "none", False):
         raise InputError("sweep: replicates are all trained to their end, as with sweep=grid.")
-    training = dataset.load(paths.PREPARED_DATA, "train")
+    images = len(dataset.read_arrays(paths.PREPARED_DATA, ["train_labels"])["train_labels"])
     if not config.sweep.address:
         stay_on_this_machine()
     with heavy_imports():
@@ -42,7 +42,7 @@ def main(config: schema.Replicate) -> None:
     with sweeping.cluster(config.sweep, store) as at_once:
         planned = plan.listed(points, compose, first=len(config.run))
         opening = f"Replicates {planned.identity}: {', '.join(config.run)}, {config.seeds} seeds each."
-        sweeping.announce(store, planned, compose, config.sweep, opening, at_once, training)
+        sweeping.announce(store, planned, compose, config.sweep, opening, at_once, images)
         if config.sweep.dry_run:
             return
         lock = sweeping.only_sweep_here()
@@ -61,7 +61,7 @@ def main(config: schema.Replicate) -> None:
     merged = replicates.merge(new)
     with paths.replacing(paths.REPLICATES) as path:
         merged.to_csv(path, index=False)
-    current = replicates.of_runs(merged, {**dict(zip(merged["run"], merged["recipe"], strict=True))})
+    current = replicates.of_runs(merged, dict(zip(merged["run"], merged["recipe"], strict=True)))
     mine = {run: replicates.last(current[run]) for run in config.run if run in current}
     summary = replicates.summary(mine, config.confidence)
     figure = plots.replicates(replicates.bands(current, config.confidence), config.confidence)

@@ -55,7 +55,8 @@ def main(composed: DictConfig, overrides: list[Override]) -> None:
     store = Store(base.tracking.experiment)
     with cluster(settings, store) as at_once:
         planned = plan.make(searched, settings, checked, hashes, compose)
-        announce(store, planned, compose, settings, report.opening(planned, searched, settings), at_once, training)
+        opening = report.opening(planned, searched, settings)
+        announce(store, planned, compose, settings, opening, at_once, len(training.labels))
         if settings.dry_run:
             return
         lock = only_sweep_here()
@@ -99,7 +100,7 @@ def announce(
     settings: schema.Sweep,
     opening: str,
     at_once: int,
-    training: dataset.Examples,
+    images: int,
 ) -> None:
     """Say what is going to be done, what is recorded already, and how long it takes.
 
@@ -110,7 +111,7 @@ def announce(
         settings: of the sweep.
         opening: the first line.
         at_once: trials that run at the same time.
-        training: what one epoch reads.
+        images: that one epoch reads.
     """
     from mnist_cnn.sweep import engine, report
     from mnist_cnn.tracking import sweeps
@@ -120,7 +121,7 @@ def announce(
         planned, compose, lambda trial: sweeps.outcome(store, trial.input, begun.info.run_id if begun else None)
     )
     speed = sweeps.images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
-    seconds = epochs_left * len(training.labels) / speed if speed else None
+    seconds = epochs_left * images / speed if speed else None
     print(opening, report.plan(planned, settings, trials_left, epochs_left, at_once, seconds), sep="\n", flush=True)
 
 

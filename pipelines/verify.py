@@ -12,7 +12,7 @@ from mnist_cnn.errors import InputError
 from pipelines.command import command, heavy_imports
 
 
-@command("verify", schema.Verify, {r"^([0-9a-f]{32})$": r"run_id='\1'"})
+@command("verify", schema.Verify, {f"^({schema.RUN_ID})$": r"run_id='\1'"})
 def main(config: schema.Verify) -> None:
     with heavy_imports():
         from mnist_cnn import results, verification

@@ -150,33 +150,26 @@ class Report:
         if not self.tests:
             return "There is one run only."
         return _table(
-            {
-                "first": f"`{test.first}`",
-                "second": f"`{test.second}`",
-                **_difference(test, self.confidence),
-                "only first right": test.only_first,
-                "only second right": test.only_second,
-                "p, Holm": f"{test.adjusted:.2g}",
-                "first is": comparison.verdict(test, 1 - self.confidence),
-            }
+            self._row(test, {"only first right": test.only_first, "only second right": test.only_second})
             for test in self.tests
         )
 
     def _seeds(self) -> str:
         if not self.seeds:
             return "There are no replicates of these runs. Make them: `python -m pipelines.replicate run=…`"
-        tests = _table(
-            {
-                "first": f"`{test.first}`",
-                "second": f"`{test.second}`",
-                **_difference(test, self.confidence),
-                "test": test.method,
-                "p, Holm": f"{test.adjusted:.2g}",
-                "first is": comparison.verdict(test, 1 - self.confidence),
-            }
-            for test in self.seeds_tests
-        )
+        tests = _table(self._row(test, {"test": test.method}) for test in self.seeds_tests)
         return replicates.summary(self.seeds, self.confidence) + (f"\n\n{tests}" if self.seeds_tests else "")
+
+    def _row(self, test: PairedTest | SeedsTest, evidence: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "first": f"`{test.first}`",
+            "second": f"`{test.second}`",
+            "first - second": f"{test.difference:+.2%}",
+            f"{100 * self.confidence:g}% interval": f"{test.low:+.2%} to {test.high:+.2%}",
+            **evidence,
+            "p, Holm": f"{test.adjusted:.2g}",
+            "first is": comparison.verdict(test, 1 - self.confidence),
+        }
 
     def _epochs(self, quantity: str) -> str:
         table = pd.DataFrame({name: history[quantity] for name, history in self.histories.items()})
@@ -280,13 +273,6 @@ def _say(match: Match) -> str:
         f"{match.differing_epochs} of {match.epochs} epochs differ"
         + ("" if match.p_value is None else f", p = {match.p_value:.2g}")
     )
-
-
-def _difference(test: PairedTest | SeedsTest, confidence: float) -> dict[str, str]:
-    return {
-        "first - second": f"{test.difference:+.2%}",
-        f"{100 * confidence:g}% interval": f"{test.low:+.2%} to {test.high:+.2%}",
-    }
 
 
 def _table(rows: Any) -> str:

@@ -38,7 +38,7 @@ class TrainingInput:
     @property
     def identity(self) -> str:
         """A digest of the configuration, the data and the code."""
-        return _digest({**self.files, "config.yaml": _md5(self.configuration.encode())})
+        return _digest({**self.files, "config.yaml": md5(self.configuration.encode())})
 
     @property
     def recipe(self) -> str:
@@ -175,7 +175,7 @@ def training_files() -> dict[str, str]:
         FileNotFoundError: a file is missing.
     """
     dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
-    return {path: _md5((paths.ROOT / path).read_bytes()) for path in dependencies if not path.startswith("conf/")}
+    return {path: md5((paths.ROOT / path).read_bytes()) for path in dependencies if not path.startswith("conf/")}
 
 
 def training_input(run: str, command: str, configuration: dict[str, Any], files: dict[str, str]) -> TrainingInput:
@@ -203,8 +203,8 @@ def recipes(runs: Iterable[str]) -> dict[str, str]:
         FileNotFoundError: a run is not trained.
     """
     hashes = training_files()
-    configurations = {run: paths.documented_run(run).configuration.read_text() for run in runs}
-    return {run: TrainingInput(run, "", text, hashes).recipe for run, text in configurations.items()}
+    configurations = {run: yaml.safe_load(paths.documented_run(run).configuration.read_text()) for run in runs}
+    return {run: recipe(configuration, hashes) for run, configuration in configurations.items()}
 
 
 def begin(training: TrainingInput, training_images: int, revision: Revision, parent: str | None = None) -> Execution:
@@ -246,20 +246,11 @@ def held() -> list[Held]:
     repository = _repository()
     experiments = _experiments(repository)
     found: dict[str, Held] = {}
-    for commit, lock, params in _versions(repository):
-        try:
-            locked = _locked_results(lock, params)
-        except InputError:
-            if commit is None:
-                raise
-            continue  # a damaged file that was committed once
-        for run, stage in locked.items():
-            identity = _digest(_outputs(stage))
-            newest = found[identity].newest if identity in found else commit
-            origin = (
-                Revision(commit, (), experiments.get(commit)) if commit else workspace_revision(_md5s(stage["deps"]))
-            )
-            found[identity] = Held(run, identity, newest, origin)
+    for commit, run, stage in _stages(_versions(repository)):
+        identity = _digest(_outputs(stage))
+        newest = found[identity].newest if identity in found else commit
+        origin = Revision(commit, (), experiments.get(commit)) if commit else workspace_revision(_md5s(stage["deps"]))
+        found[identity] = Held(run, identity, newest, origin)
     return list(reversed(found.values()))
 
 
@@ -292,10 +283,9 @@ def restored(result: Held) -> Iterator[Result]:
 def commit_of(identity: str) -> str | None:
     """Find the first commit, of git's history or a DVC experiment, that has a result in its dvc.lock."""
     found = None
-    for commit, lock, params in _versions(_repository()):
-        with suppress(InputError):  # a damaged file that was committed once
-            if commit and identity in [_digest(_outputs(stage)) for stage in _locked_results(lock, params).values()]:
-                found = commit
+    for commit, _, stage in _stages(version for version in _versions(_repository()) if version[0]):
+        if _digest(_outputs(stage)) == identity:
+            found = commit
     return found
 
 
@@ -326,10 +316,10 @@ def checked_out(commit: str) -> Iterator[Path]:
 def _read_documented(run: str, stage: dict[str, Any], root: Path, revision: Revision) -> Result:
     files = RunFiles(root / "runs" / run)
     outputs = _outputs(stage)
-    for name, md5 in outputs.items():
-        if _md5((files.directory / name).read_bytes()) != md5:
+    for name, digest in outputs.items():
+        if md5((files.directory / name).read_bytes()) != digest:
             raise InputError(f"runs/{run}/{name} is not the one that dvc.lock has. Restore it: dvc checkout")
-    inputs = {path: md5 for path, md5 in _md5s(stage["deps"]).items() if not path.startswith("conf/")}
+    inputs = {path: digest for path, digest in _md5s(stage["deps"]).items() if not path.startswith("conf/")}
     diagrams = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY)
     return Result(
         TrainingInput(run, stage["cmd"], files.configuration.read_text(), inputs),
@@ -355,6 +345,19 @@ def _versions(repository: git.Repo | None) -> Iterator[tuple[str | None, str, st
         for commit in repository.git.log("--all", "--full-history", "--format=%H", "--", "dvc.lock").split():
             with suppress(git.GitCommandError):  # one of the files was not there
                 yield commit, repository.git.show(f"{commit}:dvc.lock"), repository.git.show(f"{commit}:params.yaml")
+
+
+def _stages(versions: Iterable[tuple[str | None, str, str]]) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
+    """Yield the commit, the run and the `train` stage of each evaluated result of `_versions`."""
+    for commit, lock, params in versions:
+        try:
+            locked = _locked_results(lock, params)
+        except InputError:
+            if commit is None:
+                raise
+            continue  # a damaged file that was committed once
+        for run, stage in locked.items():
+            yield commit, run, stage
 
 
 def _experiments(repository: git.Repo | None) -> dict[str, str]:
@@ -387,11 +390,11 @@ def _locked_results(lock: str, params: str) -> dict[str, Any]:
 
 
 def _outputs_in(files: RunFiles) -> dict[str, str]:
-    return {file.name: _md5(file.read_bytes()) for file in (files.configuration, files.history, files.model)}
+    return {file.name: md5(file.read_bytes()) for file in (files.configuration, files.history, files.model)}
 
 
 def _outputs(stage: dict[str, Any]) -> dict[str, str]:
-    return {Path(path).name: md5 for path, md5 in _md5s(stage["outs"]).items()}
+    return {Path(path).name: digest for path, digest in _md5s(stage["outs"]).items()}
 
 
 def _md5s(entries: list[dict[str, str]]) -> dict[str, str]:
@@ -420,5 +423,6 @@ def _digest(entry: object) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
-def _md5(content: bytes) -> str:
+def md5(content: bytes) -> str:
+    """Hash as DVC does."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -10,6 +10,7 @@ RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(min_length=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
+RUN_ID = "[0-9a-f]{32}"  # of MLflow
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -148,7 +149,7 @@ class Train(Checked):
     def _check_checkpoints(self) -> Self:
         """Keras ends each part of an epoch as if it were the training, with the averages in place of the weights."""
         if self.training.checkpoint_steps and self.optimizer.config.get("use_ema"):
-            raise ValueError("checkpoint_steps: should be null for an optimizer with use_ema")
+            raise ValueError("training.checkpoint_steps: should be null for an optimizer with use_ema")
         return self
 
     def decisive(self) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class Replicate(Checked):
 class Verify(Checked):
     """conf/verify.yaml."""
 
-    run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    run_id: Annotated[str, StringConstraints(pattern=f"^{RUN_ID}$")]
     tolerance: Annotated[float, Field(ge=0)]
     tracking: Tracking
 
@@ -276,6 +277,6 @@ def _describe(problem: Any) -> str:
         case "missing":
             return f"{key}: missing"
         case "value_error":
-            return f"{key or 'training'}.{problem['ctx']['error']}"
+            return ".".join(filter(None, [key, str(problem["ctx"]["error"])]))  # of all of it, if there is no key
         case _:
             return f"{key}={problem['input']}: {problem['msg'].removeprefix('Input ')}"

@@ -1,6 +1,5 @@
 """Verification: whether a training that was done again gave what the record says, and if not, what differs."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mnist_cnn import environment
+from mnist_cnn import environment, results
 from mnist_cnn.paths import RunFiles
 
 
@@ -179,4 +178,4 @@ def compare(record: Recorded, root: Path, files: RunFiles, tolerance: float) -> 
 def md5s(root: Path, files: Iterable[str]) -> dict[str, str]:
     """Hash those of the files below a folder that exist."""
     found = (file for file in files if (root / file).is_file())
-    return {file: hashlib.md5((root / file).read_bytes(), usedforsecurity=False).hexdigest() for file in found}
+    return {file: results.md5((root / file).read_bytes()) for file in found}

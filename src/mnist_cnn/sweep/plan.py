@@ -83,7 +83,7 @@ def make(
         "search": [settings.search, settings.seed, settings.batch],
         "stopping": [settings.stopping, settings.grace_epochs, settings.reduction_factor],
     }
-    identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
+    identity = _identity(deciding)
     longest = max(config.epochs for config in checked)
     trials = settings.trials or 0
     if settings.search == "tpe":
@@ -107,7 +107,10 @@ def listed(points: list[dict[str, str]], compose: Callable[[int, dict[str, str]]
         InputError: a point cannot be composed.
     """
     known = [compose(number, point) for number, point in enumerate(points)]
-    deciding = [trial.input.identity for trial in known[:first]]
-    identity = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]
+    identity = _identity([trial.input.identity for trial in known[:first]])
     longest = max(trial.config.epochs for trial in known)
     return Plan(identity, partial(Listed, points), known, len(known), longest)
+
+
+def _identity(deciding: object) -> str:
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:10]

@@ -27,7 +27,7 @@ def read(store: Store, run_id: str) -> Recorded:
             raise InputError(f"MLflow run {run_id} ({run.info.run_name}) holds no complete result of a training.")
         with TemporaryDirectory() as folder:
             configuration, history = (
-                Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
+                download(store, run_id, name, Path(folder)) for name in ("config.yaml", "history.csv")
             )
             values = yaml.safe_load(configuration.read_text())
             return Recorded(
@@ -45,14 +45,12 @@ def read(store: Store, run_id: str) -> Recorded:
 
 
 def download(store: Store, run_id: str, name: str, folder: Path) -> Path:
-    """Copy a file of a complete result into a folder, and return its path.
+    """Copy a file of a result that was `read` into a folder, and return its path.
 
     Raises:
-        InputError: the store cannot be reached, or has no complete result under this id.
+        InputError: the store cannot be reached.
     """
     with store.explained():
-        if not is_complete(store.client.get_run(run_id)):
-            raise InputError(f"MLflow run {run_id} holds no complete result of a training.")
         return Path(store.client.download_artifacts(run_id, name, str(folder)))
 
 
