@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_cnn import comparison, replicates
-from mnist_cnn.comparison import Accuracy, Finding, Match, PairedTest, SeedsTest
+from mnist_cnn.comparison import Accuracy, PairedTest, SeedsTest
+from mnist_cnn.published import Finding, Match, explain_log
 from mnist_cnn.schema import Row
 
 QUANTITIES = {
@@ -195,7 +196,7 @@ def build(
         losses: for each run its test loss.
         published: for each published log the same as `histories`.
         confidence: of the intervals, 0 to 1, exclusive; the tests use 1 - confidence.
-        largest_shift: in epochs, see `comparison.explain_log`.
+        largest_shift: in epochs, see `published.explain_log`.
         seeds: the histories of several seeds of those runs that have replicates.
     """
     correct = {run: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for run, arrays in predictions.items()}
@@ -209,7 +210,7 @@ def build(
         seeds=accuracies,
         seeds_tests=comparison.seeds_tests(accuracies, confidence),
         findings=[
-            comparison.explain_log(log, history, histories, examples, largest_shift, 1 - confidence, seeds)
+            explain_log(log, history, histories, examples, largest_shift, 1 - confidence, seeds)
             for log, history in published.items()
         ],
         histories={**histories, **{f"published {log}": history for log, history in published.items()}},
