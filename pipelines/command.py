@@ -8,9 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import hydra
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from mnist_cnn import paths
@@ -79,6 +81,21 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
     """End without unwinding: an exception inside a callback of TensorFlow's corrupts its memory."""
     os.write(sys.stderr.fileno(), b"Interrupted. The same command starts it again.\n")
     os._exit(130)
+
+
+def hold(lock: Path, busy: str) -> FileLock:
+    """Keep other processes out; the lock goes with this process at the latest.
+
+    Raises:
+        InputError: with the text `busy`: another process holds the lock.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock, blocking=False)
+    try:
+        held.acquire()
+    except Timeout:
+        raise InputError(busy) from None
+    return held
 
 
 @contextmanager

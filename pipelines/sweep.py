@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from mnist_cnn import configuration, dataset, environment, paths, results, schema
 from mnist_cnn.errors import InputError
 from mnist_cnn.sweep import plan, space, stay_on_this_machine
-from pipelines.command import heavy_imports
+from pipelines.command import heavy_imports, hold
 
 if TYPE_CHECKING:
     from mnist_cnn.sweep.engine import Trials
@@ -212,13 +212,7 @@ def check_ended(sweep: "SweepRun", tried: "Trials", settings: schema.Sweep) -> N
 
 def only_sweep_here() -> FileLock:
     """Keep two sweeps from training the same trial in the same folder; the lock goes with the process."""
-    paths.SWEEP_LOCK.parent.mkdir(exist_ok=True)
-    lock = FileLock(paths.SWEEP_LOCK, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError("Another sweep is running in this folder. Wait for it, or use another clone.") from None
-    return lock
+    return hold(paths.SWEEP_LOCK, "Another sweep is running in this folder. Wait for it, or use another clone.")
 
 
 def _train_finally(searched: space.Space, best: "Trial", sweep: "SweepRun") -> None:

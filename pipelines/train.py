@@ -1,17 +1,17 @@
 """Train one run."""
 
+import math
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
-from mnist_cnn import checkpoint, configuration, dataset, paths, schema
+from mnist_cnn import checkpoint, configuration, dataset, environment, paths, schema
 from mnist_cnn.checkpoint import Progress
 from mnist_cnn.errors import InputError
 from mnist_cnn.paths import RunFiles
 from mnist_cnn.results import Revision
-from pipelines.command import command, heavy_imports
+from pipelines.command import command, heavy_imports, hold
 from pipelines.follow import Follower
 
 
@@ -55,14 +55,19 @@ def train_run(
     Raises:
         InputError, FileNotFoundError: as the functions of the library that are called.
     """
+    busy = f"run={config.run} is being trained by another process. Wait for it, or choose another run=…"
+    lock = hold(paths.training_lock(config.run), busy)
+    if config.training.precision == "mixed_bfloat16" and not environment.has_bfloat16():
+        print("Warning: this processor emulates bfloat16: slower than training.precision=float32.", file=sys.stderr)
     train_examples, validation_examples = dataset.load_for_training(paths.PREPARED_DATA, config.validation.held_out)
 
     with heavy_imports():
         from mnist_cnn import model, results, training
 
     training.make_reproducible(config.training.seed, config.training.threads)
-    network = model.build(**config.model.model_dump())
-    optimizer = training.build_optimizer(**config.optimizer.model_dump())
+    network = model.build(**config.model.model_dump(), precision=config.training.precision)
+    steps = config.epochs * math.ceil(len(train_examples.labels) / config.batch_size)
+    optimizer = training.build_optimizer(**config.optimizer.model_dump(), steps=steps)
     complete = training.complete_configuration(config.decisive(), optimizer)
     for name in complete["library_defaults"]:
         print(f"Warning: {name} is Keras' default, which another version may change. Write it down in conf/optimizer/.")
@@ -91,6 +96,12 @@ def train_run(
             follower.epoch(epoch, values)
             on_epoch(epoch, values)
 
+        def keep(progress: Progress) -> None:
+            try:
+                checkpoint.write(kept, origin, progress)
+            except OSError as error:  # such as a full disk
+                print(f"Warning: no checkpoint ({error}). The training goes on.", file=sys.stderr)
+
         try:
             history = training.train(
                 network,
@@ -101,12 +112,14 @@ def train_run(
                 seed=config.training.seed,
                 batch_size=config.batch_size,
                 epochs=config.epochs,
+                random_shift=config.training.random_shift,
+                label_smoothing=config.training.label_smoothing,
                 steps_per_execution=config.training.steps_per_execution,
                 validation_batch_size=config.training.validation_batch_size,
                 validate_every_epoch=config.validation.every_epoch,
                 start=start,
                 checkpoint_steps=config.training.checkpoint_steps,
-                on_checkpoint=partial(checkpoint.write, kept, origin),
+                on_checkpoint=keep,
                 on_epoch=hand_on,
                 verbose=verbose,
             )
@@ -120,7 +133,9 @@ def train_run(
         with paths.replacing(files.model) as path:
             network.save(path)
         replace(execution, epoch_seconds=history["seconds"].tolist()).write(files.model)
-        kept.unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)  # after the follower: a kill until then costs no training
+    paths.training_lock(config.run).unlink(missing_ok=True)
+    lock.release()
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def _recorded_now(config: schema.Train) -> bool:
         shutil.rmtree(files.directory)
         return False
     record(Store(config.tracking.experiment), result)
+    paths.checkpoint(config.run).unlink(missing_ok=True)
     _report(config.epochs, history(result)["val_accuracy"].iloc[-1])
     return True
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RUNS = ("sgd_32", "sgd_128", "adadelta_128")
+RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
 MADE_FOR_GIT = {
     "dvc.lock",
     "reports/comparison.json",

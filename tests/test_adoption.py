@@ -19,7 +19,12 @@ def winner(*overrides: str) -> dict[str, Any]:
 
 def test_an_optimizer_that_has_a_file_is_named_by_it() -> None:
     adopted = adoption.adopt(winner("optimizer=adam", "batch_size=64", "epochs=3"), "best", "", paths.CONF)
-    assert adopted == adoption.Adoption(Row(optimizer="adam", batch_size=64, epochs=3), None)
+    assert adopted == adoption.Adoption(Row(optimizer="adam", batch_size=64, epochs=3, training="default"), None)
+
+
+def test_a_file_of_training_is_named_too() -> None:
+    adopted = adoption.adopt(winner("optimizer=nadam", "training=fast"), "best", "", paths.CONF)
+    assert adopted == adoption.Adoption(Row(optimizer="nadam", batch_size=32, epochs=10, training="fast"), None)
 
 
 def test_another_optimizer_gets_a_file_that_builds_the_same_one() -> None:
@@ -45,10 +50,12 @@ def test_an_optimizer_s_file_is_not_overwritten() -> None:
 
 def test_a_row_is_added_and_comments_stay() -> None:
     text = paths.PARAMS.read_text()
-    added = adoption.add_row(text, "best", Row(optimizer="adam", batch_size=64, epochs=3))
-    assert added == text + "  best: {optimizer: adam, batch_size: 64, epochs: 3}\n"
+    added = adoption.add_row(text, "best", Row(optimizer="adam", batch_size=64, epochs=3, training="default"))
+    assert added == text + "  best: {optimizer: adam, batch_size: 64, epochs: 3, training: default}\n"
 
 
 def test_a_row_is_not_overwritten() -> None:
     with pytest.raises(InputError, match=r"^name=sgd_32 is a row of params\.yaml already\."):
-        adoption.add_row(paths.PARAMS.read_text(), "sgd_32", Row(optimizer="adam", batch_size=64, epochs=3))
+        adoption.add_row(
+            paths.PARAMS.read_text(), "sgd_32", Row(optimizer="adam", batch_size=64, epochs=3, training="default")
+        )

@@ -52,7 +52,9 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("run=../elsewhere", "run=../elsewhere: String should match pattern '^[A-Za-z0-9_-]+$'"),
         ("~epochs", "epochs: missing"),
         ("epochs=[", "Cannot read 'epochs=[': give key=value, with quotes around special characters."),
-        ("training=fast", "Unknown training 'fast'. Choose one of: default (conf/training/)."),
+        ("training=slow", "Unknown training 'slow'. Choose one of: default, fast (conf/training/)."),
+        ("training.precision=float16", "training.precision=float16: should be 'float32' or 'mixed_bfloat16'"),
+        ("training.random_shift=28", "training.random_shift=28: should be less than 28"),
     ],
 )
 def test_a_bad_override_is_named_with_its_remedy(override: str, message: str) -> None:
@@ -77,6 +79,16 @@ def test_a_learning_rate_schedule_needs_a_class_name() -> None:
         configure("optimizer.config.learning_rate={config: {decay_steps: 1}}")
 
 
+@pytest.mark.parametrize("value", ["15 %", "-1%", "all", "%"])
+def test_a_share_of_the_steps_that_cannot_be_read_is_named(value: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure("optimizer=nadam", f"optimizer.config.learning_rate.config.warmup_steps='{value}'")
+    assert str(raised.value) == (
+        f"optimizer.config.learning_rate.config.warmup_steps={value}: "
+        "should be a number, or a share of the training's steps such as 15%"
+    )
+
+
 def test_a_value_that_is_needed_and_missing_is_named() -> None:
     with pytest.raises(InputError, match=r"^run has no value: give run=… on the command line\.$"):
         resolve(Evaluate, compose("evaluate", [], paths.CONF))
@@ -96,13 +108,13 @@ def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"optimizer": "sgd", "batch_size": 32}, "params.yaml: runs.mine.epochs: missing"),
+        ({"optimizer": "sgd", "batch_size": 32, "training": "default"}, "params.yaml: runs.mine.epochs: missing"),
         (
-            {"optimizer": "sgd", "batchsize": 32, "epochs": 1},
+            {"optimizer": "sgd", "batchsize": 32, "epochs": 1, "training": "default"},
             "params.yaml: runs.mine.batch_size: missing; runs.mine.batchsize: unknown key",
         ),
         (
-            {"optimizer": "sgd", "batch_size": "32", "epochs": 1},
+            {"optimizer": "sgd", "batch_size": "32", "epochs": 1, "training": "default"},
             "params.yaml: runs.mine.batch_size=32: should be a valid integer",
         ),
     ],
@@ -128,7 +140,7 @@ def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
-        compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1), paths.CONF)
+        compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1, training="default"), paths.CONF)
 
 
 def test_a_training_that_bears_the_name_of_a_row_must_be_that_row() -> None:
@@ -136,7 +148,7 @@ def test_a_training_that_bears_the_name_of_a_row_must_be_that_row() -> None:
     row = compose_run("sgd_32", table["sgd_32"], paths.CONF)
     assert documented(row, table, paths.CONF)
     with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
-        documented(row.model_copy(update={"epochs": 1}), table, paths.CONF)
+        documented(row.model_copy(update={"epochs": 1, "training": "default"}), table, paths.CONF)
 
 
 @pytest.mark.parametrize("stage", ["fetch", "prepare", "diagram", "train", "evaluate", "compare", "track"])
@@ -148,6 +160,7 @@ def test_a_stage_of_dvc_yaml_depends_on_the_files_that_its_configuration_is_comp
     composed = {f"conf/{group}/{choice}.yaml" for group, choice in choices.items() if not group.startswith("hydra/")}
     if stage == "train":
         composed = composed - {"conf/optimizer/sgd.yaml"} | {"conf/optimizer/${item.optimizer}.yaml"}
+        composed.add("conf/training/${item.training}.yaml")  # all of them begin with the default
         # They say where a training is recorded and how many are made of it; they decide nothing.
         composed -= {"conf/tracking/default.yaml", "conf/sweep/grid.yaml"}
     assert {file for file in dependencies if file.startswith("conf/")} == {f"conf/{stage}.yaml", *composed}
@@ -155,7 +168,7 @@ def test_a_stage_of_dvc_yaml_depends_on_the_files_that_its_configuration_is_comp
 
 def test_the_command_of_a_training_in_dvc_yaml_says_the_row_as_the_check_does() -> None:
     command = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["cmd"]
-    row = Row(optimizer="adam", batch_size=64, epochs=3)
+    row = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
     for key, value in {"key": "mine", **{f"item.{key}": value for key, value in row.model_dump().items()}}.items():
         command = command.replace(f"${{{key}}}", str(value))
     assert command.split()[3:] == row.overrides("mine")

@@ -39,6 +39,22 @@ def save_counted(npz: Path) -> None:
     np.savez(npz, train_images=images, train_labels=images.ravel(), test_images=images[:2] + 10, test_labels=[9, 9])
 
 
+def test_an_image_is_moved_by_up_to_so_many_pixels_in_both_directions_and_each_way_is_equally_frequent() -> None:
+    dot = np.zeros((9000, 5, 5, 1), np.float32)
+    dot[:, 2, 2] = 1
+    moved = dataset.shift(dot, 1, np.random.default_rng(1))
+    assert (moved.shape, moved.dtype) == (dot.shape, dot.dtype)
+    positions = moved.sum(axis=0)[..., 0]
+    assert positions[1:4, 1:4].min() > 900
+    assert positions[1:4, 1:4].sum() == 9000
+
+
+def test_what_leaves_an_image_is_lost_and_zeros_move_in() -> None:
+    ones = np.ones((500, 4, 4, 1), np.float32)
+    kept = {int(image.sum()) for image in dataset.shift(ones, 1, np.random.default_rng(1))}
+    assert kept == {16, 12, 9}
+
+
 def test_the_last_training_images_are_held_out(npz: Path) -> None:
     save_counted(npz)
     training, validation = dataset.load_for_training(npz, held_out=2)

@@ -20,6 +20,13 @@ def test_the_network_has_the_notebook_s_layers_and_1_199_882_parameters(train_co
     ]
 
 
+def test_a_precision_is_that_of_every_layer_but_of_the_probabilities(train_config: Train) -> None:
+    network = model.build(**train_config.model.model_dump(), precision="mixed_bfloat16")
+    assert {layer.compute_dtype for layer in network.layers[:-1]} == {"bfloat16"}
+    assert network.layers[-1].compute_dtype == "float32"
+    assert {weight.dtype for weight in network.weights if "seed" not in weight.path} == {"float32"}
+
+
 def test_the_summary_names_each_layer_and_the_parameters(train_config: Train) -> None:
     network = model.build(**train_config.model.model_dump())
     text = model.summary(network)

@@ -17,8 +17,8 @@ def built(history: pd.DataFrame) -> report.Report:
     half = np.where(np.arange(10)[:, np.newaxis] < 5, right, wrong)
     return report.build(
         table={
-            "good": Row(optimizer="adam", batch_size=64, epochs=2),
-            "bad": Row(optimizer="sgd", batch_size=8, epochs=2),
+            "good": Row(optimizer="adam", batch_size=64, epochs=2, training="default"),
+            "bad": Row(optimizer="sgd", batch_size=8, epochs=2, training="default"),
         },
         histories={"good": history, "bad": history.assign(loss=0.9)},
         predictions={

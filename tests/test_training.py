@@ -11,18 +11,20 @@ from mnist_cnn.checkpoint import Progress
 from mnist_cnn.configuration import compose, resolve
 from mnist_cnn.dataset import Examples
 from mnist_cnn.errors import InputError
-from mnist_cnn.schema import Train
+from mnist_cnn.schema import Model, Optimizer, Train
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
 
 
 def train(config: Train, examples: Examples, **changed: Any) -> tuple[keras.Model, pd.DataFrame]:
     training.make_reproducible(config.training.seed, config.training.threads)
-    network = model.build(**config.model.model_dump())
+    network = model.build(**config.model.model_dump(), precision=config.training.precision)
     settings = {
         "seed": config.training.seed,
         "batch_size": 32,
         "epochs": 2,
+        "random_shift": config.training.random_shift,
+        "label_smoothing": config.training.label_smoothing,
         "steps_per_execution": config.training.steps_per_execution,
         "validation_batch_size": config.training.validation_batch_size,
         "validate_every_epoch": True,
@@ -126,7 +128,7 @@ def test_a_training_that_was_killed_after_its_last_epoch_only_hands_its_result_o
 @pytest.mark.parametrize("batch_size", [32, 50, 200, 300])
 def test_each_epoch_reads_every_image_once_in_an_order_of_its_own(examples: Examples, batch_size: int) -> None:
     order = tf.Variable(tf.range(200, dtype=tf.int64))
-    batches = training._batches(examples, order, batch_size, 0)
+    batches = training._batches(tf.Variable(examples.images), tf.one_hot(examples.labels, 10), order, batch_size, 0)
     seen = []
     for epoch in range(2):
         order.assign(np.random.default_rng((42, epoch)).permutation(200))
@@ -134,6 +136,38 @@ def test_each_epoch_reads_every_image_once_in_an_order_of_its_own(examples: Exam
         np.testing.assert_array_equal(images, examples.images[order.numpy()])
         seen.append(images)
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_moving_the_images_changes_the_weights(
+    trained: tuple[keras.Model, pd.DataFrame], train_config: Train, examples: Examples
+) -> None:
+    assert weights(train(train_config, examples, random_shift=1)[0]) != weights(trained[0])
+
+
+def test_label_smoothing_is_that_of_keras_own_loss(train_config: Train, examples: Examples) -> None:
+    dense = {"class_name": "Dense", "config": {"units": 10, "activation": "softmax"}}
+    flat = Model.model_validate({"name": "flat", "layers": [{"class_name": "Flatten"}, dense]})
+    still = Optimizer(class_name="SGD", config={"learning_rate": 1e-30})
+    config = train_config.model_copy(update={"model": flat, "optimizer": still})
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    network, history = train(config, examples, label_smoothing=0.1, epochs=1)
+    expected = loss(keras.utils.to_categorical(examples.labels, 10), network.predict(examples.images, verbose=0))
+    assert history["loss"].iloc[0] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_fast_training_is_reproduced_to_the_bit_and_goes_on_with_the_same_moved_images(examples: Examples) -> None:
+    config = resolve(Train, compose("train", ["training=fast", "optimizer=nadam"], paths.CONF))
+    network, _ = train(config, examples)
+    first, _ = checkpoints(config, examples)
+    for start in (Progress(), first):
+        assert weights(train(config, examples, start=start)[0]) == weights(network)
+
+
+def test_a_share_in_a_schedule_is_of_the_steps_of_the_training() -> None:
+    config = resolve(Train, compose("train", ["optimizer=nadam"], paths.CONF)).optimizer
+    built = training.build_optimizer(**config.model_dump(), steps=705).get_config()
+    schedule = built["learning_rate"]["config"]
+    assert (schedule["warmup_steps"], schedule["decay_steps"]) == (106, 599)
 
 
 def test_one_validation_after_the_last_epoch_does_not_change_the_weights(
@@ -151,7 +185,8 @@ def test_keras_takes_every_value_of_every_optimizer_in_conf(name: str) -> None:
     resolved = training.build_optimizer(**config.model_dump()).get_config()
     for key, value in config.config.items():
         if isinstance(value, dict):
-            assert value["config"].items() <= resolved[key]["config"].items()
+            absolute = {name: training._absolute(of, 100) for name, of in value["config"].items()}
+            assert absolute.items() <= resolved[key]["config"].items()
         else:
             assert resolved[key] == pytest.approx(value)
 

@@ -43,21 +43,31 @@ def adopt(winner: dict[str, Any], name: str, origin: str, conf: Path) -> Adoptio
     Raises:
         InputError: the configuration has something that a row cannot say, or the optimizer's file exists already.
     """
-    batch_size, epochs = winner["batch_size"], winner["epochs"]
-    files = sorted(file.stem for file in (conf / "optimizer").glob("*.yaml"))
-    complete = {file: _complete(Row(optimizer=file, batch_size=batch_size, epochs=epochs), conf) for file in files}
-    other, usual = _other_keys(winner), _other_keys(complete[files[0]])
-    unusual = [f"{key}={value}" for key, value in other.items() if key not in usual or usual[key] != value]
-    if unusual:
-        raise InputError(f"A row of params.yaml cannot say {', '.join(unusual)}. Set it in conf/ and sweep again.")
-    same = [file for file in files if complete[file]["optimizer"] == winner["optimizer"]]
-    if same:
-        return Adoption(Row(optimizer=same[0], batch_size=batch_size, epochs=epochs), None)
-    if name in files:
+    optimizers, trainings = (
+        sorted(file.stem for file in (conf / group).glob("*.yaml")) for group in ("optimizer", "training")
+    )
+
+    def row(optimizer: str, training: str) -> Row:
+        return Row(optimizer=optimizer, batch_size=winner["batch_size"], epochs=winner["epochs"], training=training)
+
+    unusual = {}
+    for file in trainings:
+        usual = _other_keys(_complete(row(optimizers[0], file), conf))
+        others = _other_keys(winner).items()
+        unusual[file] = [f"{key}={value}" for key, value in others if key not in usual or usual[key] != value]
+    nearest = min(trainings, key=lambda file: len(unusual[file]))
+    if unusual[nearest]:
+        differing = ", ".join(unusual[nearest])
+        raise InputError(f"A row of params.yaml cannot say {differing}. Set it in conf/ and sweep again.")
+    for optimizer in optimizers:
+        if _complete(row(optimizer, nearest), conf)["optimizer"] == winner["optimizer"]:
+            return Adoption(row(optimizer, nearest), None)
+    if name in optimizers:
         raise InputError(f"conf/optimizer/{name}.yaml exists and says something else. Choose another name.")
-    header = f"# python -m pipelines.train optimizer={name} batch_size={batch_size}\n#   {origin}\n"
+    command = f"python -m pipelines.train optimizer={name} batch_size={winner['batch_size']}"
+    header = f"# {command}\n#   {origin}\n"
     text = header + yaml.safe_dump(winner["optimizer"], sort_keys=False)
-    return Adoption(Row(optimizer=name, batch_size=batch_size, epochs=epochs), text)
+    return Adoption(row(name, nearest), text)
 
 
 def add_row(table: str, name: str, row: Row) -> str:

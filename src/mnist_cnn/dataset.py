@@ -62,6 +62,21 @@ def load_for_training(path: Path, held_out: int) -> tuple[Examples, Examples]:
     return Examples(images[:count], labels[:count]), Examples(images[count:], labels[count:])
 
 
+def shift(images: np.ndarray, largest: int, random: np.random.Generator) -> np.ndarray:
+    """Move each image by a whole number of pixels, up to `largest` in both directions; zeros move in.
+
+    Args:
+        images: (n, height, width, channels).
+        largest: pixels, from 0.
+        random: chooses for each image one of the (2 x largest + 1)**2 ways, all equally probable.
+    """
+    margin = (largest, largest)
+    padded = np.pad(images, ((0, 0), margin, margin, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:3], axis=(1, 2))
+    down, right = random.integers(0, 2 * largest + 1, (2, len(images)))
+    return np.moveaxis(windows[np.arange(len(images)), down, right], 1, -1)
+
+
 def load(path: Path, part: Literal["train", "test"]) -> Examples:
     """Load one part of the prepared data and scale its pixels from 0…255 to [0, 1].
 

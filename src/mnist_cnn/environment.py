@@ -17,6 +17,13 @@ def describe() -> dict[str, str]:
     }
 
 
+def has_bfloat16() -> bool:
+    """Tell whether the processor has instructions for bfloat16, as far as Linux says."""
+    description = Path("/proc/cpuinfo")
+    flags = description.read_text().split() if description.exists() else []
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
 def _processor() -> str:
     description = Path("/proc/cpuinfo")  # Linux; `platform` names only the architecture there
     lines = description.read_text().splitlines() if description.exists() else []

@@ -116,6 +116,11 @@ def checkpoint(run: str) -> Path:
     return ROOT / "checkpoints" / f"{run}.checkpoint"
 
 
+def training_lock(run: str) -> Path:
+    """Locate the lock of the process that trains a run."""
+    return ROOT / "checkpoints" / f"{run}.lock"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, that takes its place only when the block succeeds."""

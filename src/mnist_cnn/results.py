@@ -193,7 +193,8 @@ def training_input(run: str, command: str, configuration: dict[str, Any], files:
 def recipe(configuration: dict[str, Any], files: dict[str, str]) -> str:
     """Digest what a training has in common with its replicates, as `TrainingInput.recipe`."""
     common = {key: value for key, value in configuration.items() if key not in ("run", "training")}
-    return _digest([files, common, configuration["training"]["loss"]])
+    shared = {key: configuration["training"][key] for key in ("loss", "precision", "random_shift", "label_smoothing")}
+    return _digest([files, common, shared])
 
 
 def recipes(runs: Iterable[str]) -> dict[str, str]:

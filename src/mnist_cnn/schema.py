@@ -1,5 +1,6 @@
 """The schemas of conf/ and params.yaml: which keys there are, and which values they may have."""
 
+import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -24,21 +25,33 @@ Schema = TypeVar("Schema", bound=Checked)
 
 
 class KerasObject(Checked):
-    """Keras' own form of an optimizer, a learning-rate schedule or a layer, as `keras.*.deserialize` reads it."""
+    """Keras' own form of an optimizer or a layer, as `keras.*.deserialize` reads it."""
 
     class_name: str
     config: dict[str, Any] = {}
 
 
+class Schedule(KerasObject):
+    """A Keras learning-rate schedule; a number of steps can be a share of the training's, such as 15%."""
+
+    @field_validator("config")
+    @classmethod
+    def _check_shares(cls, config: dict[str, Any]) -> dict[str, Any]:
+        for key, value in config.items():
+            if isinstance(value, str) and not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", value):
+                raise ValueError(f"{key}={value}: should be a number, or a share of the training's steps such as 15%")
+        return config
+
+
 class Optimizer(KerasObject):
-    """A Keras optimizer whose learning rate is written down: a number above 0, or a schedule as a `KerasObject`."""
+    """A Keras optimizer whose learning rate is written down: a number above 0, or a `Schedule`."""
 
     @field_validator("config")
     @classmethod
     def _check_learning_rate(cls, config: dict[str, Any]) -> dict[str, Any]:
         value = config.get("learning_rate")
         if isinstance(value, dict):
-            validate(KerasObject, value, origin="optimizer.config.learning_rate.")
+            validate(Schedule, value, origin="optimizer.config.learning_rate.")
             return config
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             raise ValueError(f"learning_rate={value}: should be a number greater than 0, or a Keras schedule")
@@ -76,6 +89,9 @@ class Training(Checked):
     loss: str
     seed: Seed
     threads: PositiveInt
+    precision: Literal["float32", "mixed_bfloat16"]
+    random_shift: Annotated[int, Field(ge=0, lt=28)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     steps_per_execution: PositiveInt
     validation_batch_size: PositiveInt
     checkpoint_steps: PositiveInt | None
@@ -245,6 +261,7 @@ class Row(Checked):
     optimizer: str
     batch_size: PositiveInt
     epochs: PositiveInt
+    training: str
 
     def overrides(self, run: str) -> list[str]:
         """Say the row in Hydra's override grammar, as dvc.yaml does."""

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mnist_cnn.checkpoint import Progress
-from mnist_cnn.dataset import CLASSES, Examples
+from mnist_cnn.dataset import CLASSES, Examples, shift
 from mnist_cnn.errors import InputError
 
 MEASURES = ["loss", "accuracy", "val_loss", "val_accuracy"]
@@ -33,19 +33,32 @@ def make_reproducible(seed: int, threads: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def build_optimizer(class_name: str, config: dict[str, Any]) -> keras.optimizers.Optimizer:
+def build_optimizer(class_name: str, config: dict[str, Any], steps: int = 100) -> keras.optimizers.Optimizer:
     """Build any Keras optimizer; its learning rate may be a schedule in the same form.
+
+    Args:
+        class_name: of Keras.
+        config: of the optimizer. In that of a schedule "15%" stands for that share of the training's steps.
+        steps: of the training: epochs times gradient steps in an epoch. An optimizer that is only looked at needs none.
 
     Raises:
         InputError: Keras does not know the class or refuses its configuration.
     """
     if isinstance(schedule := config.get("learning_rate"), dict):
-        config = {**config, "learning_rate": {"module": "keras.optimizers.schedules", **schedule}}
+        absolute = {key: _absolute(value, steps) for key, value in schedule.get("config", {}).items()}
+        config = {
+            **config,
+            "learning_rate": {"module": "keras.optimizers.schedules", **schedule, "config": absolute},
+        }
     try:
         return keras.optimizers.get({"class_name": class_name, "config": config})
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Keras refuses optimizer {class_name} with {config}: {reason}") from error
+
+
+def _absolute(value: Any, steps: int) -> Any:
+    return round(float(value.removesuffix("%")) / 100 * steps) if isinstance(value, str) else value
 
 
 def complete_configuration(config: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
@@ -92,20 +105,19 @@ def _complete(written: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]
 
 
 class _Course(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """What happens around the epochs: another order of the images, the row of the history, checkpoints."""
+    """What happens around the epochs: other images, the row of the history, checkpoints."""
 
     def __init__(
         self,
         start: Progress,
-        seed: int,
-        order: tf.Variable,
+        prepare: Callable[[int], None],
         on_epoch: Callable[[int, dict[str, float]], None],
         on_checkpoint: Callable[[Progress], None],
         checkpoint_steps: int | None,
     ) -> None:
         super().__init__()
         self.rows = list(start.rows)
-        self._start, self._seed, self._order = start, seed, order
+        self._start, self._prepare = start, prepare
         self._on_epoch, self._on_checkpoint, self._checkpoint_steps = on_epoch, on_checkpoint, checkpoint_steps
         self._kept = 0
         self._stamp = 0.0
@@ -114,7 +126,7 @@ class _Course(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         self._stamp = time.perf_counter() - self._start.seconds
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._order.assign(np.random.default_rng((self._seed, epoch)).permutation(self._order.shape[0]))
+        self._prepare(epoch)
         if self._start.measured:
             for variable, value in zip(self.model.metrics_variables, self._start.measured, strict=True):
                 variable.assign(value)
@@ -144,28 +156,32 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _batches(examples: Examples, order: tf.Variable, batch_size: int, first: int) -> tf.data.Dataset:
-    """Read the images in an order, which may change from epoch to epoch.
+def _batches(
+    images: tf.Variable, targets: tf.Tensor, order: tf.Variable, batch_size: int, first: int
+) -> tf.data.Dataset:
+    """Read the images as they are when an epoch begins.
 
     Args:
-        examples: all.
-        order: int64, (n,), their positions.
+        images: float32, (n, 28, 28, 1), in [0, 1].
+        targets: float32, (n, 10), probabilities.
+        order: int64, (n,), positions of the images.
         batch_size: the last batch may have fewer.
         first: batches that are left out.
     """
-    images, labels = tf.constant(examples.images), tf.one_hot(examples.labels, CLASSES)
-    count = math.ceil(len(examples.labels) / batch_size)
+    count = math.ceil(len(targets) / batch_size)
 
     def epoch(_: tf.Tensor) -> tf.data.Dataset:
-        positions = order.read_value()
-        return tf.data.Dataset.range(first, count).map(
-            lambda batch: positions[batch * batch_size : (batch + 1) * batch_size]
-        )
+        positions, pixels = order.read_value(), images.read_value()
+
+        def batch(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chosen = positions[number * batch_size : (number + 1) * batch_size]
+            return tf.gather(pixels, chosen), tf.gather(targets, chosen)
+
+        return tf.data.Dataset.range(first, count).map(batch)
 
     return (
         tf.data.Dataset.range(1)
         .flat_map(epoch)
-        .map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen)))
         .apply(tf.data.experimental.assert_cardinality(count - first))
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -181,6 +197,8 @@ def train(
     seed: int,
     batch_size: int,
     epochs: int,
+    random_shift: int,
+    label_smoothing: float,
     steps_per_execution: int,
     validation_batch_size: int,
     validate_every_epoch: bool,
@@ -192,8 +210,8 @@ def train(
 ) -> pd.DataFrame:
     """Train `model` in place and return its history.
 
-    Training from the progress of an earlier process gives the same bits as training without interruption: the order of
-    the images depends on the seed and the epoch alone, and all else that changes is in the progress.
+    Training from the progress of an earlier process gives the same bits as training without interruption: the order and
+    the shifts of the images depend on the seed and the epoch alone, and all else that changes is in the progress.
 
     Args:
         model: fresh from `model.build`.
@@ -201,9 +219,12 @@ def train(
         loss: the name of a Keras loss on one-hot labels.
         training: what the weights are fitted to.
         validation: what is measured; does not change the weights.
-        seed: of the order of the images; 0 to 2**32 - 1.
+        seed: of the order and shifts of the images; 0 to 2**32 - 1.
         batch_size: images per gradient step.
         epochs: passes over the training images.
+        random_shift: pixels up to which each training image is moved, anew in each epoch.
+        label_smoothing: share of each training target that all classes have alike, 0 to 1 (arXiv:1512.00567, section
+            7). It raises the training loss, and only that.
         steps_per_execution: gradient steps between two returns to Python; does not change the weights.
         validation_batch_size: images per forward step; does not change the weights.
         validate_every_epoch: measure after each epoch, or only after the last.
@@ -237,11 +258,21 @@ def train(
         on_epoch(epoch, row)
 
     order = tf.Variable(tf.range(len(training.labels), dtype=tf.int64))
-    course = _Course(start, seed, order, on_epoch, on_checkpoint, checkpoint_steps)
+    images = tf.Variable(training.images)
+    alike = label_smoothing / CLASSES
+    targets = tf.one_hot(training.labels, CLASSES, on_value=1 - label_smoothing + alike, off_value=alike)
+
+    def prepare(epoch: int) -> None:
+        random = np.random.default_rng((seed, epoch))
+        order.assign(random.permutation(len(training.labels)))
+        if random_shift:
+            images.assign(shift(training.images, random_shift, random))
+
+    course = _Course(start, prepare, on_epoch, on_checkpoint, checkpoint_steps)
 
     def fit(first_epoch: int, last_epoch: int, first_batch: int) -> None:
         model.fit(
-            _batches(training, order, batch_size, first_batch),
+            _batches(images, targets, order, batch_size, first_batch),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             validation_data=(validation.images, keras.utils.to_categorical(validation.labels, CLASSES)),
