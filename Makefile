@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint ui serve pictures lock clean
+.PHONY: help repro test lint bench ui serve pictures lock clean
 
 help:  ## Show what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
 
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
 	python -m pipelines.serve
+
+bench: $(INSTALLED)  ## Time everything, side by side, and write docs/benchmarks.md (half an hour)
+	python -m benchmarks
 
 pictures: $(INSTALLED)  ## Take the pictures of docs/ from the MLflow UI, with Chromium
 	pytest tests/test_ui.py --documented

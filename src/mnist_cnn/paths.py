@@ -33,6 +33,7 @@ COMPARISON_TEXT = REPORTS / "comparison.md"
 COMPARISON_PLOT = REPORTS / "comparison.png"
 
 PICTURES = ROOT / "docs"
+BENCHMARKS = PICTURES / "benchmarks.md"
 
 SWEEP_LOCK = ROOT / "outputs/.sweep.lock"
 

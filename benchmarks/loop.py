@@ -1,0 +1,101 @@
+"""Train without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras adadelta 128 2.
+
+`keras` is what the notebook does: the arrays go to `fit`, Keras' settings are its defaults. `pytorch` is the same model
+and protocol in eager PyTorch, which must be installed.
+"""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable
+
+from mnist_cnn import dataset, paths
+
+RATES = {"sgd": 0.01, "adadelta": 1.0}
+
+
+def keras_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
+    """Train with Keras; seconds of each epoch with its validation."""
+    import keras
+    from keras import layers
+
+    training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    chosen = {"sgd": keras.optimizers.SGD, "adadelta": keras.optimizers.Adadelta}[optimizer]
+    model.compile(chosen(RATES[optimizer]), "categorical_crossentropy", ["accuracy"])
+    stamps = [time.perf_counter()]
+    model.fit(
+        training.images,
+        keras.utils.to_categorical(training.labels),
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=(test.images, keras.utils.to_categorical(test.labels)),
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stamps.append(time.perf_counter()))],
+    )
+    return [end - begin for begin, end in itertools.pairwise(stamps)]
+
+
+def pytorch_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
+    """Train with PyTorch; seconds of each epoch with its validation."""
+    import torch
+    from torch import nn
+
+    training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    images, test_images = (torch.from_numpy(part.images).permute(0, 3, 1, 2).contiguous() for part in (training, test))
+    labels, test_labels = (torch.from_numpy(part.labels).long() for part in (training, test))
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+    chosen = {"sgd": torch.optim.SGD, "adadelta": torch.optim.Adadelta}[optimizer]
+    step_of = chosen(model.parameters(), lr=RATES[optimizer])
+    loss_of = nn.CrossEntropyLoss()
+    taken = []
+    for _ in range(epochs):
+        began = time.perf_counter()
+        model.train()
+        for batch in torch.randperm(len(labels)).split(batch_size):
+            step_of.zero_grad()
+            loss_of(model(images[batch]), labels[batch]).backward()
+            step_of.step()
+        model.eval()
+        with torch.no_grad():
+            right = sum(
+                int((model(some).argmax(1) == truth).sum())
+                for some, truth in zip(test_images.split(1000), test_labels.split(1000), strict=True)
+            )
+        taken.append(time.perf_counter() - began)
+        print(f"test accuracy {right / len(test_labels):.4f}")
+    return taken
+
+
+def main() -> None:
+    library, optimizer, batch_size, epochs = sys.argv[1:]
+    loops: dict[str, Callable[[str, int, int], list[float]]] = {"keras": keras_epochs, "pytorch": pytorch_epochs}
+    print(json.dumps(loops[library](optimizer, int(batch_size), int(epochs))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Time how cost grows with the work, on a slice of the data: python -m benchmarks.scaling. Takes five minutes."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks.measure import clone, median, replace, run, say, seconds, timed
+from mnist_cnn import paths
+
+TRAIN_IMAGES, TEST_IMAGES = 3000, 1000
+SINGLE, MANY, ALL, REPETITIONS = 3, 10, 50, 5
+COMMANDS = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")
+
+
+def write_table(project: Path, optimizers: Iterable[str]) -> None:
+    """Write a params.yaml with a run for each of these optimizers."""
+    rest = "batch_size: 128, epochs: 1, training: default"
+    rows = [f"  run_{number}: {{optimizer: {optimizer}, {rest}}}\n" for number, optimizer in enumerate(optimizers)]
+    (project / "params.yaml").write_text("runs:\n" + "".join(rows))
+
+
+def rows(project: Path) -> list[list[str]]:
+    """Time runs that are added, an optimizer that is edited, and `dvc repro` with nothing to do."""
+    repro = ["dvc", "repro"]
+    say("Scaling: one run after the other")
+    write_table(project, ["adam"])
+    run(repro, project)
+    single = []
+    for count in range(1, 1 + SINGLE):
+        write_table(project, ["adam", *["sgd"] * count])
+        single.append(timed(repro, project))
+    say(f"Scaling: {MANY} runs")
+    write_table(project, ["adam", *["sgd"] * (SINGLE + MANY)])
+    many = timed(repro, project)
+
+    say("Scaling: an edit")
+    replace(project / "conf/optimizer/adam.yaml", "beta_1: 0.9", "beta_1: 0.8")
+    trained = re.findall(r"^Running stage '(train@.+)':", run(repro, project), re.MULTILINE)
+
+    say(f"Scaling: {ALL} runs")
+    write_table(project, ["adam", *["sgd"] * (ALL - 1)])
+    for number in range(1 + SINGLE + MANY, ALL):
+        shutil.copytree(project / "runs/run_1", project / f"runs/run_{number}")
+    run(["dvc", "commit", "--force"], project)
+    idle = [timed(repro, project) for _ in range(REPETITIONS)]
+    return [
+        ["one more run", seconds(single)],
+        [f"{MANY} more runs", f"{many:.1f} s: {many / median(single):.2f} times one"],
+        [
+            f"an edit to the optimizer of 1 of {1 + SINGLE + MANY} runs trains",
+            f"{len(trained)} ({', '.join(f'`{stage}`' for stage in trained)})",
+        ],
+        [f"`dvc repro` with nothing to do, {ALL} runs", seconds(idle)],
+    ]
+
+
+def answers() -> list[list[str]]:
+    """Time what every command answers before it works."""
+    say("Scaling: answers of the commands")
+    cases = {"`--help`": (["--help"], 0), "a wrong key": (["nonsense=1"], 1)}
+    table = []
+    for name, (arguments, code) in cases.items():
+        taken = {
+            command: [timed([sys.executable, "-m", f"pipelines.{command}", *arguments], code=code) for _ in range(3)]
+            for command in COMMANDS
+        }
+        slowest = max(taken, key=lambda command: median(taken[command]))
+        table.append([f"{name}, slowest of {len(COMMANDS)} commands (`{slowest}`)", seconds(taken[slowest])])
+    return table
+
+
+def main() -> None:
+    with clone() as project:
+        replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {TRAIN_IMAGES}")
+        replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {TEST_IMAGES}")
+        (project / "dvc.lock").unlink()
+        table = [*rows(project), *answers()]
+    print("## How cost grows with the work\n")
+    print(f"{TRAIN_IMAGES:,} training and {TEST_IMAGES:,} test images, one epoch.\n")
+    print(tabulate(table, ["", ""], "github"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Time the pipeline against the notebook's loops, PyTorch and the machine: python -m benchmarks.training.
+
+Everything is measured in turn, round after round, as the machine may be shared. Takes half an hour on two cores.
+"""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from benchmarks.measure import Times, clone, environment, median, ratio, replace, run, say, seconds
+from mnist_cnn import configuration, paths, schema
+from mnist_cnn.schema import Row
+
+ROUNDS = 3
+EPOCHS = 2  # of a run of the notebook: the first, which also builds the graph, and one that stands for all others
+ROWS = configuration.load_table(paths.PARAMS)
+FAST = "fast"
+NOTEBOOK = {name: row for name, row in ROWS.items() if name != FAST}
+REFERENCE = "adadelta_128"
+
+
+@dataclass
+class Pipeline:
+    """One `dvc repro` of everything.
+
+    Attributes:
+        stages: seconds of each stage, with what DVC does after it.
+        epochs: seconds of the epochs of each run.
+    """
+
+    stages: dict[str, float]
+    epochs: dict[str, list[float]]
+
+    def around(self, runs: dict[str, Row]) -> float:
+        """Return the seconds that were no training, without the stages of other runs."""
+        taken = sum(of for stage, of in self.stages.items() if "@" not in stage or stage.split("@")[1] in runs)
+        return taken - sum(sum(self.epochs[name]) for name in runs)
+
+
+@dataclass
+class Round:
+    """What is measured side by side: loops without the pipeline (PyTorch's if installed), the machine, the pipeline."""
+
+    notebook: dict[str, list[float]]
+    pytorch: list[float] | None
+    rates: dict[str, list[float]]
+    pipeline: Pipeline
+
+    def of_notebook(self) -> float:
+        """Return the seconds of the notebook's loops, all epochs."""
+        return sum(full(self.notebook[name], row) for name, row in NOTEBOOK.items())
+
+    def of_pipeline(self, runs: dict[str, Row]) -> float:
+        """Return the seconds of the pipeline with these runs alone, all epochs."""
+        return self.pipeline.around(runs) + sum(full(self.pipeline.epochs[name], row) for name, row in runs.items())
+
+
+def full(epochs: Times, row: Row) -> float:
+    """Add the epochs that were left out: each as long as the last."""
+    return sum(epochs) + (row.epochs - len(epochs)) * epochs[-1]
+
+
+def loop(library: str, row: Row) -> list[float]:
+    """Train without the pipeline, in a process of its own; seconds of each epoch."""
+    command = [sys.executable, "-m", "benchmarks.loop", library, row.optimizer, str(row.batch_size), str(EPOCHS)]
+    return [float(taken) for taken in json.loads(run(command).splitlines()[-1])]
+
+
+def repro() -> Pipeline:
+    """Run `dvc repro` where nothing has been run, and watch its stages."""
+    with clone() as project:
+        for row in NOTEBOOK.values():
+            text = f"batch_size: {row.batch_size}, epochs: "
+            replace(project / "params.yaml", f"{text}{row.epochs}", f"{text}{EPOCHS}")
+        (project / "dvc.lock").unlink()
+        stages, name, last = {}, "start of DVC", time.perf_counter()
+        with subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=project,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            printed = []
+            for line in process.stdout or ():
+                printed.append(line)
+                if started := re.match(r"Running stage '(.+)':", line):
+                    stages[name], last, name = time.perf_counter() - last, time.perf_counter(), started[1]
+        stages[name] = time.perf_counter() - last
+        if process.returncode:
+            say("".join(printed))
+            raise subprocess.CalledProcessError(process.returncode, "dvc repro")
+        executions = [json.loads(file.read_text()) for file in (project / "executions").glob("*.json")]
+        return Pipeline(stages, {of["input"]["run"]: of["epoch_seconds"] for of in executions})
+
+
+def measure(number: int) -> Round:
+    say(f"Round {number} of {ROUNDS}: the notebook's loops")
+    notebook = {name: loop("keras", row) for name, row in NOTEBOOK.items()}
+    pytorch = None
+    if importlib.util.find_spec("torch"):
+        say(f"Round {number} of {ROUNDS}: PyTorch")
+        pytorch = loop("pytorch", NOTEBOOK[REFERENCE])
+    say(f"Round {number} of {ROUNDS}: matrix multiplication")
+    rates = json.loads(run([sys.executable, "-m", "benchmarks.machine"]).splitlines()[-1])
+    say(f"Round {number} of {ROUNDS}: dvc repro")
+    return Round(notebook, pytorch, rates, repro())
+
+
+def operations() -> tuple[int, int]:
+    """Count the floating-point operations of the model for an image, two for a multiplication and its addition.
+
+    Only those of convolutions and dense layers count. Backward a layer has twice the forward's, for its weights and for
+    its input; the first one needs none for its input.
+
+    Returns:
+        Forward, and forward with backward.
+    """
+    import keras
+
+    from mnist_cnn import model
+
+    diagram = configuration.resolve(schema.Diagram, configuration.compose("diagram", [], paths.CONF))
+    forward = []
+    for layer in model.build(**diagram.model.model_dump()).layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            positions = layer.output.shape[1:-1]
+            forward.append(2 * int(layer.kernel.shape.num_elements()) * int(keras.ops.prod(positions or [1])))
+    return sum(forward), 3 * sum(forward) - forward[0]
+
+
+def report(rounds: list[Round]) -> str:
+    """Write everything down in Markdown."""
+    ours = {name: [of.pipeline.epochs[name][-1] for of in rounds] for name in ROWS}
+    theirs = {name: [of.notebook[name][-1] for of in rounds] for name in NOTEBOOK}
+    forward, both = operations()
+    work = (60_000 * both + 10_000 * forward) / 1e9  # an epoch and its validation
+    floor = {dtype: [work / max(of.rates[dtype]) for of in rounds] for dtype in ("float32", "bfloat16")}
+    torch = [of.pytorch[-1] for of in rounds if of.pytorch]
+    no_torch = "not measured: PyTorch is not installed (pip install -e '.[benchmarks]')"
+
+    epochs = [[f"`{name}`, pipeline", seconds(ours[name]), ""] for name in ROWS]
+    for index, name in enumerate(NOTEBOOK):
+        epochs[index][2] = ratio(ours[name], theirs[name])
+    epochs += [[f"`{name}`, the notebook's loop in Keras", seconds(of), ""] for name, of in theirs.items()]
+    epochs.append([f"`{REFERENCE}` in PyTorch, eager", seconds(torch) if torch else no_torch, ""])
+    epochs += [[f"floor, matrix multiplication in {dtype}", seconds(of), ""] for dtype, of in floor.items()]
+
+    around, everything = [of.pipeline.around(ROWS) for of in rounds], [of.of_pipeline(ROWS) for of in rounds]
+    stages = [[f"`{name}`", seconds([of.pipeline.stages[name] for of in rounds])] for name in rounds[0].pipeline.stages]
+    outside = {
+        name: [of.pipeline.stages[f"train@{name}"] - sum(of.pipeline.epochs[name]) for of in rounds] for name in ROWS
+    }
+    for row in stages:
+        if row[0].startswith("`train@"):
+            row[0] += ", without its epochs"
+            row[1] = seconds(outside[row[0].split("@")[1].split("`")[0]])
+
+    fast = [full(of.pipeline.epochs[FAST], ROWS[FAST]) for of in rounds]
+    reference = [full(of.pipeline.epochs[REFERENCE], ROWS[REFERENCE]) for of in rounds]
+    pipeline, notebook = [of.of_pipeline(NOTEBOOK) for of in rounds], [of.of_notebook() for of in rounds]
+    goals = [
+        ("tracked pipeline / the notebook's three loops", pipeline, notebook, 0.95),
+        ("epoch / epoch in PyTorch", ours[REFERENCE] if torch else [], torch, 0.75),
+        ("epoch / float32 floor (0.68 of the floor)", ours[REFERENCE], floor["float32"], 1 / 0.68),
+        ("everything around training / `dvc repro`", around, everything, 0.05),
+        (f"training of `{FAST}` / of `{REFERENCE}`", fast, reference, 1 / 7),
+    ]
+    table = [
+        [name, f"{goal:.3f}", ratio(of, to), "yes" if median(of) / median(to) <= goal else "no"]
+        if to
+        else [name, f"{goal:.3f}", no_torch, ""]
+        for name, of, to, goal in goals
+    ]
+    rate = ", ".join(f"{max(max(of.rates[dtype]) for of in rounds):.0f} GFLOP/s in {dtype}" for dtype in floor)
+    return "\n\n".join(
+        [
+            "## Training and everything around it",
+            f"{ROUNDS} rounds, in each of them everything once, in turn. Ratios are of the medians, with the least and "
+            "the greatest of a round.",
+            tabulate(table, ["ratio", "goal, at most", "measured", "reached"], "github"),
+            f"A run has {EPOCHS} epochs here, the last of which stands for all that follow; `{FAST}` has all of "
+            "its own. "
+            "The first ratio is of the pipeline with the notebook's runs alone, and all that it does from the data to "
+            f"the record: {seconds(pipeline)}; the notebook's loops, without their start: {seconds(notebook)}. With "
+            f"`{FAST}` `dvc repro` takes {seconds(everything)}, of which {seconds(around)} are around training.",
+            "### An epoch with its validation",
+            tabulate(epochs, ["", "second or last epoch", "ratio to the notebook's"], "github"),
+            f"Floor: {both / 1e6:.1f} MFLOP for each of 60,000 images forward and backward, {forward / 1e6:.1f} for "
+            f"each of 10,000 forward, at the best rate of a round; the best of all: {rate}.",
+            "### Stages of `dvc repro`",
+            tabulate(stages, ["stage", "seconds, with DVC's own"], "github"),
+        ]
+    )
+
+
+def main() -> None:
+    print(report([measure(number) for number in range(1, ROUNDS + 1)]))
+
+
+if __name__ == "__main__":
+    main()
