@@ -85,6 +85,23 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
     assert (made(finished, harm) == uninterrupted) == (harm == "torn")
 
 
+def test_a_run_that_another_process_trains_is_refused(finished: Path) -> None:
+    command = [*TRAIN, "run=taken"]
+    with subprocess.Popen(command, cwd=finished, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        while not (finished / "checkpoints/taken.checkpoint").exists():
+            time.sleep(0.05)
+        printed = run(finished, *command, fails=True)
+        process.kill()
+    assert printed == "Error: run=taken is being trained by another process. Wait for it, or choose another run=…\n"
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(finished: Path) -> None:
+    (finished / "checkpoints/.full.partial.checkpoint").mkdir(parents=True)  # where it is to be written
+    printed = run(finished, *TRAIN, "run=full", "epochs=1")
+    assert "Warning: no checkpoint (" in printed
+    assert (finished / "outputs/full/model.h5").exists()
+
+
 def recorded_id(project: Path, name: str) -> str:
     """Find the last run of this name in MLflow."""
     with sqlite3.connect(project / "mlflow.db") as database:

@@ -143,7 +143,11 @@ def _epochs(panels: Iterable[Axes]) -> None:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(visible=True, which="both", alpha=0.4)
-    loss.set(title="Training loss (with dropout)", ylabel="Cross-entropy, logarithmic", yscale="log")
+    loss.set(
+        title="Training loss (with dropout, and smoothed labels if any)",
+        ylabel="Cross-entropy, logarithmic",
+        yscale="log",
+    )
     loss.yaxis.set_major_formatter("{x:g}")
     accuracy.set(title="Validation accuracy (on the test images)", ylabel="Accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from mnist_cnn import environment
+
+
+@pytest.mark.parametrize(
+    ("described", "has_it"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sha_ni\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx512f\n", False),
+    ],
+)
+def test_instructions_for_bfloat16_are_told_from_what_linux_says(
+    monkeypatch: pytest.MonkeyPatch, described: str, has_it: bool
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _path: True)
+    monkeypatch.setattr(Path, "read_text", lambda _path: described)
+    assert environment.has_bfloat16() is has_it
+
+
+def test_a_system_that_does_not_say_has_no_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
+    assert not environment.has_bfloat16()
