@@ -18,10 +18,11 @@ def main(config: schema.Evaluate) -> None:
     with heavy_imports():
         import pandas as pd
 
-        from mnist_cnn import evaluation, plots
+        from mnist_cnn import evaluation, plots, training
 
-    loss = yaml.safe_load(files.configuration.read_text())["training"]["loss"]
-    result = evaluation.evaluate(evaluation.load_model(files.model), loss, test, config.batch_size)
+    trained = yaml.safe_load(files.configuration.read_text())["training"]
+    training.make_reproducible(config.seed, trained["threads"])
+    result = evaluation.evaluate(evaluation.load_model(files.model), trained["loss"], test, config.batch_size)
     history = pd.read_csv(files.history, index_col="epoch")
     title = f"{config.run}: {result.accuracy:.2%} of {len(test.labels):,} test images right"
     figures = {
