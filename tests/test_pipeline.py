@@ -131,7 +131,7 @@ def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(
 
 def test_a_new_row_of_params_yaml_is_a_new_run(project: Path) -> None:
     with (project / "params.yaml").open("a") as file:
-        file.write("  mine: {optimizer: adam, batch_size: 64, epochs: 1}\n")
+        file.write("  mine: {optimizer: adam, batch_size: 64, epochs: 1, training: default}\n")
     assert stages(run(project, "dvc", "repro")) == ["train@mine", "evaluate@mine", "compare", "track@mine"]
     assert "| `mine` " in (project / "reports/comparison.md").read_text()
     shutil.rmtree(project / "runs/mine")

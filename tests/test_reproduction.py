@@ -144,7 +144,7 @@ def test_a_row_that_was_committed_after_its_training_is_verified_as_it_was_commi
     [
         ("conf/data/mnist.yaml", "train_examples: 1000", "train_examples: 900", "data/prepared/mnist.npz: "),
         ("conf/training/default.yaml", "threads: 2", "threads: 1", "training.threads: 1 in the record, 2 now"),
-        ("src/mnist_cnn/training.py", "(self._seed, epoch)", "(self._seed + 1, epoch)", "src/mnist_cnn/training.py: "),
+        ("src/mnist_cnn/training.py", "(seed, epoch)", "(seed + 1, epoch)", "src/mnist_cnn/training.py: "),
     ],
     ids=["data", "threads", "code"],
 )
@@ -219,7 +219,7 @@ def test_a_run_compared_with_itself_is_identical(finished: Path) -> None:
 def test_a_run_that_is_nowhere_is_named(finished: Path) -> None:
     told = run(finished, *PYTHON, "pipelines.compare", "a=sgd_32", "b=nowhere", fails=True)
     assert told.startswith(
-        "Error: nowhere is no row of params.yaml (sgd_32, sgd_128, adadelta_128), no folder of outputs/"
+        "Error: nowhere is no row of params.yaml (sgd_32, sgd_128, adadelta_128, fast), no folder of outputs/"
     )
 
 

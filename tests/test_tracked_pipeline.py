@@ -156,7 +156,7 @@ def test_the_promoted_model_answers_over_http_as_the_pipeline_predicted(finished
             assert answer["message"]
 
 
-def test_twenty_kills_at_random_moments_of_all_stages_leave_exactly_three_complete_runs(
+def test_twenty_kills_at_random_moments_of_all_stages_leave_exactly_one_complete_run_of_each(
     finished: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
@@ -194,6 +194,11 @@ def test_twenty_kills_at_random_moments_of_all_stages_leave_exactly_three_comple
         else:
             forget()  # this stage was done before
     assert killed == KILLS
+    status = subprocess.run(
+        ["dvc", "status"], cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    if "dvc.lock' validation failed" in status.stderr:  # DVC was killed in the middle of writing it; see the README
+        run(project, "git", "checkout", "dvc.lock")
     run(project, "dvc", "repro")
     statuses = sorted((name, status) for name, status, _ in recorded(project))
     assert statuses == sorted((name, "FINISHED") for name in RUNS)
