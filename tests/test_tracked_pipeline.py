@@ -197,7 +197,7 @@ def test_twenty_kills_at_random_moments_of_all_stages_leave_exactly_one_complete
     status = subprocess.run(
         ["dvc", "status"], cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
-    if "dvc.lock' validation failed" in status.stderr:  # DVC was killed in the middle of writing it; see the README
+    if "dvc.lock" in status.stdout + status.stderr:  # DVC was killed while it wrote it; the README has the remedy
         run(project, "git", "checkout", "dvc.lock")
     run(project, "dvc", "repro")
     statuses = sorted((name, status) for name, status, _ in recorded(project))
