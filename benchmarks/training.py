@@ -66,9 +66,9 @@ def full(epochs: Times, row: Row) -> float:
     return sum(epochs) + (row.epochs - len(epochs)) * epochs[-1]
 
 
-def loop(library: str, row: Row) -> list[float]:
+def loop(library: str, row: Row, epochs: int) -> list[float]:
     """Train without the pipeline, in a process of its own; seconds of each epoch."""
-    command = [sys.executable, "-m", "benchmarks.loop", library, row.optimizer, str(row.batch_size), str(EPOCHS)]
+    command = [sys.executable, "-m", "benchmarks.loop", library, row.optimizer, str(row.batch_size), str(epochs)]
     return [float(taken) for taken in json.loads(run(command).splitlines()[-1])]
 
 
@@ -103,11 +103,11 @@ def repro() -> Pipeline:
 
 def measure(number: int) -> Round:
     say(f"Round {number} of {ROUNDS}: the notebook's loops")
-    notebook = {name: loop("keras", row) for name, row in NOTEBOOK.items()}
+    notebook = {name: loop("keras", row, EPOCHS) for name, row in NOTEBOOK.items()}
     pytorch = None
     if importlib.util.find_spec("torch"):
         say(f"Round {number} of {ROUNDS}: PyTorch")
-        pytorch = loop("pytorch", NOTEBOOK[REFERENCE])
+        pytorch = loop("pytorch", NOTEBOOK[REFERENCE], 1)  # eager: no graph to build
     say(f"Round {number} of {ROUNDS}: matrix multiplication")
     rates = json.loads(run([sys.executable, "-m", "benchmarks.machine"]).splitlines()[-1])
     say(f"Round {number} of {ROUNDS}: dvc repro")
