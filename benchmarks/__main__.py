@@ -24,6 +24,7 @@ def main() -> None:
     except PackageNotFoundError:
         machine["torch"] = "not installed"
     described = ", ".join(f"{name}: {value}" for name, value in machine.items())
+    run(["dvc", "repro", "prepare"])
     parts = []
     for part in PARTS:
         say(f"benchmarks.{part}")

@@ -75,9 +75,8 @@ def loop(library: str, row: Row, epochs: int) -> list[float]:
 def repro() -> Pipeline:
     """Run `dvc repro` where nothing has been run, and watch its stages."""
     with clone() as project:
-        for row in NOTEBOOK.values():
-            text = f"batch_size: {row.batch_size}, epochs: "
-            replace(project / "params.yaml", f"{text}{row.epochs}", f"{text}{EPOCHS}")
+        for epochs in {row.epochs for row in NOTEBOOK.values()}:
+            replace(project / "params.yaml", f"epochs: {epochs},", f"epochs: {EPOCHS},")
         (project / "dvc.lock").unlink()
         stages, name, last = {}, "start of DVC", time.perf_counter()
         with subprocess.Popen(
