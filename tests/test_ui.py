@@ -91,9 +91,7 @@ def test_selected_runs_are_compared_by_their_differing_parameters(ui: Page, pict
     expect(ui.get_by_role("row").filter(has_text="batch_size")).to_have_text(re.compile("32.*128.*128"))
     expect(ui.get_by_role("row").filter(has_text="threads")).to_have_count(0)  # the same in all
     expect(ui.locator(".parcoords")).to_be_visible()
-    ui.set_viewport_size({"width": 1500, "height": 1900})  # all of it
-    ui.screenshot(path=pictures / "comparison.png")
-    ui.set_viewport_size({"width": 1500, "height": 1000})
+    ui.screenshot(path=pictures / "comparison.png", full_page=True)
 
 
 def test_every_run_shows_its_description_and_its_plots(ui: Page, pictures: Path) -> None:
