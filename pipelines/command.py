@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from mnist_cnn import paths
 from mnist_cnn.configuration import COMPOSITION_ERRORS, explain, resolve
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import BusyError, InputError
 from mnist_cnn.schema import Schema
 
 
@@ -87,14 +87,14 @@ def hold(lock: Path, busy: str) -> FileLock:
     """Keep other processes out; the lock goes with this process at the latest.
 
     Raises:
-        InputError: with the text `busy`: another process holds the lock.
+        BusyError: with the text `busy`: another process holds the lock.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock, blocking=False)
     try:
         held.acquire()
     except Timeout:
-        raise InputError(busy) from None
+        raise BusyError(busy) from None
     return held
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from ray import tune
 
 from mnist_cnn import paths, results, schema
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import BusyError, InputError
 from mnist_cnn.results import Revision
 from mnist_cnn.sweep.engine import ACCURACY, DIED, EPOCH, FAILED, NODE
 
@@ -92,6 +92,8 @@ def _train(config: schema.Train, order: dict[str, Any]) -> None:
             parent=order["parent"],
             on_epoch=report,
         )
+    except BusyError:
+        raise
     except InputError as error:  # it would fail again
         _report(config.epochs, math.nan, {FAILED: str(error)})
     else:

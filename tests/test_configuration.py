@@ -79,6 +79,14 @@ def test_a_learning_rate_schedule_needs_a_class_name() -> None:
         configure("optimizer.config.learning_rate={config: {decay_steps: 1}}")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("alpha", "'1%'"), ("initial_learning_rate", "'10%'"), ("boundaries", "['50%']")]
+)
+def test_only_a_number_of_steps_can_be_a_share(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=rf"learning_rate\.config\.{key}=.*: should be a number$"):
+        configure("optimizer=nadam", f"++optimizer.config.learning_rate.config.{key}={value}")
+
+
 @pytest.mark.parametrize("value", ["15 %", "-1%", "all", "%"])
 def test_a_share_of_the_steps_that_cannot_be_read_is_named(value: str) -> None:
     with pytest.raises(InputError) as raised:
@@ -148,7 +156,7 @@ def test_a_training_that_bears_the_name_of_a_row_must_be_that_row() -> None:
     row = compose_run("sgd_32", table["sgd_32"], paths.CONF)
     assert documented(row, table, paths.CONF)
     with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
-        documented(row.model_copy(update={"epochs": 1, "training": "default"}), table, paths.CONF)
+        documented(row.model_copy(update={"epochs": 1}), table, paths.CONF)
 
 
 @pytest.mark.parametrize("stage", ["fetch", "prepare", "diagram", "train", "evaluate", "compare", "track"])

@@ -51,6 +51,14 @@ def test_a_deleted_store_is_filled_with_the_same_runs_without_training(project: 
     assert "MLflow lacks 0 of them." in run(project, *PYTHON, "pipelines.sync")
 
 
+def test_what_dvc_did_not_record_again_is_recorded_without_the_history(project: Path) -> None:
+    (project / "mlflow.db").rename(project / "mlflow.db.before")
+    assert "Running stage" not in run(project, "dvc", "repro")  # all is as dvc.lock has it, so DVC skips `track`
+    run(project, *PYTHON, "pipelines.sync", "history=false")
+    assert sorted(recorded(project)) == sorted((name, "FINISHED", where) for name, _, where in recorded(project))
+    assert sorted(name for name, _, _ in recorded(project)) == sorted(RUNS)
+
+
 def test_a_fresh_clone_has_the_same_runs_after_dvc_pull_and_sync(finished: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     run(finished, "dvc", "remote", "add", "--default", "--local", "team", str(tmp_path / "remote"))

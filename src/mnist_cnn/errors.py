@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line: it names the key or file, the value, and the remedy. Commands print it without a stack
     trace and exit with code 1.
     """
+
+
+class BusyError(InputError):
+    """Another process is at it: the same thing can be tried again later."""

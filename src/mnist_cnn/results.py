@@ -193,7 +193,9 @@ def training_input(run: str, command: str, configuration: dict[str, Any], files:
 def recipe(configuration: dict[str, Any], files: dict[str, str]) -> str:
     """Digest what a training has in common with its replicates, as `TrainingInput.recipe`."""
     common = {key: value for key, value in configuration.items() if key not in ("run", "training")}
-    shared = {key: configuration["training"][key] for key in ("loss", "precision", "random_shift", "label_smoothing")}
+    shared = {
+        key: configuration["training"].get(key) for key in ("loss", "precision", "random_shift", "label_smoothing")
+    }
     return _digest([files, common, shared])
 
 
@@ -242,9 +244,13 @@ def workspace_revision(files: Iterable[str]) -> Revision:
     return Revision(repository.head.commit.hexsha, uncommitted, os.environ.get("DVC_EXP_NAME"))
 
 
-def held() -> list[Held]:
-    """List every distinct result of the workspace, of git's history and of DVC's experiments, oldest first."""
-    repository = _repository()
+def held(history: bool = True) -> list[Held]:
+    """List every distinct result of the workspace, oldest first.
+
+    Args:
+        history: those of git's history and of DVC's experiments, too.
+    """
+    repository = _repository() if history else None
     experiments = _experiments(repository)
     found: dict[str, Held] = {}
     for commit, run, stage in _stages(_versions(repository)):

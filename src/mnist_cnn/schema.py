@@ -38,8 +38,10 @@ class Schedule(KerasObject):
     @classmethod
     def _check_shares(cls, config: dict[str, Any]) -> dict[str, Any]:
         for key, value in config.items():
-            if isinstance(value, str) and not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", value):
-                raise ValueError(f"{key}={value}: should be a number, or a share of the training's steps such as 15%")
+            share = "" if not key.endswith("_steps") else ", or a share of the training's steps such as 15%"
+            words = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+            if words and not (share and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", words[0])):
+                raise ValueError(f"{key}={value}: should be a number{share}")
         return config
 
 
@@ -203,6 +205,7 @@ class Sync(Checked):
     """conf/sync.yaml."""
 
     dry_run: bool
+    history: bool
     tracking: Tracking
 
 

@@ -29,6 +29,9 @@ VALIDATION_EXPLAINED = {
 DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
 
 
+AUGMENTATION = ("random_shift", "label_smoothing")  # absent from records that are older than they are
+
+
 def params(training: TrainingInput) -> list[Param]:
     """Return what distinguishes runs: the values that are in force, Keras' own included; not what is switched off."""
     config = yaml.safe_load(training.configuration)
@@ -44,6 +47,8 @@ def params(training: TrainingInput) -> list[Param]:
         "model": config["model"]["name"],
         "seed": config["training"]["seed"],
         "threads": config["training"]["threads"],
+        "precision": config["training"].get("precision", "float32"),
+        **{name: config["training"][name] for name in AUGMENTATION if config["training"].get(name)},
     }
     return [Param(name, str(value)) for name, value in values.items()]
 
