@@ -28,7 +28,7 @@ def main() -> None:
     parts = []
     for part in PARTS:
         say(f"benchmarks.{part}")
-        parts.append(run([sys.executable, "-m", f"benchmarks.{part}"]).strip())
+        parts.append(run([sys.executable, "-m", f"benchmarks.{part}"], stderr=None).strip())
     header = (
         "# Benchmarks\n\nWritten by `make bench`. Times are medians, with the least, the greatest and the number of "
         f"repetitions.\n\nCommit {commit}, {datetime.now(UTC):%Y-%m-%d}. {described}."

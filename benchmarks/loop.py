@@ -1,7 +1,7 @@
 """Train without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras adadelta 128 2.
 
 `keras` is what the notebook does: the arrays go to `fit`, Keras' settings are its defaults. `pytorch` is the same model
-and protocol in eager PyTorch, which must be installed.
+and protocol in eager PyTorch, which must be installed. Both use as many threads as the pipeline.
 """
 
 import itertools
@@ -10,16 +10,18 @@ import sys
 import time
 from collections.abc import Callable
 
-from mnist_cnn import dataset, paths
+from mnist_cnn import configuration, dataset, paths, schema
 
 RATES = {"sgd": 0.01, "adadelta": 1.0}
 
 
-def keras_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
+def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> list[float]:
     """Train with Keras; seconds of each epoch with its validation."""
     import keras
+    import tensorflow as tf
     from keras import layers
 
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
     model = keras.Sequential(
         [
@@ -48,11 +50,12 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
     return [end - begin for begin, end in itertools.pairwise(stamps)]
 
 
-def pytorch_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
+def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> list[float]:
     """Train with PyTorch; seconds of each epoch with its validation."""
     import torch
     from torch import nn
 
+    torch.set_num_threads(threads)
     training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
     images, test_images = (torch.from_numpy(part.images).permute(0, 3, 1, 2).contiguous() for part in (training, test))
     labels, test_labels = (torch.from_numpy(part.labels).long() for part in (training, test))
@@ -93,8 +96,9 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int) -> list[float]:
 
 def main() -> None:
     library, optimizer, batch_size, epochs = sys.argv[1:]
-    loops: dict[str, Callable[[str, int, int], list[float]]] = {"keras": keras_epochs, "pytorch": pytorch_epochs}
-    print(json.dumps(loops[library](optimizer, int(batch_size), int(epochs))))
+    loops: dict[str, Callable[[str, int, int, int], list[float]]] = {"keras": keras_epochs, "pytorch": pytorch_epochs}
+    threads = configuration.resolve(schema.Train, configuration.compose("train", [], paths.CONF)).training.threads
+    print(json.dumps(loops[library](optimizer, int(batch_size), int(epochs), threads)))
 
 
 if __name__ == "__main__":

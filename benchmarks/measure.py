@@ -60,15 +60,24 @@ def environment() -> dict[str, str]:
     return {**variables, "PATH": path, "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0) -> str:
+def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0, stderr: int | None = subprocess.PIPE) -> str:
     """Run a command in a project, and give what it wrote to standard output.
 
+    Args:
+        command: the program and its arguments.
+        project: where it runs.
+        code: the exit code that it must have.
+        stderr: None shows what it writes to standard error at once, not only after a failure.
+
     Raises:
-        subprocess.CalledProcessError: it ended with another exit code; what it wrote to standard error has been shown.
+        subprocess.CalledProcessError: it ended with another exit code.
     """
-    done = subprocess.run(list(command), cwd=project, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        list(command), cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
+    )
     if done.returncode != code:
-        say(done.stderr)
+        if done.stderr:
+            say(done.stderr)
         raise subprocess.CalledProcessError(done.returncode, command)
     return done.stdout
 
