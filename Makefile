@@ -15,7 +15,6 @@ help:  ## Show what there is
 repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, show the results
 	python -m pipelines.check
 	dvc repro
-	python -m pipelines.sync history=false  # where dvc.lock has the same results already, DVC skips what records them
 	@sed '/^## /,$$d' reports/comparison.md
 	@echo "All plots and tests: reports/comparison.md"
 	@echo "Compare the runs in the MLflow UI: make ui"

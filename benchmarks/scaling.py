@@ -46,6 +46,7 @@ def rows(project: Path) -> list[list[str]]:
     write_table(project, ["adam", *["sgd"] * (ALL - 1)])
     for number in range(1 + SINGLE + MANY, ALL):
         shutil.copytree(project / "runs/run_1", project / f"runs/run_{number}")
+        shutil.copy(project / "executions/run_1.recorded", project / f"executions/run_{number}.recorded")
     run(["dvc", "commit", "--force"], project)
     idle = [timed(repro, project) for _ in range(REPETITIONS)]
     if UP_TO_DATE not in run(repro, project):

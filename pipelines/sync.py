@@ -12,7 +12,7 @@ def main(config: schema.Sync) -> None:
         from mnist_cnn.tracking.store import Store
 
     store = Store(config.tracking.experiment)
-    held = results.held(config.history)
+    held = results.held()
     lacking = missing(store, held)
     print(f"DVC holds {len(held)} results, MLflow lacks {len(lacking)} of them.")
     for result in lacking:

@@ -15,6 +15,9 @@ def main(config: schema.Track) -> None:
 
     result = results.read(config.run)
     written = record(Store(config.tracking.experiment), result)
+    if result.documented:
+        with paths.replacing(paths.recorded(config.run)) as path:
+            path.write_text(f"{result.identity}\n")
     print(f"Recorded {config.run} as MLflow run {written.run_id}")
     for other in written.contradicting:
         print(

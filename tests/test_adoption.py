@@ -32,7 +32,8 @@ def test_another_optimizer_gets_a_file_that_builds_the_same_one() -> None:
     adopted = adoption.adopt(configuration, "best", "Won sweep 0123456789.", paths.CONF)
     assert adopted.row.optimizer == "best"
     assert adopted.optimizer
-    assert adopted.optimizer.startswith("# python -m pipelines.train optimizer=best batch_size=32\n#   Won sweep 0123")
+    command = "python -m pipelines.train optimizer=best batch_size=32 epochs=10 training=default"
+    assert adopted.optimizer.startswith(f"# {command}\n#   Won sweep 0123456789.\n")
     written = Optimizer(**yaml.safe_load(adopted.optimizer)).model_dump()
     rebuilt = [training.build_optimizer(**config).get_config() for config in (written, configuration["optimizer"])]
     assert [{**config, "name": ""} for config in rebuilt[:1]] == [{**config, "name": ""} for config in rebuilt[1:]]

@@ -45,6 +45,12 @@ def kill_after(project: Path, seconds: float, *command: str) -> tuple[bool, str]
     return process.returncode != 0, printed
 
 
+def await_checkpoint(process: subprocess.Popen[bytes], file: Path) -> None:
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
     finished: Path, uninterrupted: dict[str, str]
 ) -> None:
@@ -70,8 +76,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
     command = [*TRAIN, f"run={harm}"]
     checkpoint = finished / "checkpoints" / f"{harm}.checkpoint"
     with subprocess.Popen(command, cwd=finished, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
-        while not checkpoint.exists():
-            time.sleep(0.05)
+        await_checkpoint(process, checkpoint)
         process.kill()
     if harm == "torn":
         checkpoint.write_bytes(checkpoint.read_bytes()[:100_000])
@@ -88,8 +93,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
 def test_a_run_that_another_process_trains_is_refused(finished: Path) -> None:
     command = [*TRAIN, "run=taken"]
     with subprocess.Popen(command, cwd=finished, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
-        while not (finished / "checkpoints/taken.checkpoint").exists():
-            time.sleep(0.05)
+        await_checkpoint(process, finished / "checkpoints/taken.checkpoint")
         printed = run(finished, *command, fails=True)
         process.kill()
     assert printed == "Error: run=taken is being trained by another process. Wait for it, or choose another run=…\n"

@@ -51,12 +51,13 @@ def test_a_deleted_store_is_filled_with_the_same_runs_without_training(project: 
     assert "MLflow lacks 0 of them." in run(project, *PYTHON, "pipelines.sync")
 
 
-def test_what_dvc_did_not_record_again_is_recorded_without_the_history(project: Path) -> None:
-    (project / "mlflow.db").rename(project / "mlflow.db.before")
-    assert "Running stage" not in run(project, "dvc", "repro")  # all is as dvc.lock has it, so DVC skips `track`
-    run(project, *PYTHON, "pipelines.sync", "history=false")
-    assert sorted(recorded(project)) == sorted((name, "FINISHED", where) for name, _, where in recorded(project))
-    assert sorted(name for name, _, _ in recorded(project)) == sorted(RUNS)
+def test_a_fresh_clone_that_makes_what_dvc_lock_has_already_records_it(finished: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    run(finished, "git", "clone", "--quiet", str(finished), str(clone))
+    run(clone, "dvc", "repro")
+    assert run(clone, "git", "status", "--porcelain") == ""
+    statuses = [(name, status) for name, status, _ in recorded(clone)]
+    assert sorted(statuses) == sorted((name, "FINISHED") for name in RUNS)
 
 
 def test_a_fresh_clone_has_the_same_runs_after_dvc_pull_and_sync(finished: Path, tmp_path: Path) -> None:

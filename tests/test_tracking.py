@@ -125,6 +125,7 @@ def test_a_result_is_recorded_with_its_configuration_metrics_and_tags(store: Sto
         "model": "cnn",
         "seed": "42",
         "threads": "2",
+        "precision": "float32",
     }
     assert run.data.metrics == pytest.approx(
         {

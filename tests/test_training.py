@@ -158,8 +158,9 @@ def test_label_smoothing_is_that_of_keras_own_loss(train_config: Train, examples
 def test_the_fast_training_is_reproduced_to_the_bit_and_goes_on_with_the_same_moved_images(examples: Examples) -> None:
     config = resolve(Train, compose("train", ["training=fast", "optimizer=nadam"], paths.CONF))
     network, _ = train(config, examples)
-    first, _ = checkpoints(config, examples)
-    for start in (Progress(), first):
+    kept = checkpoints(config, examples, steps_per_execution=2, checkpoint_steps=4)
+    assert {bool(progress.steps) for progress in kept} == {True, False}  # within an epoch, and after it
+    for start in (Progress(), *kept):
         assert weights(train(config, examples, start=start)[0]) == weights(network)
 
 

@@ -64,10 +64,10 @@ def adopt(winner: dict[str, Any], name: str, origin: str, conf: Path) -> Adoptio
             return Adoption(row(optimizer, nearest), None)
     if name in optimizers:
         raise InputError(f"conf/optimizer/{name}.yaml exists and says something else. Choose another name.")
-    command = f"python -m pipelines.train optimizer={name} batch_size={winner['batch_size']}"
+    adopted = row(name, nearest)
+    command = " ".join(["python -m pipelines.train", *adopted.overrides(name)[1:]])
     header = f"# {command}\n#   {origin}\n"
-    text = header + yaml.safe_dump(winner["optimizer"], sort_keys=False)
-    return Adoption(row(name, nearest), text)
+    return Adoption(adopted, header + yaml.safe_dump(winner["optimizer"], sort_keys=False))
 
 
 def add_row(table: str, name: str, row: Row) -> str:

@@ -79,6 +79,11 @@ def execution(result: str) -> Path:
     return LASTING_ROOT / "executions" / f"{result}.json"
 
 
+def recorded(run: str) -> Path:
+    """Locate the digest of the result that MLflow was given last of a documented run."""
+    return ROOT / "executions" / f"{run}.recorded"
+
+
 def documented_run(name: str) -> RunFiles:
     """Locate a run that stands in params.yaml and belongs to DVC."""
     return RunFiles(ROOT / "runs" / name)

@@ -140,6 +140,7 @@ class Report:
                 "optimizer": settings["optimizer"],
                 "batch size": settings["batch_size"],
                 "epochs": settings["epochs"],
+                "training": settings["training"],
                 "test accuracy": f"{self.accuracies[run].value:.2%}",
                 interval: f"{self.accuracies[run].low:.2%} to {self.accuracies[run].high:.2%}",
                 "test loss": f"{self.losses[run]:.4f}",

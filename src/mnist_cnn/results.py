@@ -244,13 +244,9 @@ def workspace_revision(files: Iterable[str]) -> Revision:
     return Revision(repository.head.commit.hexsha, uncommitted, os.environ.get("DVC_EXP_NAME"))
 
 
-def held(history: bool = True) -> list[Held]:
-    """List every distinct result of the workspace, oldest first.
-
-    Args:
-        history: those of git's history and of DVC's experiments, too.
-    """
-    repository = _repository() if history else None
+def held() -> list[Held]:
+    """List every distinct result of the workspace, of git's history and of DVC's experiments, oldest first."""
+    repository = _repository()
     experiments = _experiments(repository)
     found: dict[str, Held] = {}
     for commit, run, stage in _stages(_versions(repository)):

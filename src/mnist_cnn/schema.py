@@ -205,7 +205,6 @@ class Sync(Checked):
     """conf/sync.yaml."""
 
     dry_run: bool
-    history: bool
     tracking: Tracking
 
 
