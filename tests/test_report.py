@@ -43,7 +43,7 @@ def test_the_report_can_be_written_as_json(built: report.Report) -> None:
 def test_the_page_begins_with_the_table_of_results(built: report.Report) -> None:
     beginning = built.to_markdown().split("\n## ")[0]
     assert "90% interval" in beginning
-    assert "| `good` | adam        | 64           | 2        | 100.00%" in beginning
+    assert "| `good` | adam        | 64           | 2        | default    | 100.00%" in beginning
 
 
 def test_a_difference_is_called_noise_unless_the_test_says_otherwise(built: report.Report) -> None:
