@@ -37,7 +37,7 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> 
         ]
     )
     chosen = {"sgd": keras.optimizers.SGD, "adadelta": keras.optimizers.Adadelta}[optimizer]
-    model.compile(chosen(RATES[optimizer]), "categorical_crossentropy", ["accuracy"])
+    model.compile(chosen(RATES[optimizer]), "categorical_crossentropy", metrics=["accuracy"])
     stamps = [time.perf_counter()]
     model.fit(
         training.images,

@@ -54,10 +54,16 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a user who has activated this environment, and keeps no MLflow server."""
+    """Return the variables of a user who has activated this environment, keeps no MLflow server, and likes it quiet."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
-    return {**variables, "PATH": path, "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {
+        **variables,
+        "PATH": path,
+        "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
 
 
 def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0, stderr: int | None = subprocess.PIPE) -> str:

@@ -1,5 +1,7 @@
 """What the benchmarks compute; what they measure is no test."""
 
+import re
+
 import pytest
 
 from benchmarks import measure, training
@@ -8,7 +10,8 @@ from mnist_cnn.schema import Row
 
 def test_a_trained_image_costs_71_6_million_operations_a_third_of_them_forward() -> None:
     # Forward 2 x (26 x 26 x 32 x 9 + 24 x 24 x 64 x 288 + 9216 x 128 + 128 x 10); the first layer has no input gradient
-    assert training.operations() == (23_984_896, 71_565_312)
+    counted = training.operations().values()
+    assert (sum(forward for forward, _ in counted), sum(both for _, both in counted)) == (23_984_896, 71_565_312)
 
 
 def test_the_last_epoch_stands_for_those_that_were_left_out() -> None:
@@ -26,3 +29,17 @@ def test_the_pipeline_of_some_runs_has_the_common_stages_and_theirs() -> None:
     pipeline = training.Pipeline(stages, {"a": [10.0], "b": [4.0]})
     assert pipeline.around({"a": row}) == pytest.approx(8.0)
     assert pipeline.around({"a": row, "b": row}) == pytest.approx(11.0)
+
+
+def test_the_report_holds_every_ratio_against_its_goal() -> None:
+    epochs = {name: [12.0, 10.0] for name in training.ROWS}
+    stages = {"fetch": 1.0} | {f"{kind}@{name}": 25.0 for kind in ("train", "evaluate") for name in training.ROWS}
+    of_notebook = {name: [22.0, 20.0] for name in training.NOTEBOOK}
+    rates = {"float32": [453.0, 400.0], "bfloat16": [900.0, 800.0]}
+    layers = {"convolution_1": 0.01, "pooling": 0.01}
+    one = training.Round(of_notebook, [9.0, 9.0], rates, layers, 2.0, training.Pipeline(stages, epochs))
+    written = training.report([one])
+    assert re.findall(r"\| (yes|no) +\|$", written, re.MULTILINE) == ["yes", "no", "yes", "no", "no"]
+    assert "all layers take 9.4 s" in written
+    without = training.report([training.Round(of_notebook, None, rates, layers, 2.0, one.pipeline)])
+    assert "not measured: PyTorch is not installed" in without
