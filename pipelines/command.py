@@ -1,5 +1,6 @@
 """What every command does around its own work."""
 
+import errno
 import functools
 import gc
 import os
@@ -75,6 +76,11 @@ def _mistakes_explained() -> Iterator[None]:
         sys.exit(f"Error: {error}")
     except FileNotFoundError as error:
         sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        reason = " ".join(str(error).split())
+        sys.exit(f"Error: the disk is full ({reason}). Make room, and type the same command again.")
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -1,12 +1,15 @@
 """The commands as a user types them."""
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mnist_cnn import paths
+from mnist_cnn import paths, schema
+from pipelines.command import command as command_line
 
 HELPERS = {"__init__", "command", "follow", "sweep", "trial"}
 COMMANDS = sorted(file.stem for file in (paths.ROOT / "pipelines").glob("*.py") if file.stem not in HELPERS)
@@ -87,3 +90,20 @@ def test_without_a_sweep_nothing_of_ray_is_imported() -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in completed.stderr.splitlines()}
     assert "hydra" in imported
     assert not imported & {"ray", "optuna"}
+
+
+def test_a_full_disk_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has a file that is always full")
+    monkeypatch.setattr(sys, "argv", ["track", "run=sgd_32"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # a command sets it, and how it is interrupted
+    interrupted = signal.getsignal(signal.SIGINT)
+
+    def work(_config: schema.Track) -> None:
+        Path("/dev/full").write_text("x")
+
+    try:
+        with pytest.raises(SystemExit, match=r"^Error: the disk is full \(.*\)\. Make room, and type the same command"):
+            command_line("track", schema.Track)(work)()
+    finally:
+        signal.signal(signal.SIGINT, interrupted)
