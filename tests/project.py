@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
@@ -26,12 +27,18 @@ ENVIRONMENT = {
 
 
 def run(project: Path, *command: str, fails: bool = False) -> str:
-    """Run a command in a project and give what it printed."""
-    completed = subprocess.run(
-        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert (completed.returncode != 0) == fails, completed.stdout
-    return completed.stdout
+    """Run a command in a project and give what it printed.
+
+    It prints to a file: a pipe ends only with the last process that has it, which can be one of DVC's queue workers.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        completed = subprocess.run(
+            command, cwd=project, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+        output.seek(0)
+        printed = output.read()
+    assert (completed.returncode != 0) == fails, printed
+    return printed
 
 
 def commit(project: Path) -> None:
