@@ -47,7 +47,7 @@ clean:  ## Remove the environment; data, runs and the MLflow record stay
 
 # Only a finished installation leaves the stamp: after an interrupted one it starts again from nothing.
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
 	pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -53,7 +53,7 @@ def rows(project: Path) -> list[list[str]]:
         raise RuntimeError("`dvc repro` had something to do")
     return [
         ["one more run", seconds(single)],
-        [f"{MANY} more runs", f"{many:.1f} s: {many / median(single):.2f} times one"],
+        [f"{MANY} more runs", f"{seconds([many])}: {many / median(single):.2f} times one"],
         [
             f"an edit to the optimizer of 1 of {1 + SINGLE + MANY} runs trains",
             f"{len(trained)} ({', '.join(f'`{stage}`' for stage in trained)})",

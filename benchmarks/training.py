@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from mnist_cnn.schema import Row
 ROUNDS = 3
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 EPOCHS = 2  # of a run of the notebook: the first, which also builds the graph, and one that stands for all others
+LOOP_EPOCHS = 4  # of the notebook's loops, whose epochs differ more: see `report`
 ROWS = configuration.load_table(paths.PARAMS)
 NOTEBOOK = {name: ROWS[name] for name in ("sgd_32", "sgd_128", "adadelta_128")}
 REFERENCE, FAST = "adadelta_128", "fast"
@@ -76,8 +78,13 @@ class Round:
 
 
 def full(epochs: Times, row: Row) -> float:
-    """Add the epochs that were left out: each as long as the last."""
-    return sum(epochs) + (row.epochs - len(epochs)) * epochs[-1]
+    """Add the epochs that were left out: each as long as the mean of those after the first."""
+    return sum(epochs) + (row.epochs - len(epochs)) * later(epochs)
+
+
+def later(epochs: Times) -> float:
+    """Return the mean seconds of an epoch after the first."""
+    return statistics.mean(epochs[1:])
 
 
 def loop(library: str, row: Row, epochs: int) -> list[float]:
@@ -116,7 +123,7 @@ def repro() -> Pipeline:
 
 def measure(number: int) -> Round:
     say(f"Round {number} of {ROUNDS}: the notebook's loops")
-    notebook = {name: loop("keras", row, EPOCHS) for name, row in NOTEBOOK.items()}
+    notebook = {name: loop("keras", row, LOOP_EPOCHS) for name, row in NOTEBOOK.items()}
     pytorch = None
     if importlib.util.find_spec("torch"):
         say(f"Round {number} of {ROUNDS}: PyTorch")
@@ -153,7 +160,8 @@ def operations() -> dict[str, tuple[int, int]]:
 def report(rounds: list[Round]) -> str:
     """Write everything down in Markdown."""
     ours = {name: [of.pipeline.epochs[name][-1] for of in rounds] for name in ROWS}
-    theirs = {name: [of.notebook[name][-1] for of in rounds] for name in NOTEBOOK}
+    theirs = {name: [later(of.notebook[name]) for of in rounds] for name in NOTEBOOK}
+    every = {name: [taken for of in rounds for taken in of.notebook[name][1:]] for name in NOTEBOOK}
     counted = operations()
     forward, both = (sum(of) for of in zip(*counted.values(), strict=True))
     work = (TRAIN_IMAGES * both + TEST_IMAGES * forward) / 1e9  # an epoch and its validation
@@ -165,7 +173,7 @@ def report(rounds: list[Round]) -> str:
         [f"`{name}`, pipeline", seconds(of), ratio(of, theirs[name]) if name in theirs else ""]
         for name, of in ours.items()
     ]
-    epochs += [[f"`{name}`, the notebook's loop in Keras", seconds(of), ""] for name, of in theirs.items()]
+    epochs += [[f"`{name}`, the notebook's loop in Keras", seconds(of), ""] for name, of in every.items()]
     epochs.append([f"`{REFERENCE}` in PyTorch, eager", seconds(torch) if torch else no_torch, ""])
     epochs += [[f"floor, matrix multiplication in {dtype}", seconds(of), ""] for dtype, of in floor.items()]
 
@@ -189,8 +197,12 @@ def report(rounds: list[Round]) -> str:
     fast = [full(of.pipeline.epochs[FAST], ROWS[FAST]) for of in rounds]
     reference = [full(of.pipeline.epochs[REFERENCE], ROWS[REFERENCE]) for of in rounds]
     pipeline, notebook = [of.of_pipeline(NOTEBOOK) for of in rounds], [of.of_notebook() for of in rounds]
+    smooth = [
+        sum(full([of.notebook[name][0], min(every[name])], row) for name, row in NOTEBOOK.items()) for of in rounds
+    ]
     goals = [
         ("tracked pipeline / the notebook's three loops", pipeline, notebook, "at most", 0.95),
+        ("the same, were all their epochs as fast as the fastest", pipeline, smooth, "at most", 0.95),
         (f"epoch of `{REFERENCE}` / epoch in PyTorch", ours[REFERENCE], torch, "at most", 0.75),
         (f"float32 floor / epoch of `{REFERENCE}`", floor["float32"], ours[REFERENCE], "at least", 0.68),
         ("everything around training / `dvc repro`", around, everything, "at most", 0.05),
@@ -210,13 +222,15 @@ def report(rounds: list[Round]) -> str:
             f"{ROUNDS} rounds, in each of them everything once, in turn. Ratios are of the medians, with the least and "
             "the greatest of a round.",
             tabulate(table, ["ratio", "goal", "measured", "reached"], "github"),
-            f"A run has {EPOCHS} epochs here, the last of which stands for all that follow; `{FAST}` has all of "
-            "its own. "
-            "The first ratio is of the pipeline with the notebook's runs alone, and all that it does from the data to "
-            f"the record: {seconds(pipeline)}; the notebook's loops, without their start: {seconds(notebook)}. With "
-            f"`{FAST}` `dvc repro` takes {seconds(everything)}, of which {seconds(around)} are around training.",
+            f"A run of the pipeline has {EPOCHS} epochs here, one of the notebook's loops {LOOP_EPOCHS}, and those "
+            f"after the first stand for all that were left out; `{FAST}` has all of its own. An epoch of the loops can "
+            "take twice its time: TensorFlow tunes their input while they run, and waits for it. The second ratio "
+            "leaves that out. The first is of the pipeline with the notebook's runs alone, and all that it does from "
+            f"the data to the record: {seconds(pipeline)}; the notebook's loops, without their start: "
+            f"{seconds(notebook)}. With `{FAST}` `dvc repro` takes {seconds(everything)}, of which {seconds(around)} "
+            "are around training.",
             "### An epoch with its validation",
-            tabulate(epochs, ["", "second or last epoch", "ratio to the notebook's"], "github"),
+            tabulate(epochs, ["", "an epoch after the first", "ratio to the notebook's mean"], "github"),
             f"Floor: {both / 1e6:.1f} MFLOP for each of {TRAIN_IMAGES:,} images forward and backward, "
             f"{forward / 1e6:.1f} for each of {TEST_IMAGES:,} forward, at the best rate of a round; the best of all: "
             f"{rate}.",

@@ -1,11 +1,13 @@
 """Commands in a copy of the project, as a user types them."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
 MADE_FOR_GIT = {
@@ -53,7 +55,12 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+def query(project: Path, statement: str, *values: str) -> list[Any]:
+    """Ask the project's MLflow store for rows."""
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as database:
+        return database.execute(statement, values).fetchall()
+
+
 def recorded(project: Path) -> list[tuple[str, str, str]]:
     """Return name, status and artifact location of every MLflow run."""
-    with sqlite3.connect(project / "mlflow.db") as database:
-        return database.execute("SELECT name, status, artifact_uri FROM runs ORDER BY start_time").fetchall()
+    return query(project, "SELECT name, status, artifact_uri FROM runs ORDER BY start_time")

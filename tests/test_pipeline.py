@@ -2,15 +2,17 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 from project import MADE_FOR_GIT, RUNS, recorded, replace, run
+
+from mnist_cnn.dataset import read_arrays
 
 
 def stages(printed: str) -> list[str]:
@@ -126,8 +128,11 @@ def end_queue_workers(project: Path) -> None:
     transport creates the file of their addresses without a lock. An address is lost then, and its worker never told.
     """
     for file in (project / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.pid"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(file.read_text()), signal.SIGTERM)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker = psutil.Process(int(file.read_text()))
+            if "queue-worker" in worker.cmdline():
+                worker.terminate()
+                worker.wait()
 
 
 def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(
@@ -135,10 +140,12 @@ def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(
 ) -> None:
     before = recorded(project)
     run(project, "dvc", "exp", "run", "--queue", "--set-param", "runs.adadelta_128.batch_size=64,32")
+    row = "{optimizer: adam, batch_size: 64, epochs: 1, training: default}"
+    run(project, "dvc", "exp", "run", "--queue", "--set-param", f"+runs.mine={row}")
     run(project, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     end_queue_workers(project)
     new = [row for row in recorded(project) if row not in before]
-    assert len(new) == 2
+    assert sorted(name for name, _, _ in new) == ["adadelta_128", "adadelta_128", "mine"]
     for _, status, artifacts in new:
         assert status == "FINISHED"
         assert (Path(artifacts.removeprefix("file://")) / "plots" / "loss.png").is_file()
@@ -159,10 +166,20 @@ def test_a_row_with_an_unknown_optimizer_trains_nothing(project: Path) -> None:
     assert "conf/optimizer/sdg.yaml" in run(project, "dvc", "repro", fails=True)
 
 
-def test_tampered_raw_data_is_refused_by_name(project: Path) -> None:
+def test_truncated_raw_data_is_refused_by_name(project: Path) -> None:
     raw = project / "data/raw/mnist.npz"
-    content = bytearray(raw.read_bytes())
+    content = raw.read_bytes()
     raw.unlink()
     raw.write_bytes(content[: len(content) // 2])
     message = run(project, sys.executable, "-m", "pipelines.prepare", fails=True)
     assert message.startswith(f"Error: {raw} is damaged")
+
+
+def test_raw_data_with_one_changed_bit_is_refused_by_name(project: Path) -> None:
+    raw = project / "data/raw/mnist.npz"
+    arrays = read_arrays(raw)
+    arrays["test_images"][0, 14, 14] ^= 1
+    raw.unlink()
+    np.savez(raw, allow_pickle=False, **arrays)
+    message = run(project, sys.executable, "-m", "pipelines.prepare", fails=True)
+    assert re.match(rf"Error: {raw}.* is not MNIST", message)

@@ -3,7 +3,6 @@
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import ENVIRONMENT, commit, replace, run
+from project import ENVIRONMENT, commit, query, replace, run
 
 from mnist_cnn.verification import md5s
 
@@ -26,9 +25,11 @@ def made(project: Path, name: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(finished: Path) -> dict[str, str]:
+def uninterrupted(finished: Path) -> tuple[dict[str, str], float]:
+    """Hashes of what a training makes that nothing interrupts, and the seconds that it takes."""
+    began = time.perf_counter()
     run(finished, *TRAIN, "run=uninterrupted")
-    return made(finished, "uninterrupted")
+    return made(finished, "uninterrupted"), time.perf_counter() - began
 
 
 def kill_after(project: Path, seconds: float, *command: str) -> tuple[bool, str]:
@@ -52,12 +53,13 @@ def await_checkpoint(process: subprocess.Popen[bytes], file: Path) -> None:
 
 
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
-    finished: Path, uninterrupted: dict[str, str]
+    finished: Path, uninterrupted: tuple[dict[str, str], float]
 ) -> None:
+    expected, duration = uninterrupted
     chance, hashes, kills, resumed = random.Random(1), [], 0, 0
     checkpoint, folder = finished / "checkpoints/killed.checkpoint", finished / "outputs/killed"
     while kills < KILLS or checkpoint.exists():
-        seconds = chance.uniform(2, 9) if kills < KILLS else 600
+        seconds = chance.uniform(0.25, 1.1) * duration if kills < KILLS else 600
         killed, printed = kill_after(finished, seconds, *TRAIN, "run=killed")
         kills += killed
         resumed += "Going on after" in printed
@@ -66,12 +68,12 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
             shutil.rmtree(folder)
     assert resumed
     assert hashes
-    assert hashes == [uninterrupted] * len(hashes)
+    assert hashes == [expected] * len(hashes)
 
 
 @pytest.mark.parametrize("harm", ["torn", "foreign"])
 def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
-    finished: Path, uninterrupted: dict[str, str], harm: str
+    finished: Path, uninterrupted: tuple[dict[str, str], float], harm: str
 ) -> None:
     command = [*TRAIN, f"run={harm}"]
     checkpoint = finished / "checkpoints" / f"{harm}.checkpoint"
@@ -87,7 +89,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_training_starts_over(
     printed = run(finished, *command)
     assert f"Warning: {checkpoint} {reason}" in printed
     assert "Training starts over." in printed
-    assert (made(finished, harm) == uninterrupted) == (harm == "torn")
+    assert (made(finished, harm) == uninterrupted[0]) == (harm == "torn")
 
 
 def test_a_run_that_another_process_trains_is_refused(finished: Path) -> None:
@@ -106,15 +108,15 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(finished:
     assert (finished / "outputs/full/model.h5").exists()
 
 
-def recorded_id(project: Path, name: str) -> str:
-    """Find the last run of this name in MLflow."""
-    with sqlite3.connect(project / "mlflow.db") as database:
-        found = database.execute("SELECT run_uuid FROM runs WHERE name = ? ORDER BY start_time", [name]).fetchall()
-    return str(found[-1][0])
+def recorded_ids(project: Path, name: str) -> list[str]:
+    """List the MLflow runs of this name, the documented one first."""
+    statement = "SELECT run_uuid FROM runs WHERE name = ? ORDER BY start_time"
+    return [run_id for (run_id,) in query(project, statement, name)]
 
 
 def test_a_documented_run_is_verified_as_identical(finished: Path) -> None:
-    printed = run(finished, *PYTHON, "pipelines.verify", recorded_id(finished, "adadelta_128"))
+    printed = run(finished, *PYTHON, "pipelines.verify", recorded_ids(finished, "adadelta_128")[0])
+    assert "batch_size=128" in printed
     assert printed.splitlines()[-1] == "Identical to the bit: every measure of every epoch, and model.h5."
     assert len(run(finished, "git", "worktree", "list").splitlines()) == 1
 
@@ -122,7 +124,7 @@ def test_a_documented_run_is_verified_as_identical(finished: Path) -> None:
 def test_a_run_of_an_experiment_is_verified_as_the_experiment_changed_it(project: Path) -> None:
     run(project, "dvc", "exp", "run", "--set-param", "runs.sgd_128.batch_size=256", "track@sgd_128")
     run(project, "git", "checkout", "--quiet", ".")
-    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
+    printed = run(project, *PYTHON, "pipelines.verify", recorded_ids(project, "sgd_128")[-1])
     assert "batch_size=256" in printed
     assert printed.splitlines()[-1].startswith("Identical to the bit")
 
@@ -136,7 +138,7 @@ def test_a_row_that_was_committed_after_its_training_is_verified_as_it_was_commi
     run(project, "dvc", "repro", "track@sgd_128")
     commit(project)
     try:
-        printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, "sgd_128"))
+        printed = run(project, *PYTHON, "pipelines.verify", recorded_ids(project, "sgd_128")[-1])
     finally:
         run(project, "git", "reset", "--quiet", "--hard", "HEAD~1")
     assert "batch_size=200" in printed
@@ -158,7 +160,7 @@ def test_what_was_changed_and_not_committed_is_named(project: Path, file: str, o
     run(project, *PYTHON, "pipelines.prepare")
     run(project, *PYTHON, "pipelines.train", "batch_size=128", "epochs=2", f"run={name}")
     run(project, "git", "checkout", "--quiet", ".")
-    printed = run(project, *PYTHON, "pipelines.verify", recorded_id(project, name), fails=True)
+    printed = run(project, *PYTHON, "pipelines.verify", recorded_ids(project, name)[-1], fails=True)
     assert "Differs first in epoch 1: " in printed or "epoch is identical to the bit, model.h5 is not." in printed
     differences = printed.partition("Not as it was recorded:\n")[2].splitlines()
     assert len(differences) == 1
@@ -201,10 +203,7 @@ def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_com
     assert kept.groupby(["run", "seed"])["epoch"].max().to_dict() == {
         (name, seed): 3 for name in ("adadelta_128", "sgd_128") for seed in (1, 2, 3)
     }
-    with sqlite3.connect(project / "mlflow.db") as database:
-        parents = database.execute(
-            "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value"
-        ).fetchall()
+    parents = query(project, "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value")
     assert [count for _, count in parents] == [6]
     assert not list((project / "outputs").glob("trial_*"))
     told = run(project, *PYTHON, "pipelines.compare", "a=sgd_128", "b=adadelta_128")
@@ -215,7 +214,7 @@ def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_com
 
 
 def test_a_run_compared_with_itself_is_identical(finished: Path) -> None:
-    for first in ("sgd_32", recorded_id(finished, "sgd_32")):
+    for first in ("sgd_32", recorded_ids(finished, "sgd_32")[0]):
         told = run(finished, *PYTHON, "pipelines.compare", f"a={first}", "b=sgd_32")
         assert f"{first} and sgd_32 are identical: the same probabilities for all 500 test images." in told
 

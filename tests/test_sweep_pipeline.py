@@ -6,7 +6,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow.entities import Run
-from project import ENVIRONMENT, run
+from project import ENVIRONMENT, query, run
 from servers import answers, free_port, mlflow_server, running
 
 SWEEP = (sys.executable, "-m", "pipelines.train", "-m", "validation.held_out=200", "epochs=2")
@@ -53,11 +52,9 @@ def wait_for_finished(project: Path, count: int, process: "subprocess.Popen[Any]
     while process.poll() is None:
         time.sleep(0.2)
         if (project / "mlflow.db").exists():
-            with sqlite3.connect(project / "mlflow.db") as database:
-                tables = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'runs'").fetchone()[0]
-                finished = "SELECT count(*) FROM runs WHERE status = 'FINISHED'"
-                if tables and database.execute(finished).fetchone()[0] >= count:
-                    return
+            tables = query(project, "SELECT name FROM sqlite_master WHERE name = 'runs'")
+            if tables and len(query(project, "SELECT 1 FROM runs WHERE status = 'FINISHED'")) >= count:
+                return
     pytest.fail("the sweep ended before")
 
 

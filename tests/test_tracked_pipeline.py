@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from project import ENVIRONMENT, RUNS, recorded, replace, run
+from project import ENVIRONMENT, RUNS, query, recorded, replace, run
 from servers import free_port, running
 
 KILLS = 20
@@ -26,15 +25,13 @@ PYTHON = (sys.executable, "-m")
 
 def contents(project: Path) -> dict[str, dict[str, Any]]:
     """Return what MLflow holds of each documented result: parameters, metrics, hashes."""
-    with sqlite3.connect(project / "mlflow.db") as database:
-        results = dict(database.execute("SELECT run_uuid, value FROM tags WHERE key = 'result'").fetchall())
-        held: dict[str, dict[str, Any]] = {result: {} for result in results.values()}
-        for table, kept in (("params", "1"), ("metrics", "key NOT LIKE 'system/%'"), ("tags", "key LIKE 'dvc.%'")):
-            step = "step" if table == "metrics" else "0"
-            rows = database.execute(f"SELECT run_uuid, key, {step}, value FROM {table} WHERE {kept}").fetchall()
-            for run_id, key, at, value in rows:
-                if run_id in results:
-                    held[results[run_id]][f"{table}.{key}.{at}"] = value
+    results = dict(query(project, "SELECT run_uuid, value FROM tags WHERE key = 'result'"))
+    held: dict[str, dict[str, Any]] = {result: {} for result in results.values()}
+    for table, kept in (("params", "1"), ("metrics", "key NOT LIKE 'system/%'"), ("tags", "key LIKE 'dvc.%'")):
+        step = "step" if table == "metrics" else "0"
+        for run_id, key, at, value in query(project, f"SELECT run_uuid, key, {step}, value FROM {table} WHERE {kept}"):
+            if run_id in results:
+                held[results[run_id]][f"{table}.{key}.{at}"] = value
     return {result: values for result, values in held.items() if "tags.dvc.stage.0" in values}
 
 
@@ -109,6 +106,7 @@ def test_a_run_by_hand_is_recorded_and_stays_out_of_dvc(finished: Path) -> None:
 
 
 def test_an_interrupted_training_leaves_nothing_but_a_run_that_is_marked_as_killed(finished: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored, and children inherit it
     with subprocess.Popen(
         [*PYTHON, "pipelines.train", "epochs=30", "run=interrupted"],
         cwd=finished,
@@ -116,7 +114,6 @@ def test_an_interrupted_training_leaves_nothing_but_a_run_that_is_marked_as_kill
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have had it ignored
     ) as process:
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith("Epoch 2/"))
@@ -212,6 +209,8 @@ def test_twenty_kills_at_random_moments_of_all_stages_leave_exactly_one_complete
     statuses = sorted((name, status) for name, status, _ in recorded(project))
     assert statuses == sorted((name, "FINISHED") for name in RUNS)
     uninterrupted = contents(finished)
-    for result, values in contents(project).items():
+    complete = contents(project)
+    assert len(complete) == len(RUNS)
+    for result, values in complete.items():
         exact = {key: value for key, value in values.items() if "second" not in key}
         assert exact == {key: value for key, value in uninterrupted[result].items() if "second" not in key}

@@ -73,8 +73,12 @@ def test_the_charts_show_a_curve_for_each_run(ui: Page, pictures: Path) -> None:
     expect(charts).to_have_count(len(CURVES))
     for chart in charts.all():
         # By their course: the UI's colours of two runs may be the same
-        drawn = "lines => lines.map(line => line.getAttribute('d')).filter(course => /[CL]/.test(course))"
-        assert len(set(chart.locator(".js-line").evaluate_all(drawn))) == len(RUNS)
+        drawn = "lines => new Set(lines.map(line => line.getAttribute('d')).filter(path => /[CL]/.test(path))).size"
+        for _ in range(50):  # the legend can be there before the curves
+            if chart.locator(".js-line").evaluate_all(drawn) == len(RUNS):
+                break
+            ui.wait_for_timeout(200)
+        assert chart.locator(".js-line").evaluate_all(drawn) == len(RUNS)
     ui.mouse.move(0, 0)
     ui.screenshot(path=pictures / "charts.png")
 
@@ -95,7 +99,7 @@ def test_selected_runs_are_compared_by_their_differing_parameters(ui: Page, pict
     ui.screenshot(path=pictures / "comparison.png", full_page=True)
 
 
-def test_every_run_shows_its_description_and_its_plots(ui: Page, pictures: Path) -> None:
+def test_every_run_shows_its_description_and_its_predictions(ui: Page, pictures: Path) -> None:
     for name in RUNS:
         open_runs(ui)
         ui.get_by_role("link", name=name, exact=True).first.click()
