@@ -33,10 +33,10 @@ ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
 	python -m pipelines.serve
 
-bench: $(INSTALLED)  ## Time everything, side by side, and write docs/benchmarks.md (half an hour)
+bench: $(INSTALLED)  ## Time everything, side by side, and write docs/benchmarks.md (forty minutes)
 	python -m benchmarks
 
-pictures: $(INSTALLED)  ## Take the pictures of docs/ from the MLflow UI, with Chromium
+pictures: $(INSTALLED)  ## Take the screenshots of docs/ from the MLflow UI, with Chromium
 	pytest tests/test_ui.py --documented
 
 lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits

@@ -1,6 +1,6 @@
 """Time the pipeline against the notebook's loops, PyTorch and the machine: python -m benchmarks.training.
 
-Everything is measured in turn, round after round, as the machine may be shared. Takes half an hour on two cores.
+Everything is measured in turn, round after round, as the machine may be shared. Takes forty minutes on two cores.
 """
 
 import importlib.util

@@ -19,7 +19,7 @@ from mnist_cnn.schema import Data, Fetch, Train
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--documented", action="store_true", help="take the pictures of docs/ from this project's own MLflow store"
+        "--documented", action="store_true", help="take the screenshots of docs/ from this project's own MLflow store"
     )
 
 

@@ -188,6 +188,7 @@ def test_a_sweep_on_two_nodes_survives_the_loss_of_one(
         ) as process:
             while process.poll() is None and finished_on(server) < 3:
                 time.sleep(0.5)
+            assert process.poll() is None
             os.killpg(second.pid, signal.SIGKILL)
             printed, _ = process.communicate(timeout=300)
         assert process.returncode == 0, printed
