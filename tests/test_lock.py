@@ -8,7 +8,7 @@ import yaml
 from mnist_cnn import paths
 from mnist_cnn.configuration import load_table
 
-STAGES: dict[str, dict[str, Any]] = yaml.safe_load((paths.ROOT / "dvc.lock").read_text())["stages"]
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load(paths.DVC_LOCK.read_text())["stages"]
 
 
 def test_dvc_lock_has_every_file_as_it_is() -> None:
