@@ -1,4 +1,4 @@
-"""Run the benchmarks and write docs/benchmarks.md: make bench. Takes half an hour on two cores, which should be idle.
+"""Run the benchmarks and write docs/benchmarks.md: make bench. Takes forty minutes on two cores, which should be idle.
 
 The benchmarks of sweeps and of large MLflow stores run by themselves: python -m benchmarks.sweep, .tracking.
 """

@@ -47,8 +47,12 @@ def command(
         def main() -> None:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it, as by nohup
                 signal.signal(signal.SIGINT, _end)
-            if name != "train" and any(_means_multirun(argument) for argument in sys.argv[1:]):
+            many = any(_means_multirun(argument) for argument in sys.argv[1:])
+            if name != "train" and many:
                 sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
+            for argument in sys.argv[1:]:
+                if name == "train" and not many and re.match(r"[+~]*sweep[.=]", argument):
+                    sys.exit(f"Error: {argument} is of a sweep, which needs -m: python -m pipelines.train -m …")
             for pattern, meaning in (shorthands or {}).items():
                 sys.argv[1:] = [re.sub(pattern, meaning, argument) for argument in sys.argv[1:]]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them

@@ -91,7 +91,10 @@ def _read(run: str, test: dataset.Examples, config: schema.Compare, table: dict[
     """Find what a run predicts, stored or by its model, and its recipe."""
     if run in table:
         result = results.read(run)
-        return dataset.read_arrays(result.files.predictions)["probabilities"], result.input.recipe
+        stored = dataset.read_arrays(result.files.predictions)
+        if not np.array_equal(stored["labels"], test.labels):
+            raise InputError(f"{result.files.predictions} is of other test images than data/prepared/. Type: dvc repro")
+        return stored["probabilities"], result.input.recipe
 
     from mnist_cnn import evaluation
 

@@ -35,12 +35,12 @@ def main(config: schema.Replicate) -> None:
     def compose(number: int, point: dict[str, str]) -> Trial:
         return trials.compose(Space((), {}, "test"), number, point, config.sweep.cpus_per_trial, hashes)
 
+    recipes = {run: compose(0, _point(table[run], 1)).input.recipe for run in table}
     order = [(run, seed) for seed in range(1, config.seeds + 1) for run in config.run]
-    rows = {run: {key: str(value) for key, value in table[run].model_dump().items()} for run in config.run}
-    points = [{**rows[run], "training.seed": str(seed)} for run, seed in order]
+    points = [_point(table[run], seed) for run, seed in order]
     store = Store(experiment)
     with sweeping.cluster(config.sweep, store) as at_once:
-        planned = plan.listed(points, compose, first=len(config.run))
+        planned = plan.listed(points, compose, config.run)
         opening = f"Replicates {planned.identity}: {', '.join(config.run)}, {config.seeds} seeds each."
         sweeping.announce(store, planned, compose, config.sweep, opening, at_once, images)
         if config.sweep.dry_run:
@@ -61,7 +61,7 @@ def main(config: schema.Replicate) -> None:
     merged = replicates.merge(new)
     with paths.replacing(paths.REPLICATES) as path:
         merged.to_csv(path, index=False)
-    current = replicates.of_runs(merged, dict(zip(merged["run"], merged["recipe"], strict=True)))
+    current = replicates.of_runs(merged, recipes)
     mine = {run: replicates.last(current[run]) for run in config.run if run in current}
     summary = replicates.summary(mine, config.confidence)
     figure = plots.replicates(replicates.bands(current, config.confidence), config.confidence)
@@ -80,6 +80,10 @@ def main(config: schema.Replicate) -> None:
         raise InputError(f"Not recorded: {'; '.join(lacking)}. The same command tries again.")
     parent.end()
     lock.release()
+
+
+def _point(row: schema.Row, seed: int) -> dict[str, str]:
+    return {**{key: str(value) for key, value in row.model_dump().items()}, "training.seed": str(seed)}
 
 
 if __name__ == "__main__":

@@ -221,11 +221,15 @@ def _train_finally(searched: space.Space, best: "Trial", sweep: "SweepRun") -> N
     given = searched.overrides(best.values)
     overrides = [override for override in given if not override.lstrip("+~").startswith("validation.")]
     command = ["-m", "pipelines.train", *overrides, "validation=test_once", f"run={name}"]
-    if not paths.adhoc_run(name).model.exists():
+    if not paths.adhoc_run(name).model.exists() or paths.checkpoint(name).exists():  # not finished
         print(f"Training the winner on all training images: {shlex.join(['python', *command])}", flush=True)
         trained = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
         if trained.returncode:
             sweep.end("KILLED")
             sys.exit(trained.returncode)
-    tested = sweep.adopt_final(results.read(name).input)
+    try:
+        tested = sweep.adopt_final(results.read(name).input)
+    except InputError:
+        sweep.end("FAILED")
+        raise
     print(f"Test accuracy {tested['test_accuracy']:.2%}, loss {tested['test_loss']:.4f} ({name})")

@@ -54,6 +54,7 @@ def test_help_says_what_a_command_does_and_shows_its_values(command: str) -> Non
         (["pipelines.train", "-m", "epoch=1,2"], "Error: Unknown key 'epoch'. Did you mean 'epochs'?"),
         (["pipelines.train", "-m", "batch_size=range(5,5)"], "Error: batch_size=range(5,5): is empty"),
         (["pipelines.evaluate", "-m", "run=sgd_32,sgd_128"], "Error: only trainings can be swept"),
+        (["pipelines.train", "sweep.dry_run=true"], "Error: sweep.dry_run=true is of a sweep, which needs -m"),
         (["pipelines.adopt", "sweep=123", "name=best"], "Error: sweep_id=123: String should match pattern"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),

@@ -91,6 +91,14 @@ def test_equal_seeds_do_not_differ() -> None:
     assert comparison.verdict(found, 0.05) == "within noise"
 
 
+def test_differences_that_are_equal_by_chance_do_not_show_that_there_is_no_noise() -> None:
+    (found,) = comparison.seeds_tests({"a": pd.Series([0.9912, 0.9900]), "b": pd.Series([0.9911, 0.9899])}, 0.95)
+    assert comparison.verdict(found, 0.05).startswith("within noise")
+    # t = sqrt(2) at one degree of freedom: 1 - 2 / pi * arctan(sqrt(2))
+    assert found.p_value == pytest.approx(0.39183, abs=1e-5)
+    assert found.low < 0 < found.high
+
+
 def test_the_number_of_seeds_is_that_of_a_paired_t_test_with_a_power_of_80_percent() -> None:
     # Cohen (1988): a medium effect, 0.5, at the 5 % level needs 34 pairs
     assert comparison.seeds_needed(-0.5, 1, 0.05) == 34
@@ -105,3 +113,10 @@ def test_the_verdict_is_that_of_the_corrected_p_value() -> None:
     assert comparison.verdict(found, 0.05) == "worse"
     assert comparison.verdict(replace(found, difference=1.58), 0.05) == "better"
     assert comparison.verdict(replace(found, adjusted=0.06), 0.05).startswith("within noise: about ")
+
+
+def test_the_number_of_seeds_allows_for_the_correction() -> None:
+    (found,) = comparison.seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
+    needed = comparison.seeds_needed(found.difference, found.deviation, 0.05 / 20)
+    corrected = replace(found, adjusted=20 * found.p_value)
+    assert comparison.verdict(corrected, 0.05) == f"within noise: about {needed} seeds would be needed"

@@ -74,6 +74,11 @@ def test_a_whole_number_is_a_learning_rate() -> None:
     assert isinstance(learning_rate, float)
 
 
+def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^optimizer\.config\.beta_1=high: should be a number, true, false or null$"):
+        configure("optimizer=adam", "optimizer.config.beta_1=high")
+
+
 def test_a_learning_rate_schedule_needs_a_class_name() -> None:
     with pytest.raises(InputError, match=r"learning_rate\.class_name: missing"):
         configure("optimizer.config.learning_rate={config: {decay_steps: 1}}")
@@ -188,6 +193,29 @@ def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -
     compare.write_text(compare.read_text().replace("confidence: 0.95", "confidence: 95"))
     with pytest.raises(InputError, match=r"^conf/compare\.yaml: confidence=95.*: should be less than 1$"):
         check_commands("sgd_32", tmp_path / "conf")
+
+
+def test_a_model_that_is_drawn_and_not_trained_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    model = (tmp_path / "conf/model/cnn.yaml").read_text()
+    (tmp_path / "conf/model/wide.yaml").write_text(model.replace("filters: 32", "filters: 48"))
+    train = tmp_path / "conf/train.yaml"
+    train.write_text(train.read_text().replace("model: cnn", "model: wide"))
+    with pytest.raises(InputError, match=r"^conf/diagram\.yaml: model should be that of conf/train\.yaml$"):
+        check_commands("sgd_32", tmp_path / "conf")
+
+
+@pytest.mark.parametrize(("group", "base"), [("training", "fast"), ("optimizer", "adam")])
+def test_a_file_of_a_row_that_inherits_from_one_that_dvc_does_not_watch_is_refused(
+    tmp_path: Path, group: str, base: str
+) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / group / "mine.yaml").write_text(f"defaults: [{base}, _self_]\n")
+    row = Row(optimizer="sgd", batch_size=32, epochs=1, training="default").model_copy(update={group: "mine"})
+    with pytest.raises(
+        InputError, match=rf"^params\.yaml: runs\.a: conf/{group}/mine\.yaml inherits from {base}, whose"
+    ):
+        compose_run("a", row, tmp_path / "conf")
 
 
 def test_a_training_with_another_name_is_not_documented(train_config: Train) -> None:

@@ -112,6 +112,13 @@ def test_a_seed_that_lacks_epochs_does_not_count() -> None:
     assert replicates.last(replicates.of_runs(known, {"a": "now"})["a"]).index.tolist() == [1, 2, 3]
 
 
+def test_a_seed_that_two_rows_of_the_same_recipe_have_counts_once() -> None:
+    known = pd.concat([THREE, THREE[THREE["seed"] < 3].assign(run="twin")])
+    found = replicates.of_runs(known, {"a": "now", "twin": "now"})
+    assert [replicates.last(of_run).index.tolist() for of_run in found.values()] == [[1, 2, 3], [1, 2, 3]]
+    assert not found["a"].duplicated(["seed", "epoch"]).any()
+
+
 def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None:
     file = tmp_path / "replicates.csv"
     file.write_text(",".join(replicates.COLUMNS) + "\n")

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from project import ENVIRONMENT, commit, query, replace, run
 
+from mnist_cnn.dataset import read_arrays
 from mnist_cnn.verification import md5s
 
 KILLS = 20
@@ -217,6 +219,15 @@ def test_a_run_compared_with_itself_is_identical(finished: Path) -> None:
     for first in ("sgd_32", recorded_ids(finished, "sgd_32")[0]):
         told = run(finished, *PYTHON, "pipelines.compare", f"a={first}", "b=sgd_32")
         assert f"{first} and sgd_32 are identical: the same probabilities for all 500 test images." in told
+
+
+def test_stored_predictions_of_other_test_images_are_not_compared(project: Path) -> None:
+    prepared = project / "data/prepared/mnist.npz"
+    arrays = read_arrays(prepared)
+    prepared.unlink()
+    np.savez(prepared, allow_pickle=False, **{**arrays, "test_labels": arrays["test_labels"][::-1]})
+    told = run(project, *PYTHON, "pipelines.compare", "a=sgd_32", "b=sgd_128", fails=True)
+    assert "runs/sgd_32/predictions.npz is of other test images than data/prepared/. Type: dvc repro" in told
 
 
 def test_a_run_that_is_nowhere_is_named(finished: Path) -> None:

@@ -440,6 +440,12 @@ def test_the_store_is_a_file_in_the_project_unless_another_is_named(monkeypatch:
     assert address() == f"sqlite:///{paths.TRACKING_DATABASE}"
 
 
+def test_a_store_that_is_no_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "localhost:8080")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=localhost:8080 is no URI: http://"):
+        address()
+
+
 def test_a_relative_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db is relative"):
@@ -558,7 +564,7 @@ def test_a_trial_whose_process_died_is_tried_again(store: Store, sweep: sweeps.S
 def test_the_winner_of_a_sweep_is_found_by_the_sweep(
     store: Store, sweep: sweeps.SweepRun, trial: Result, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"has no complete trial yet\."):
+    with pytest.raises(InputError, match=r"has no winner: it is not finished, or its trials are replicates\."):
         sweeps.winner(store, f"sweep of {tmp_path}")
     record(store, trial)
     sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {}, trial.input)

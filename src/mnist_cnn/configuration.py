@@ -87,12 +87,23 @@ def compose_run(run: str, row: Row, conf: Path) -> Train:
     """Compose the training of a row of params.yaml.
 
     Raises:
-        InputError: a value of the row, or of a file that it names, cannot be used.
+        InputError: a value of the row, or of a file that it names, cannot be used, or DVC would miss changes of it.
     """
     try:
-        return resolve(Train, compose("train", row.overrides(run), conf))
+        train = resolve(Train, compose("train", row.overrides(run), conf))
+        _check_inherited(conf / "optimizer" / f"{row.optimizer}.yaml", [])
+        _check_inherited(conf / "training" / f"{row.training}.yaml", ["default"])
     except InputError as error:
         raise InputError(f"params.yaml: runs.{run}: {error}") from None
+    return train
+
+
+def _check_inherited(file: Path, known: list[str]) -> None:
+    """Refuse defaults that are no dependency in dvc.yaml: runs would not be trained again when they change."""
+    inherited = yaml.safe_load(file.read_text()).get("defaults", [])
+    if unknown := [str(name) for name in inherited if name not in ("_self_", *known)]:
+        place = f"conf/{file.parent.name}/{file.name}"
+        raise InputError(f"{place} inherits from {', '.join(unknown)}, whose changes DVC would miss. Copy its values.")
 
 
 def check_commands(run: str, conf: Path) -> None:
@@ -103,7 +114,7 @@ def check_commands(run: str, conf: Path) -> None:
         conf: the folder.
 
     Raises:
-        InputError: a value cannot be used.
+        InputError: a value cannot be used, or two stages are of different data or models.
     """
     of_run = [f"run={run}"]
     commands: dict[str, tuple[type[Checked], list[str]]] = {
@@ -122,11 +133,15 @@ def check_commands(run: str, conf: Path) -> None:
         "doctor": (Doctor, []),
         "verify": (Verify, [f"run_id='{'0' * 32}'"]),
     }
+    checked = {}
     for command, (schema, needed) in commands.items():
         try:
-            resolve(schema, compose(command, needed, conf))
+            checked[command] = resolve(schema, compose(command, needed, conf)).model_dump()
         except InputError as error:
             raise InputError(f"conf/{command}.yaml: {error}") from None
+    for key, first, second in (("data", "fetch", "prepare"), ("model", "train", "diagram")):
+        if checked[first][key] != checked[second][key]:
+            raise InputError(f"conf/{second}.yaml: {key} should be that of conf/{first}.yaml")
 
 
 def check(params: Path, conf: Path) -> dict[str, Row]:

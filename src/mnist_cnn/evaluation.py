@@ -51,7 +51,7 @@ def load_model(path: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path} is not a Keras model ({str(error).splitlines()[0]}). Make it again: dvc repro"
+            f"{path} is not a Keras model ({' '.join(str(error).split())}). Make it again: dvc repro"
         ) from error
 
 

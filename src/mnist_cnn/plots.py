@@ -54,7 +54,7 @@ def _curves(history: pd.DataFrame, quantity: str, label: str, title: str) -> Fig
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(history.index, history[f"val_{quantity}"], marker="o", linewidth=2, label="Validation = test")
-    axes.plot(history.index, history[quantity], marker="s", linewidth=2, label="Training (with dropout)")
+    axes.plot(history.index, history[quantity], marker="s", linewidth=2, label="Training (dropout, any augmentation)")
     axes.set(xlabel="Epoch", ylabel=label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity == "accuracy":

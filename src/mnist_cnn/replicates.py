@@ -83,6 +83,7 @@ def of_runs(histories: pd.DataFrame, recipes: Mapping[str, str]) -> dict[str, pd
         histories: `COLUMNS`.
         recipes: of the runs; replicates of what they were before are left out, and seeds that lack epochs.
     """
+    histories = histories.drop_duplicates(["recipe", "seed", "epoch"])  # rows of params.yaml can be the same recipe
     epochs = histories.groupby(["recipe", "seed"])["epoch"].transform("count")
     whole = histories[epochs == epochs.groupby(histories["recipe"]).transform("max")]
     current = {run: whole[whole["recipe"] == recipe] for run, recipe in recipes.items()}

@@ -234,7 +234,7 @@ def of_two(test: PairedTest | SeedsTest, accuracies: Mapping[str, float], confid
         split = f"{test.only_first} images that only the first gets right, {test.only_second} that only the second does"
         evidence = f"{split}; exact McNemar test"
     elif test.method == "t of two seeds":
-        evidence = f"only the seed differs; t test with the deviation of {test.seeds[0]} seeds"
+        evidence = f"seed, threads and speed may differ; t test with the deviation of {test.seeds[0]} seeds"
     else:
         evidence = f"{test.seeds[0]} and {test.seeds[1]} seeds; {test.method} test"
     verdict = comparison.verdict(test, 1 - confidence)

@@ -51,6 +51,9 @@ class Optimizer(KerasObject):
     @field_validator("config")
     @classmethod
     def _check_learning_rate(cls, config: dict[str, Any]) -> dict[str, Any]:
+        for key, value in config.items():
+            if isinstance(value, str) and key not in ("name", "learning_rate"):
+                raise ValueError(f"{key}={value}: should be a number, true, false or null")
         value = config.get("learning_rate")
         if isinstance(value, dict):
             validate(Schedule, value, origin="optimizer.config.learning_rate.")
@@ -88,7 +91,7 @@ class Model(Checked):
 class Training(Checked):
     """conf/training/: what all optimizers have in common."""
 
-    loss: str
+    loss: Literal["categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence", "mean_squared_error"]
     seed: Seed
     threads: PositiveInt
     precision: Literal["float32", "mixed_bfloat16"]

@@ -1,4 +1,4 @@
-"""Sweeps: what is tried, in which order, and where; the only package that knows Ray and Optuna."""
+"""Sweeps: what is tried, in which order, and where. With pipelines.trial all that knows Ray and Optuna."""
 
 import os
 

@@ -95,19 +95,19 @@ def make(
     return Plan(identity, partial(Listed, points), known, len(known), longest)
 
 
-def listed(points: list[dict[str, str]], compose: Callable[[int, dict[str, str]], Trial], first: int) -> Plan:
+def listed(points: list[dict[str, str]], compose: Callable[[int, dict[str, str]], Trial], names: list[str]) -> Plan:
     """Plan the trials at the given points.
 
     Args:
         points: in their order.
         compose: makes a trial of a number and a point.
-        first: so many of them decide what sweep it is; more points continue it.
+        names: they and as many points decide what sweep it is; more points continue it.
 
     Raises:
         InputError: a point cannot be composed.
     """
     known = [compose(number, point) for number, point in enumerate(points)]
-    identity = _identity([trial.input.identity for trial in known[:first]])
+    identity = _identity([*names, *(trial.input.identity for trial in known[: len(names)])])
     longest = max(trial.config.epochs for trial in known)
     return Plan(identity, partial(Listed, points), known, len(known), longest)
 

@@ -25,11 +25,13 @@ def address() -> str:
     """Return MLFLOW_TRACKING_URI, or that of the SQLite file in the project.
 
     Raises:
-        InputError: it names a SQLite file by a relative path, which would be another file in every folder.
+        InputError: it is no URI, or names a SQLite file by a relative path, which is another file in every folder.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{paths.TRACKING_DATABASE}"
     if uri.startswith("sqlite:") and not uri.startswith(f"{SQLITE}/"):
         raise InputError(f"MLFLOW_TRACKING_URI={uri} is relative, experiments run elsewhere: sqlite:////…")
+    if "://" not in uri:
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is no URI: http://…, https://…, postgresql://… or sqlite:////…")
     return uri
 
 
@@ -77,7 +79,8 @@ class Store:
         except FileNotFoundError:
             raise
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-            reason = str(_root_cause(error)).splitlines()[0]
+            cause = _root_cause(error)
+            reason = (str(cause) or type(cause).__name__).splitlines()[0]
             place = make_url(self.uri).render_as_string(hide_password=True)
             raise InputError(f"MLflow at {place}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
 

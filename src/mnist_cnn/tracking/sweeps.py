@@ -246,7 +246,7 @@ def winner(store: Store, identity: str) -> Winner:
             names = ", ".join(sorted(run.data.tags[SWEEP_TAG] for run in known)) or "none"
             raise InputError(f"sweep={identity} is not in MLflow. There are: {names}.")
         if BEST_TAG not in sweep.data.tags:
-            raise InputError(f"sweep={identity} has no complete trial yet. Run it to its end.")
+            raise InputError(f"sweep={identity} has no winner: it is not finished, or its trials are replicates.")
         with TemporaryDirectory() as folder:
             file = store.client.download_artifacts(sweep.data.tags[BEST_TAG], "config.yaml", folder)
             return Winner(yaml.safe_load(Path(file).read_text()), sweep.data.metrics["best_val_accuracy"])
