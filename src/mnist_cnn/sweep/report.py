@@ -151,7 +151,7 @@ def summary(trials: list[Trial], outcomes: dict[int, Outcome], identity: str, im
             f"Best: trial {best.number} with {top:.2%} of {images:,} held-out images. "
             f"No worse than the noise of so many images ({margin:.2%}): {close} of the others.",
         ]
-        if "training.seed" not in best.values:  # which no row of params.yaml can say
+        if "training.seed" not in best.values:  # noqa: PD011  # no row of params.yaml can say it
             lines.append(f"Make it a row of params.yaml: python -m pipelines.adopt sweep={identity} name=best")
     return "\n".join(lines)
 
