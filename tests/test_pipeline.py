@@ -140,7 +140,7 @@ def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(
 ) -> None:
     before = recorded(project)
     run(project, "dvc", "exp", "run", "--queue", "--set-param", "runs.adadelta_128.batch_size=64,32")
-    row = "{optimizer: adam, batch_size: 64, epochs: 1, training: default}"
+    row = "{optimizer: adam, batch_size: 32, epochs: 1, training: default}"
     run(project, "dvc", "exp", "run", "--queue", "--set-param", f"+runs.mine={row}")
     run(project, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     end_queue_workers(project)
