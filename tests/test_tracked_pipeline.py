@@ -93,7 +93,7 @@ def test_an_unreachable_tracker_stops_no_training_and_the_next_repro_records_it(
 
 def test_a_run_by_hand_is_recorded_and_stays_out_of_dvc(finished: Path) -> None:
     before = recorded(finished)
-    train = (*PYTHON, "pipelines.train", "optimizer=adam", "batch_size=64", "epochs=1", "run=mine")
+    train = (*PYTHON, "pipelines.train", "optimizer=adam", "batch_size=50", "epochs=1", "run=mine")
     assert "Wrote outputs/mine/" in run(finished, *train)
     assert {file.name for file in (finished / "outputs" / "mine").iterdir()} == {
         "config.yaml",
