@@ -1,54 +1,71 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+PIP := $(VENV)/bin/pip install --disable-pip-version-check -qq
+UV := $(VENV)/bin/uv pip install --quiet --compile-bytecode --system-certs --python $(VENV)/bin/python
+# Lines of uv in requirements.lock, for sed
+UV_IN_LOCK := /^uv==/,/^ *\#/
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench ui serve pictures lock clean
+.PHONY: help repro test test-all lint ui serve bench screenshots lock clean
 
-help:  ## Show what there is
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+help:  ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, show the results
-	python -m pipelines.check
+	image-classifier doctor --config-only
 	dvc repro
 	@sed '/^## /,$$d' reports/comparison.md
 	@echo "All plots and tests: reports/comparison.md"
 	@echo "Compare the runs in the MLflow UI: make ui"
 
-test: $(INSTALLED)  ## Install if needed, run all tests
-	pytest
+test: $(INSTALLED)  ## Install if needed, run the fast tests
+	pytest -n 2 -m "not slow"
 
-lint: $(INSTALLED)  ## Install if needed, check style and types
+test-all: $(INSTALLED)  ## Install if needed, run all tests
+	pytest -n 2
+
+lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in the documentation
 	ruff check
 	ruff format --check
 	mypy
+	cog --check -P -I docs -p 'import tables' README.md docs/*.md
 
 ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
 
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
-	python -m pipelines.serve
+	image-classifier serve
 
-bench: $(INSTALLED)  ## Time everything, side by side, and write docs/benchmarks.md (forty minutes)
+bench: $(INSTALLED)  ## Run the benchmarks and write docs/performance.md, which takes forty minutes
 	python -m benchmarks
 
-pictures: $(INSTALLED)  ## Take the screenshots of docs/ from the MLflow UI, with Chromium
-	pytest tests/test_ui.py --documented
+screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from the MLflow UI, with Chromium
+	pytest tests/pipeline/test_ui.py --screenshots
 
 lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --extra dev pyproject.toml --output-file requirements.lock
 
-clean:  ## Remove the environment; data, runs and the MLflow record stay
+clean:  ## Remove the environment and caches of tools; data, runs and MLflow's records stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-# Only a finished installation leaves the stamp: after an interrupted one it starts again from nothing.
+# Only a finished installation leaves the stamp. After an interruption, the installation starts over.
+# uv installs several times as fast as pip. It does not read pip's settings, so it receives the package index from them;
+# pip takes over where uv is not available or fails. Both check the hashes of all packages, including uv's own.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv --clear $(VENV)
-	pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing into $(VENV), which takes a minute or two"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@trap 'exit 130' INT; \
+	index=$${PIP_INDEX_URL:-$$($(VENV)/bin/pip config get global.index-url 2>/dev/null)}; \
+	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+	sed -n '$(UV_IN_LOCK)p' requirements.lock | $(PIP) --require-hashes --only-binary uv -r /dev/stdin \
+	  && $(UV) --require-hashes -r requirements.lock \
+	  || { echo "uv failed; installing with pip, which takes longer"; \
+	       sed '$(UV_IN_LOCK)d' requirements.lock | $(PIP) --require-hashes -r /dev/stdin; }
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,22 +1,24 @@
-"""Run the benchmarks and write docs/benchmarks.md: make bench. Takes forty minutes on two cores, which should be idle.
+"""Run the benchmarks and write docs/performance.md: make bench. Takes forty minutes on two cores, which should be idle.
 
-The benchmarks of sweeps and of large MLflow stores run by themselves: python -m benchmarks.sweep, .tracking.
+Two benchmarks have command lines of their own: python -m benchmarks.sweep (sweeps), benchmarks.tracking (large stores).
 """
 
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from benchmarks.measure import run, say
-from mnist_cnn import environment, paths
+from image_classifier import environment, paths
 
 PARTS = ("training", "scaling")
+DISCUSSION = Path(__file__).with_name("discussion.md")
 
 
 def main() -> None:
     changed = run(["git", "status", "--porcelain"]).strip()
     if changed:
-        sys.exit(f"Error: benchmarks run in clones, which would not have these changes. Commit them:\n{changed}")
+        sys.exit(f"Error: benchmarks run in clones of the last commit. Commit these changes first:\n{changed}")
     commit = run(["git", "rev-parse", "--short=10", "HEAD"]).strip()
     machine = environment.describe()
     try:
@@ -30,11 +32,11 @@ def main() -> None:
         say(f"benchmarks.{part}")
         parts.append(run([sys.executable, "-m", f"benchmarks.{part}"], stderr=None).strip())
     header = (
-        "# Benchmarks\n\nWritten by `make bench`. Times are medians, with the least, the greatest and the number of "
-        f"repetitions.\n\nCommit {commit}, {datetime.now(UTC):%Y-%m-%d}. {described}."
+        "# Performance\n\n`make bench` writes this page. Times are medians, followed by the minimum, the maximum and "
+        f"the number of repetitions (n). Conditions: commit {commit}, {datetime.now(UTC):%Y-%m-%d}; {described}."
     )
-    paths.BENCHMARKS.write_text("\n\n".join([header, *parts]) + "\n")
-    say(f"Wrote {paths.BENCHMARKS.relative_to(paths.ROOT)}")
+    paths.PERFORMANCE.write_text("\n\n".join([header, *parts, DISCUSSION.read_text().strip()]) + "\n")
+    say(f"Wrote {paths.PERFORMANCE.relative_to(paths.ROOT)}")
 
 
 if __name__ == "__main__":

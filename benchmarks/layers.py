@@ -8,19 +8,21 @@ import statistics
 import sys
 import time
 
-from mnist_cnn import configuration, paths
+from image_classifier.config.compose import compose_run, load_table
+from image_classifier.dataset import INPUT_SHAPE
 
 REPETITIONS, WARM_UP = 30, 3
 
 
 def main() -> None:
     run = sys.argv[1]
-    config = configuration.compose_run(run, configuration.load_table(paths.PARAMS)[run], paths.CONF)
+    config = compose_run(run, load_table()[run])
 
     import keras
     import tensorflow as tf
 
-    from mnist_cnn import model, training
+    from image_classifier.determinism import set_seed_and_threads
+    from image_classifier.train.model import build_model
 
     def seconds(layer: keras.Layer, inputs: tf.Tensor, first: bool) -> float:
         def gradients(inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -28,9 +30,9 @@ def main() -> None:
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
                 outputs = layer(inputs, training=True)
-            sources = variables if first else [inputs, *variables]  # nothing is learned from an image's gradient
+            sources = variables if first else [inputs, *variables]  # training needs no gradient of the images
             found = tape.gradient(outputs, sources, output_gradients=tf.ones_like(outputs))
-            return [tf.reshape(gradient, [-1])[0] for gradient in found]  # all are computed, and none is copied
+            return [tf.reshape(gradient, [-1])[0] for gradient in found]  # computes all gradients and copies none
 
         step, taken = tf.function(gradients), []
         for _ in range(WARM_UP + REPETITIONS):
@@ -40,12 +42,12 @@ def main() -> None:
             taken.append(time.perf_counter() - began)
         return statistics.median(taken[WARM_UP:])
 
-    training.make_reproducible(config.training.seed, config.training.threads)
-    network = model.build(**config.model.model_dump(), precision=config.training.precision)
-    inputs = tf.random.uniform((config.batch_size, *model.INPUT_SHAPE))
+    set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
+    model = build_model(config.model.name, config.model.layers, config.training.precision)
+    inputs = tf.random.uniform((config.batch_size, *INPUT_SHAPE))
     taken = {}
-    for layer in network.layers:
-        taken[layer.name] = seconds(layer, inputs, layer is network.layers[0])
+    for layer in model.layers:
+        taken[layer.name] = seconds(layer, inputs, layer is model.layers[0])
         inputs = layer(inputs, training=True)
     print(json.dumps(taken))
 

@@ -1,7 +1,7 @@
 """Train without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras adadelta 128 2.
 
-`keras` is what the notebook does: the arrays go to `fit`, Keras' settings are its defaults. `pytorch` is the same model
-and protocol in eager PyTorch, which must be installed. Both use as many threads as the pipeline.
+`keras` trains as the notebook does: `fit` receives the arrays, and all other settings are Keras' defaults. `pytorch` is
+the same model and protocol in eager PyTorch, which must be installed. Both use as many threads as the pipeline.
 """
 
 import itertools
@@ -10,7 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from mnist_cnn import configuration, dataset, paths, schema
+from image_classifier import paths
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Train
+from image_classifier.dataset import load_examples
 
 RATES = {"sgd": 0.01, "adadelta": 1.0}
 
@@ -22,7 +25,7 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> 
     from keras import layers
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    training, test = (load_examples(paths.PREPARED_DATA, part) for part in ("train", "test"))
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -56,7 +59,7 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -
     from torch import nn
 
     torch.set_num_threads(threads)
-    training, test = (dataset.load(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    training, test = (load_examples(paths.PREPARED_DATA, part) for part in ("train", "test"))
     images, test_images = (torch.from_numpy(part.images).permute(0, 3, 1, 2).contiguous() for part in (training, test))
     labels, test_labels = (torch.from_numpy(part.labels).long() for part in (training, test))
     model = nn.Sequential(
@@ -73,21 +76,21 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -
         nn.Linear(128, 10),
     )
     chosen = {"sgd": torch.optim.SGD, "adadelta": torch.optim.Adadelta}[optimizer]
-    step_of = chosen(model.parameters(), lr=RATES[optimizer])
-    loss_of = nn.CrossEntropyLoss()
+    updater = chosen(model.parameters(), lr=RATES[optimizer])
+    loss = nn.CrossEntropyLoss()
     taken = []
     for _ in range(epochs):
         began = time.perf_counter()
         model.train()
         for batch in torch.randperm(len(labels)).split(batch_size):
-            step_of.zero_grad()
-            loss_of(model(images[batch]), labels[batch]).backward()
-            step_of.step()
+            updater.zero_grad()
+            loss(model(images[batch]), labels[batch]).backward()
+            updater.step()
         model.eval()
         with torch.no_grad():
             right = sum(
-                int((model(some).argmax(1) == truth).sum())
-                for some, truth in zip(test_images.split(1000), test_labels.split(1000), strict=True)
+                int((model(some).argmax(1) == expected).sum())
+                for some, expected in zip(test_images.split(1000), test_labels.split(1000), strict=True)
             )
         taken.append(time.perf_counter() - began)
         print(f"test accuracy {right / len(test_labels):.4f}")
@@ -97,7 +100,7 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -
 def main() -> None:
     library, optimizer, batch_size, epochs = sys.argv[1:]
     loops: dict[str, Callable[[str, int, int, int], list[float]]] = {"keras": keras_epochs, "pytorch": pytorch_epochs}
-    threads = configuration.resolve(schema.Train, configuration.compose("train", [], paths.CONF)).training.threads
+    threads = resolve(Train, compose("train", [])).training.intra_op_threads
     print(json.dumps(loops[library](optimizer, int(batch_size), int(epochs), threads)))
 
 

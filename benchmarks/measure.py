@@ -1,4 +1,4 @@
-"""What the benchmarks share: a copy of the project to run commands in, and how times are written down."""
+"""Shared code of the benchmarks: a clone of the project, timed commands, and the format of times."""
 
 import os
 import statistics
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mnist_cnn import paths
+from image_classifier import paths
 
 Times = Sequence[float]
 
@@ -21,24 +21,24 @@ def median(times: Times) -> float:
 
 
 def seconds(times: Times) -> str:
-    """Write times in seconds: median, least, greatest and number."""
+    """Format times in seconds: median, minimum, maximum and number."""
     return f"{median(times):.1f} s ({min(times):.1f} to {max(times):.1f}, n = {len(times)})"
 
 
 def ratio(times: Times, others: Times) -> str:
-    """Write the ratio of the medians, with those of the times that were measured side by side."""
+    """Format the ratio of the medians, with the least and greatest ratio of times that were measured side by side."""
     pairs = [one / other for one, other in zip(times, others, strict=True)]
     return f"{median(times) / median(others):.3f} ({min(pairs):.3f} to {max(pairs):.3f})"
 
 
 def say(text: str) -> None:
-    """Tell the user how far it is; standard output has the results alone."""
+    """Print progress to standard error; standard output is for the results."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def clone() -> Iterator[Path]:
-    """Yield a clone of the project at its last commit, in which nothing has been run."""
+    """Yield a fresh clone of the project at its last commit."""
     with TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         run(["git", "clone", "--quiet", str(paths.ROOT), str(project)])
@@ -46,15 +46,15 @@ def clone() -> Iterator[Path]:
 
 
 def replace(file: Path, old: str, new: str) -> None:
-    """Replace a text that must be in a file."""
+    """Replace a text in a file; raises `ValueError` if the file does not contain it."""
     text = file.read_text()
     if old not in text:
-        raise ValueError(f"{file} has no {old!r}")
+        raise ValueError(f"{file} does not contain {old!r}")
     file.write_text(text.replace(old, new))
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a user who has activated this environment, keeps no MLflow server, and likes it quiet."""
+    """Return the variables of a user in this virtual environment without an MLflow server, with fewer messages."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
     return {
@@ -67,16 +67,16 @@ def environment() -> dict[str, str]:
 
 
 def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0, stderr: int | None = subprocess.PIPE) -> str:
-    """Run a command in a project, and give what it wrote to standard output.
+    """Run a command in a project, and return its standard output.
 
     Args:
-        command: the program and its arguments.
-        project: where it runs.
-        code: the exit code that it must have.
-        stderr: None shows what it writes to standard error at once, not only after a failure.
+        command: Program and arguments.
+        project: Working directory.
+        code: Expected exit code.
+        stderr: None shows standard error at once, the default only after a failure.
 
     Raises:
-        subprocess.CalledProcessError: it ended with another exit code.
+        subprocess.CalledProcessError: The exit code is another one.
     """
     done = subprocess.run(
         list(command), cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
@@ -89,7 +89,7 @@ def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0, stder
 
 
 def timed(command: Sequence[str], project: Path = paths.ROOT, code: int = 0) -> float:
-    """Run a command as `run` does, and give the seconds that it took."""
+    """Run a command as `run` does, and return its duration in seconds."""
     started = time.perf_counter()
     run(command, project, code)
     return time.perf_counter() - started

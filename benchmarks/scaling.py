@@ -9,12 +9,13 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.measure import clone, median, replace, run, say, seconds, timed
-from mnist_cnn import paths
+from image_classifier import paths
 
 TRAIN_IMAGES, TEST_IMAGES = 3000, 1000
 SINGLE, MANY, ALL, REPETITIONS = 3, 10, 50, 5
 UP_TO_DATE = "Data and pipelines are up to date."
-COMMANDS = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")
+STAGES = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")
+SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "promote", "replicate", "serve", "verify")
 
 
 def write_table(project: Path, optimizers: Iterable[str]) -> None:
@@ -46,7 +47,7 @@ def rows(project: Path) -> list[list[str]]:
     write_table(project, ["adam", *["sgd"] * (ALL - 1)])
     for number in range(1 + SINGLE + MANY, ALL):
         shutil.copytree(project / "runs/run_1", project / f"runs/run_{number}")
-        shutil.copy(project / "executions/run_1.recorded", project / f"executions/run_{number}.recorded")
+        shutil.copy(project / "run_metadata/run_1.tracked", project / f"run_metadata/run_{number}.tracked")
     run(["dvc", "commit", "--force"], project)
     idle = [timed(repro, project) for _ in range(REPETITIONS)]
     if UP_TO_DATE not in run(repro, project):
@@ -55,7 +56,7 @@ def rows(project: Path) -> list[list[str]]:
         ["one more run", seconds(single)],
         [f"{MANY} more runs", f"{seconds([many])}: {many / median(single):.2f} times one"],
         [
-            f"an edit to the optimizer of 1 of {1 + SINGLE + MANY} runs trains",
+            f"runs trained after an edit of the optimizer of 1 of {1 + SINGLE + MANY} runs",
             f"{len(trained)} ({', '.join(f'`{stage}`' for stage in trained)})",
         ],
         [f"`dvc repro` with nothing to do, {ALL} runs", seconds(idle)],
@@ -63,17 +64,20 @@ def rows(project: Path) -> list[list[str]]:
 
 
 def answers() -> list[list[str]]:
-    """Time what every command answers before it works."""
+    """Time the answers that commands give before they start to work."""
     say("Scaling: answers of the commands")
-    cases = {"`--help`": (["--help"], 0), "a wrong key": (["nonsense=1"], 1)}
+    stages = {stage: [sys.executable, "-m", f"pipelines.{stage}"] for stage in STAGES}
+    subcommands = {name: ["image-classifier", name] for name in SUBCOMMANDS}
+    cases = [
+        ("`--help`", "stages", stages, "--help", 0),
+        ("an unknown key", "stages", stages, "nonsense=1", 1),
+        ("`--help`", "subcommands of `image-classifier`", subcommands, "--help", 0),
+    ]
     table = []
-    for name, (arguments, code) in cases.items():
-        taken = {
-            command: [timed([sys.executable, "-m", f"pipelines.{command}", *arguments], code=code) for _ in range(3)]
-            for command in COMMANDS
-        }
-        slowest = max(taken, key=lambda command: median(taken[command]))
-        table.append([f"{name}, slowest of {len(COMMANDS)} commands (`{slowest}`)", seconds(taken[slowest])])
+    for answer, kind, commands, argument, code in cases:
+        taken = {name: [timed([*line, argument], code=code) for _ in range(3)] for name, line in commands.items()}
+        slowest = max(taken, key=lambda name: median(taken[name]))
+        table.append([f"{answer}, slowest of {len(commands)} {kind} (`{slowest}`)", seconds(taken[slowest])])
     return table
 
 
@@ -84,7 +88,7 @@ def main() -> None:
         (project / "dvc.lock").unlink()
         table = [*rows(project), *answers()]
     print("## How cost grows with the work\n")
-    print(f"{TRAIN_IMAGES:,} training and {TEST_IMAGES:,} test images, one epoch.\n")
+    print(f"Conditions: {TRAIN_IMAGES:,} training and {TEST_IMAGES:,} test images, one epoch.\n")
     print(tabulate(table, ["", ""], "github"))
 
 

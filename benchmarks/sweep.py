@@ -1,4 +1,4 @@
-"""Time a sweep whose trials have one thread each and run side by side, against one whose trials have all cores in turn.
+"""Compare a sweep of trials that run side by side, one thread each, with a sweep of trials that use all cores in turn.
 
 python -m benchmarks.sweep      takes about ten minutes on two cores; needs the data: dvc repro prepare
 """
@@ -10,16 +10,16 @@ import sys
 import tempfile
 import time
 
-from mnist_cnn import paths
+from image_classifier import paths
 
 REPETITIONS, TRIALS = 3, 4
 
 
 def seconds(cpus_per_trial: int, first_seed: int) -> float:
-    """Run a sweep that nothing has run before: whole command, MLflow store of its own."""
+    """Run a new sweep with its own MLflow store, and return the duration of the whole command."""
     seeds = ",".join(str(seed) for seed in range(first_seed, first_seed + TRIALS))
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "DVC_ROOT": folder}  # where the store is
+        environment = {**os.environ, "DVC_ROOT": folder}  # folder of the store
         environment.pop("MLFLOW_TRACKING_URI", None)
         command = [sys.executable, "-m", "pipelines.train", "-m", "batch_size=128", "epochs=1"]
         started = time.perf_counter()
@@ -36,7 +36,7 @@ def seconds(cpus_per_trial: int, first_seed: int) -> float:
 def main() -> None:
     cores = os.cpu_count() or 1
     times: dict[int, list[float]] = {1: [], cores: []}
-    for repetition in range(REPETITIONS):  # interleaved: the machine is shared
+    for repetition in range(REPETITIONS):  # interleaved, because the machine may be shared
         for cpus_per_trial in (1, cores):
             times[cpus_per_trial].append(seconds(cpus_per_trial, 1000 + repetition * TRIALS))
     for cpus_per_trial, taken in times.items():

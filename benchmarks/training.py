@@ -16,49 +16,50 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from benchmarks.measure import Times, clone, environment, median, ratio, replace, run, say, seconds, timed
-from mnist_cnn import configuration, paths, schema
-from mnist_cnn.schema import Row
+from image_classifier.config.compose import compose, load_table, resolve
+from image_classifier.config.schema import Diagram, Row
 
 ROUNDS = 3
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
-EPOCHS = 2  # of a run of the notebook: the first, which also builds the graph, and one that stands for all others
-LOOP_EPOCHS = 4  # of the notebook's loops, whose epochs differ more: see `report`
-ROWS = configuration.load_table(paths.PARAMS)
+EPOCHS = 2  # of each pipeline run of the notebook: the first, which also builds the graph, and one for all others
+LOOP_EPOCHS = 4  # of the notebook's loops, whose epochs vary more: see `report`
+ROWS = load_table()
 NOTEBOOK = {name: ROWS[name] for name in ("sgd_32", "sgd_128", "adadelta_128")}
 REFERENCE, FAST = "adadelta_128", "fast"
-IMPORTING = {"diagram", "train", "evaluate", "track"}  # Keras
-KERAS = "from pipelines.command import heavy_imports\nwith heavy_imports(): import keras"  # as the stages do it
+IMPORT_KERAS = {"diagram", "train", "evaluate", "track"}
+# The stages import Keras in the same way.
+KERAS = "from image_classifier.environment import tensorflow_import\nwith tensorflow_import(): import keras"
 
 
 @dataclass
 class Pipeline:
-    """One `dvc repro` of everything.
+    """Durations of one complete `dvc repro`.
 
     Attributes:
-        stages: seconds of each stage, with what DVC does after it.
-        epochs: seconds of the epochs of each run.
+        stages: Seconds of each stage, including DVC's work after it.
+        epochs: Seconds of the epochs of each run.
     """
 
     stages: dict[str, float]
     epochs: dict[str, list[float]]
 
-    def around(self, runs: dict[str, Row]) -> float:
-        """Return the seconds that were no training, without the stages of other runs."""
-        taken = sum(of for stage, of in self.stages.items() if "@" not in stage or stage.split("@")[1] in runs)
-        return taken - sum(sum(self.epochs[name]) for name in runs)
+    def overhead(self, runs: dict[str, Row]) -> float:
+        """Return the seconds outside of epochs, in the common stages and the stages of these runs."""
+        stages = [stage for stage in self.stages if "@" not in stage or stage.split("@")[1] in runs]
+        return sum(self.stages[stage] for stage in stages) - sum(sum(self.epochs[name]) for name in runs)
 
 
 @dataclass
 class Round:
-    """What is measured side by side.
+    """Measurements that were made side by side.
 
     Attributes:
-        notebook: seconds of the epochs of the notebook's loops.
-        pytorch: the same of the reference in PyTorch; None if it is not installed.
-        rates: of matrix multiplication, in GFLOP/s.
-        layers: seconds of a gradient step of the reference in each layer.
-        keras: seconds of a process that imports Keras, and does nothing else.
-        pipeline: everything.
+        notebook: Seconds of the epochs of each loop of the notebook.
+        pytorch: Seconds of the epochs of the reference run in PyTorch; None if PyTorch is not installed.
+        rates: Rates of matrix multiplication in GFLOP/s, for each dtype.
+        layers: Seconds of a gradient step of the reference run in each layer.
+        keras: Seconds of a process that only imports Keras.
+        pipeline: Durations of `dvc repro`.
     """
 
     notebook: dict[str, list[float]]
@@ -68,33 +69,34 @@ class Round:
     keras: float
     pipeline: Pipeline
 
-    def of_notebook(self) -> float:
-        """Return the seconds of the notebook's loops, all epochs."""
-        return sum(full(self.notebook[name], row) for name, row in NOTEBOOK.items())
+    def notebook_seconds(self) -> float:
+        """Return the seconds of the notebook's loops with all of their epochs."""
+        return sum(extrapolate(self.notebook[name], row) for name, row in NOTEBOOK.items())
 
-    def of_pipeline(self, runs: dict[str, Row]) -> float:
-        """Return the seconds of the pipeline with these runs alone, all epochs."""
-        return self.pipeline.around(runs) + sum(full(self.pipeline.epochs[name], row) for name, row in runs.items())
-
-
-def full(epochs: Times, row: Row) -> float:
-    """Add the epochs that were left out: each as long as the mean of those after the first."""
-    return sum(epochs) + (row.epochs - len(epochs)) * later(epochs)
+    def pipeline_seconds(self, runs: dict[str, Row]) -> float:
+        """Return the seconds of a pipeline with only these runs and all of their epochs."""
+        epochs = sum(extrapolate(self.pipeline.epochs[name], row) for name, row in runs.items())
+        return self.pipeline.overhead(runs) + epochs
 
 
-def later(epochs: Times) -> float:
-    """Return the mean seconds of an epoch after the first."""
+def extrapolate(epochs: Times, row: Row) -> float:
+    """Return the seconds of all epochs of a row; an epoch that was left out takes the mean of the later epochs."""
+    return sum(epochs) + (row.epochs - len(epochs)) * mean_later(epochs)
+
+
+def mean_later(epochs: Times) -> float:
+    """Return the mean seconds of the epochs after the first."""
     return statistics.mean(epochs[1:])
 
 
 def loop(library: str, row: Row, epochs: int) -> list[float]:
-    """Train without the pipeline, in a process of its own; seconds of each epoch."""
+    """Train without the pipeline, in a separate process, and return the seconds of each epoch."""
     command = [sys.executable, "-m", "benchmarks.loop", library, row.optimizer, str(row.batch_size), str(epochs)]
     return [float(taken) for taken in json.loads(run(command).splitlines()[-1])]
 
 
 def repro() -> Pipeline:
-    """Run `dvc repro` where nothing has been run, and watch its stages."""
+    """Run `dvc repro` in a fresh clone and time its stages."""
     with clone() as project:
         for epochs in {row.epochs for row in NOTEBOOK.values()}:
             replace(project / "params.yaml", f"epochs: {epochs},", f"epochs: {EPOCHS},")
@@ -117,11 +119,12 @@ def repro() -> Pipeline:
         if process.returncode:
             say("".join(printed))
             raise subprocess.CalledProcessError(process.returncode, "dvc repro")
-        executions = [json.loads(file.read_text()) for file in (project / "executions").glob("*.json")]
-        return Pipeline(stages, {of["input"]["run"]: of["epoch_seconds"] for of in executions})
+        metadata = [json.loads(file.read_text()) for file in (project / "run_metadata").glob("*.json")]
+        return Pipeline(stages, {run["input"]["run"]: run["epoch_seconds"] for run in metadata})
 
 
 def measure(number: int) -> Round:
+    """Measure everything once."""
     say(f"Round {number} of {ROUNDS}: the notebook's loops")
     notebook = {name: loop("keras", row, LOOP_EPOCHS) for name, row in NOTEBOOK.items()}
     pytorch = None
@@ -136,21 +139,21 @@ def measure(number: int) -> Round:
 
 
 def operations() -> dict[str, tuple[int, int]]:
-    """Count the floating-point operations of the model for an image, two for a multiplication and its addition.
+    """Count the floating-point operations of the model for one image; a multiplication and an addition count as two.
 
-    Only those of convolutions and dense layers count. Backward a layer has twice the forward's, for its weights and for
-    its input; the first one needs none for its input.
+    Only convolutions and dense layers count. The backward pass of a layer has twice the operations of its forward pass,
+    for the gradients of its weights and of its input. The first layer needs no gradient of its input.
 
     Returns:
-        For each of these layers: forward, and forward with backward.
+        For each of these layers: operations of the forward pass, and of both passes.
     """
     import keras
 
-    from mnist_cnn import model
+    from image_classifier.train.model import build_model
 
-    diagram = configuration.resolve(schema.Diagram, configuration.compose("diagram", [], paths.CONF))
+    model = resolve(Diagram, compose("diagram", [])).model
     counted: dict[str, tuple[int, int]] = {}
-    for layer in model.build(**diagram.model.model_dump()).layers:
+    for layer in build_model(model.name, model.layers).layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             forward = 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
             counted[layer.name] = (forward, 3 * forward if counted else 2 * forward)
@@ -158,91 +161,98 @@ def operations() -> dict[str, tuple[int, int]]:
 
 
 def report(rounds: list[Round]) -> str:
-    """Write everything down in Markdown."""
-    ours = {name: [of.pipeline.epochs[name][-1] for of in rounds] for name in ROWS}
-    theirs = {name: [later(of.notebook[name]) for of in rounds] for name in NOTEBOOK}
-    every = {name: [taken for of in rounds for taken in of.notebook[name][1:]] for name in NOTEBOOK}
+    """Return the report in Markdown."""
+    ours = {name: [round_.pipeline.epochs[name][-1] for round_ in rounds] for name in ROWS}
+    theirs = {name: [mean_later(round_.notebook[name]) for round_ in rounds] for name in NOTEBOOK}
+    every = {name: [taken for round_ in rounds for taken in round_.notebook[name][1:]] for name in NOTEBOOK}
     counted = operations()
-    forward, both = (sum(of) for of in zip(*counted.values(), strict=True))
+    forward, both = (sum(passes) for passes in zip(*counted.values(), strict=True))
     work = (TRAIN_IMAGES * both + TEST_IMAGES * forward) / 1e9  # an epoch and its validation
-    floor = {dtype: [work / max(of.rates[dtype]) for of in rounds] for dtype in ("float32", "bfloat16")}
-    torch = [of.pytorch[-1] for of in rounds if of.pytorch]
+    floor = {dtype: [work / max(round_.rates[dtype]) for round_ in rounds] for dtype in ("float32", "bfloat16")}
+    torch = [round_.pytorch[-1] for round_ in rounds if round_.pytorch]
     no_torch = "not measured: PyTorch is not installed (pip install -e '.[benchmarks]')"
 
     epochs = [
-        [f"`{name}`, pipeline", seconds(of), ratio(of, theirs[name]) if name in theirs else ""]
-        for name, of in ours.items()
+        [f"`{name}`, pipeline", seconds(times), ratio(times, theirs[name]) if name in theirs else ""]
+        for name, times in ours.items()
     ]
-    epochs += [[f"`{name}`, the notebook's loop in Keras", seconds(of), ""] for name, of in every.items()]
+    epochs += [[f"`{name}`, the notebook's loop in Keras", seconds(times), ""] for name, times in every.items()]
     epochs.append([f"`{REFERENCE}` in PyTorch, eager", seconds(torch) if torch else no_torch, ""])
-    epochs += [[f"floor, matrix multiplication in {dtype}", seconds(of), ""] for dtype, of in floor.items()]
+    epochs += [
+        [f"at peak matrix multiplication throughput, {dtype}", seconds(times), ""] for dtype, times in floor.items()
+    ]
 
     steps = math.ceil(TRAIN_IMAGES / NOTEBOOK[REFERENCE].batch_size)
     layers = []
     for name in rounds[0].layers:
-        taken = [steps * of.layers[name] for of in rounds]
-        least = [TRAIN_IMAGES * counted.get(name, (0, 0))[1] / 1e9 / max(of.rates["float32"]) for of in rounds]
+        taken = [steps * round_.layers[name] for round_ in rounds]
+        least = [TRAIN_IMAGES * counted.get(name, (0, 0))[1] / 1e9 / max(round_.rates["float32"]) for round_ in rounds]
         layers.append([f"`{name}`", seconds(taken), f"{median(least) / median(taken):.0%}" if name in counted else ""])
-    in_layers = [steps * sum(of.layers.values()) for of in rounds]
+    in_layers = [steps * sum(round_.layers.values()) for round_ in rounds]
 
-    around, everything = [of.pipeline.around(ROWS) for of in rounds], [of.of_pipeline(ROWS) for of in rounds]
+    overhead = [round_.pipeline.overhead(ROWS) for round_ in rounds]
+    everything = [round_.pipeline_seconds(ROWS) for round_ in rounds]
     stages = []
     for stage in rounds[0].pipeline.stages:
         kind, _, name = stage.partition("@")
-        epochs_of = [sum(of.pipeline.epochs[name]) if kind == "train" else 0.0 for of in rounds]
-        taken = [of.pipeline.stages[stage] - inside for of, inside in zip(rounds, epochs_of, strict=True)]
+        epochs_of = [sum(round_.pipeline.epochs[name]) if kind == "train" else 0.0 for round_ in rounds]
+        taken = [round_.pipeline.stages[stage] - inside for round_, inside in zip(rounds, epochs_of, strict=True)]
         stages.append([f"`{stage}`" + ", without its epochs" * (kind == "train"), seconds(taken)])
-    importing = sum(stage.partition("@")[0] in IMPORTING for stage in rounds[0].pipeline.stages)
+    importing = sum(stage.partition("@")[0] in IMPORT_KERAS for stage in rounds[0].pipeline.stages)
 
-    fast = [full(of.pipeline.epochs[FAST], ROWS[FAST]) for of in rounds]
-    reference = [full(of.pipeline.epochs[REFERENCE], ROWS[REFERENCE]) for of in rounds]
-    pipeline, notebook = [of.of_pipeline(NOTEBOOK) for of in rounds], [of.of_notebook() for of in rounds]
+    fast = [extrapolate(round_.pipeline.epochs[FAST], ROWS[FAST]) for round_ in rounds]
+    reference = [extrapolate(round_.pipeline.epochs[REFERENCE], ROWS[REFERENCE]) for round_ in rounds]
+    pipeline = [round_.pipeline_seconds(NOTEBOOK) for round_ in rounds]
+    notebook = [round_.notebook_seconds() for round_ in rounds]
     smooth = [
-        sum(full([of.notebook[name][0], min(every[name])], row) for name, row in NOTEBOOK.items()) for of in rounds
+        sum(extrapolate([round_.notebook[name][0], min(every[name])], row) for name, row in NOTEBOOK.items())
+        for round_ in rounds
     ]
     goals = [
         ("tracked pipeline / the notebook's three loops", pipeline, notebook, "at most", 0.95),
-        ("the same, were all their epochs as fast as the fastest", pipeline, smooth, "at most", 0.95),
+        ("the same, if every epoch of the loops takes its fastest time", pipeline, smooth, "at most", 0.95),
         (f"epoch of `{REFERENCE}` / epoch in PyTorch", ours[REFERENCE], torch, "at most", 0.75),
-        (f"float32 floor / epoch of `{REFERENCE}`", floor["float32"], ours[REFERENCE], "at least", 0.68),
-        ("everything around training / `dvc repro`", around, everything, "at most", 0.05),
-        (f"training of `{FAST}` / of `{REFERENCE}`", fast, reference, "at most", 1 / 7),
+        (f"share of peak throughput, epoch of `{REFERENCE}`", floor["float32"], ours[REFERENCE], "at least", 0.68),
+        ("everything except training / `dvc repro`", overhead, everything, "at most", 0.05),
+        (f"training of `{FAST}` / training of `{REFERENCE}`", fast, reference, "at most", 1 / 7),
     ]
     table = []
-    for name, of, to, sense, goal in goals:
+    for name, times, reference_times, sense, goal in goals:
         row = [name, f"{sense} {goal:.3f}", no_torch, ""]
-        if to:
-            good = median(of) / median(to) <= goal if sense == "at most" else median(of) / median(to) >= goal
-            row[2:] = [ratio(of, to), "yes" if good else "no"]
+        if reference_times:
+            value = median(times) / median(reference_times)
+            reached = value <= goal if sense == "at most" else value >= goal
+            row[2:] = [ratio(times, reference_times), "yes" if reached else "no"]
         table.append(row)
-    rate = ", ".join(f"{max(max(of.rates[dtype]) for of in rounds):.0f} GFLOP/s in {dtype}" for dtype in floor)
+    rate = ", ".join(f"{max(max(round_.rates[dtype]) for round_ in rounds):.0f} GFLOP/s in {dtype}" for dtype in floor)
     return "\n\n".join(
         [
-            "## Training and everything around it",
-            f"{ROUNDS} rounds, in each of them everything once, in turn. Ratios are of the medians, with the least and "
-            "the greatest of a round.",
+            "## Training and the other stages",
+            f"Each of {ROUNDS} rounds measures everything once, one after the other. A ratio is that of the medians, "
+            "followed by the minimum and the maximum over the rounds.",
             tabulate(table, ["ratio", "goal", "measured", "reached"], "github"),
-            f"A run of the pipeline has {EPOCHS} epochs here, one of the notebook's loops {LOOP_EPOCHS}, and those "
-            f"after the first stand for all that were left out; `{FAST}` has all of its own. An epoch of the loops can "
-            "take twice its time: TensorFlow tunes their input while they run, and waits for it. The second ratio "
-            "leaves that out. The first is of the pipeline with the notebook's runs alone, and all that it does from "
-            f"the data to the record: {seconds(pipeline)}; the notebook's loops, without their start: "
-            f"{seconds(notebook)}. With `{FAST}` `dvc repro` takes {seconds(everything)}, of which {seconds(around)} "
-            "are around training.",
+            f"In these rounds a run of the pipeline has {EPOCHS} epochs, and a loop of the notebook {LOOP_EPOCHS}. The "
+            f"times of ten epochs are extrapolated from the epochs after the first; `{FAST}` is trained completely. "
+            "An epoch of the loops can take twice its time, because TensorFlow tunes their input while they run and "
+            "waits for the tuner. The second ratio excludes this effect.",
+            f"The pipeline with the notebook's three runs, from fetching the data to recording the results, takes "
+            f"{seconds(pipeline)}. The notebook's loops, without the start of their processes, take "
+            f"{seconds(notebook)}. `dvc repro` with all runs takes {seconds(everything)}, of which {seconds(overhead)} "
+            "are not training.",
             "### An epoch with its validation",
-            tabulate(epochs, ["", "an epoch after the first", "ratio to the notebook's mean"], "github"),
-            f"Floor: {both / 1e6:.1f} MFLOP for each of {TRAIN_IMAGES:,} images forward and backward, "
-            f"{forward / 1e6:.1f} for each of {TEST_IMAGES:,} forward, at the best rate of a round; the best of all: "
-            f"{rate}.",
-            f"### Where an epoch of `{REFERENCE}` goes",
-            tabulate(layers, ["layer", "forward and backward", "share of its float32 floor"], "github"),
-            f"Each layer by itself, {steps} gradient steps of {NOTEBOOK[REFERENCE].batch_size} images: all layers take "
-            f"{seconds(in_layers)} of the epoch's {seconds(ours[REFERENCE])}. The rest is the optimizer, the "
-            "validation and the loop.",
+            tabulate(epochs, ["", "an epoch after the first", "ratio to the mean of the loop"], "github"),
+            f"An epoch needs {both / 1e6:.1f} MFLOP for each of {TRAIN_IMAGES:,} images (forward and backward) and "
+            f"{forward / 1e6:.1f} MFLOP for each of {TEST_IMAGES:,} images (forward). The peak throughput is the best "
+            f"rate of large matrix multiplications in a round; the highest of all rounds: {rate}.",
+            f"### Time of each layer of `{REFERENCE}`",
+            tabulate(layers, ["layer", "forward and backward", "share of peak float32 throughput"], "github"),
+            f"Each layer is timed alone, with {steps} gradient steps of {NOTEBOOK[REFERENCE].batch_size} images. All "
+            f"layers together take {seconds(in_layers)}, and an epoch {seconds(ours[REFERENCE])}. The difference "
+            "consists of the optimizer, the validation and the loop.",
             "### Stages of `dvc repro`",
-            tabulate(stages, ["stage", "seconds, with DVC's own"], "github"),
-            f"A process that imports Keras and does nothing else takes {seconds([of.keras for of in rounds])}; "
-            f"{importing} of the stages do.",
+            tabulate(stages, ["stage", "time, including DVC's own work"], "github"),
+            f"A process that imports Keras and then ends takes {seconds([round_.keras for round_ in rounds])}; "
+            f"{importing} of the stages import it.",
         ]
     )
 

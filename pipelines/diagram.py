@@ -1,20 +1,24 @@
 """Draw the model."""
 
-from mnist_cnn import paths, schema
-from pipelines.command import command, heavy_imports
+from image_classifier import environment, paths
+from image_classifier.config.schema import Diagram
+from image_classifier.entrypoint import entrypoint
+from image_classifier.files import atomic_write
 
 
-@command("diagram", schema.Diagram)
-def main(config: schema.Diagram) -> None:
-    with heavy_imports():
-        from mnist_cnn import diagram, model
+@entrypoint("diagram", Diagram)
+def main(config: Diagram) -> str:
+    with environment.tensorflow_import():
+        from image_classifier.diagram.drawing import draw_model, model_summary
+        from image_classifier.train.model import build_model
 
-    network = model.build(**config.model.model_dump())
+    model = build_model(config.model.name, config.model.layers)
     for file in paths.MODEL_DIAGRAMS:
-        with paths.replacing(file) as path:
-            path.write_bytes(diagram.draw(network, file.suffix.removeprefix(".")))
-    with paths.replacing(paths.MODEL_SUMMARY) as path:
-        path.write_text(model.summary(network))
+        with atomic_write(file) as path:
+            path.write_bytes(draw_model(model, file.suffix.removeprefix(".")))
+    with atomic_write(paths.MODEL_SUMMARY) as path:
+        path.write_text(model_summary(model))
+    return f"{config.model.name} with {model.count_params():,} parameters"
 
 
 if __name__ == "__main__":

@@ -1,46 +1,30 @@
-"""Evaluate a run, and draw it."""
-
-import json
+"""Evaluate a run, and draw its plots."""
 
 import numpy as np
-import yaml
 
-from mnist_cnn import configuration, dataset, paths, schema
-from pipelines.command import command, heavy_imports
+from image_classifier import environment, paths
+from image_classifier.config.compose import check_is_row, load_table
+from image_classifier.config.schema import Evaluate
+from image_classifier.dataset import load_examples
+from image_classifier.entrypoint import entrypoint
+from image_classifier.files import atomic_write, write_figure, write_json
 
 
-@command("evaluate", schema.Evaluate)
-def main(config: schema.Evaluate) -> None:
-    configuration.check_documented(config.run, configuration.load_table(paths.PARAMS))
-    files = paths.documented_run(config.run)
-    test = dataset.load(paths.PREPARED_DATA, "test")
+@entrypoint("evaluate", Evaluate)
+def main(config: Evaluate) -> str:
+    check_is_row(config.run, load_table())
+    test = load_examples(paths.PREPARED_DATA, "test")
+    with environment.tensorflow_import():
+        from image_classifier.evaluate.run import evaluate_run
 
-    with heavy_imports():
-        import pandas as pd
-
-        from mnist_cnn import evaluation, plots, training
-
-    trained = yaml.safe_load(files.configuration.read_text())["training"]
-    training.make_reproducible(config.seed, trained["threads"])
-    result = evaluation.evaluate(evaluation.load_model(files.model), trained["loss"], test, config.batch_size)
-    history = pd.read_csv(files.history, index_col="epoch")
-    title = f"{config.run}: {result.accuracy:.2%} of {len(test.labels):,} test images right"
-    figures = {
-        "loss": plots.loss_curves(history, config.run),
-        "accuracy": plots.accuracy_curves(history, config.run),
-        "predictions": plots.predictions(test, result.probabilities, config.seed),
-        "confusion_matrix": plots.confusion_matrix(test.labels, result.probabilities.argmax(axis=1), title),
-        "mistakes": plots.mistakes(test, result.probabilities),
-    }
-
-    with paths.replacing(files.metrics) as path:
-        path.write_text(json.dumps(result.metrics(), indent=2) + "\n")
-    with paths.replacing(files.predictions) as path:
-        np.savez(path, probabilities=result.probabilities, labels=test.labels)
+    files = paths.pipeline_run(config.run)
+    evaluation, figures = evaluate_run(files, test, config.batch_size, config.seed)
+    write_json(files.metrics, evaluation.metrics())
+    with atomic_write(files.predictions) as path:
+        np.savez(path, probabilities=evaluation.probabilities, labels=test.labels)
     for name, figure in figures.items():
-        with paths.replacing(files.plot(name)) as path:
-            figure.savefig(path)
-    print(f"{title}, loss {result.loss:.4f}")
+        write_figure(files.plot(name), figure)
+    return f"{config.run} has {evaluation.accuracy:.2%} test accuracy, loss {evaluation.loss:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,29 +1,32 @@
-"""Validate the raw images, and write what training reads."""
-
-import json
+"""Validate the raw images, and write the arrays that training reads."""
 
 import numpy as np
 
-from mnist_cnn import data, dataset, paths, schema
-from pipelines.command import command, heavy_imports
+from image_classifier import environment, paths
+from image_classifier.config.schema import Prepare
+from image_classifier.dataset import read_arrays
+from image_classifier.entrypoint import entrypoint
+from image_classifier.fetch.digests import verify_digests
+from image_classifier.files import atomic_write, write_figure, write_json
+from image_classifier.prepare.description import describe_dataset
+from image_classifier.prepare.validation import select_examples
 
 
-@command("prepare", schema.Prepare)
-def main(config: schema.Prepare) -> None:
-    with heavy_imports():
-        from mnist_cnn import plots
+@entrypoint("prepare", Prepare)
+def main(config: Prepare) -> str:
+    with environment.gc_paused():
+        from image_classifier.prepare.samples import plot_samples
 
-    raw = dataset.read_arrays(paths.RAW_DATA)
-    data.verify(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
-    prepared = data.prepare(raw, config.data.train_examples, config.data.test_examples)
-    samples = plots.samples(prepared["train_images"], prepared["train_labels"], config.seed)
+    raw = read_arrays(paths.RAW_DATA)
+    verify_digests(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
+    prepared = select_examples(raw, config.data.train_examples, config.data.test_examples)
+    samples = plot_samples(prepared["train_images"], prepared["train_labels"], config.seed)
 
-    with paths.replacing(paths.PREPARED_DATA) as path:
+    with atomic_write(paths.PREPARED_DATA) as path:
         np.savez(path, allow_pickle=False, **prepared)
-    with paths.replacing(paths.DATASET_REPORT) as path:
-        path.write_text(json.dumps(data.describe(prepared), indent=2) + "\n")
-    with paths.replacing(paths.SAMPLES) as path:
-        samples.savefig(path)
+    write_json(paths.DATASET_REPORT, describe_dataset(prepared))
+    write_figure(paths.SAMPLES, samples)
+    return f"{len(prepared['train_images']):,} training and {len(prepared['test_images']):,} test images"
 
 
 if __name__ == "__main__":

@@ -1,29 +1,19 @@
 """Record a finished run in MLflow."""
 
-from mnist_cnn import configuration, paths, schema
-from pipelines.command import command, heavy_imports
+from image_classifier import environment, paths
+from image_classifier.config.compose import check_is_row, load_table
+from image_classifier.config.schema import Track
+from image_classifier.entrypoint import entrypoint
 
 
-@command("track", schema.Track)
-def main(config: schema.Track) -> None:
+@entrypoint("track", Track)
+def main(config: Track) -> str:
     if not paths.adhoc_run(config.run).model.exists():
-        configuration.check_documented(config.run, configuration.load_table(paths.PARAMS))
-    with heavy_imports():
-        from mnist_cnn import results
-        from mnist_cnn.tracking.record import record
-        from mnist_cnn.tracking.store import Store
+        check_is_row(config.run, load_table())
+    with environment.gc_paused():
+        from image_classifier.track.writer import track_run
 
-    result = results.read(config.run)
-    written = record(Store(config.tracking.experiment), result)
-    if result.documented:
-        with paths.replacing(paths.recorded(config.run)) as path:
-            path.write_text(f"{result.identity}\n")
-    print(f"Recorded {config.run} as MLflow run {written.run_id}")
-    for other in written.contradicting:
-        print(
-            f"WARNING: not reproducible. MLflow runs {other} and {written.run_id} had the same configuration, data and "
-            "code, and gave different results. Compare their environment tags in the MLflow UI."
-        )
+    return f"{config.run} is MLflow run {track_run(config.run, config.tracking.experiment)}"
 
 
 if __name__ == "__main__":

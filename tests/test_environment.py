@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_cnn import environment
+from image_classifier import environment
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from mnist_cnn import environment
         ("flags\t\t: fpu avx512f\n", False),
     ],
 )
-def test_instructions_for_bfloat16_are_told_from_what_linux_says(
+def test_instructions_for_bfloat16_are_found_in_cpuinfo(
     monkeypatch: pytest.MonkeyPatch, described: str, has_it: bool
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda _path: True)
@@ -21,6 +21,6 @@ def test_instructions_for_bfloat16_are_told_from_what_linux_says(
     assert environment.has_bfloat16() is has_it
 
 
-def test_a_system_that_does_not_say_is_taken_to_have_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_processor_is_assumed_to_have_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda _path: False)
     assert environment.has_bfloat16()

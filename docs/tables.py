@@ -1,0 +1,151 @@
+"""Tables and sentences of README.md and docs/, made from committed results.
+
+Cog calls these functions from comments in the Markdown files and writes the returned text below each comment.
+`make lint` fails when a text is out of date.
+"""
+
+import json
+import re
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import pandas as pd
+import yaml
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison.json").read_text())
+LEVEL = f"{100 * COMPARISON['confidence']:g}%"
+WIDTH = 120  # characters in a line of text
+
+
+def results() -> str:
+    """Return the table of the pipeline runs: test accuracy and loss of the single run, and accuracy over the seeds."""
+    rows = []
+    for run, result in COMPARISON["runs"].items():
+        accuracy, seeds = result["test_accuracy"], _seeds(run)
+        over_seeds = f"{seeds.mean():.2%} ± {seeds.std():.2%} (n = {len(seeds)})" if len(seeds) > 1 else "no replicates"
+        rows.append(
+            {
+                "run": f"`{run}`",
+                "optimizer": _optimizer(result["optimizer"]),
+                "batch size": result["batch_size"],
+                "epochs": result["epochs"],
+                "test accuracy, seed 42": f"{accuracy['value']:.2%}",
+                f"{LEVEL} interval": f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
+                "test loss": f"{result['test_loss']:.4f}",
+                "accuracy over seeds": over_seeds,
+            }
+        )
+    return _table(rows)
+
+
+def seeds() -> str:
+    """Return the table of the test accuracies over the seeds of each run that has replicates."""
+    rows = []
+    for run in COMPARISON["seeds"]:
+        values = _seeds(run)
+        low, high = stats.t.interval(COMPARISON["confidence"], len(values) - 1, values.mean(), values.sem())
+        rows.append(
+            {
+                "run": f"`{run}`",
+                "seeds (n)": len(values),
+                "mean": f"{values.mean():.2%}",
+                "standard deviation": f"{values.std():.2%}",
+                f"{LEVEL} interval of the mean": f"{low:.2%} to {high:.2%}",
+                "lowest": f"{values.min():.2%}",
+                "highest": f"{values.max():.2%}",
+            }
+        )
+    return _table(rows) if rows else "No run has replicates at present."
+
+
+def pairs(*runs: str) -> str:
+    """Return the table of the tests of every two of these runs, on the test images and over the seeds."""
+    rows = []
+    for basis, tests in (("test images", COMPARISON["paired_tests"]), ("seeds", COMPARISON["seeds_tests"])):
+        for test in tests:
+            if {test["first"], test["second"]} <= set(runs):
+                size = test["examples"] if basis == "test images" else test["seeds"]
+                rows.append(
+                    {
+                        "first": f"`{test['first']}`",
+                        "second": f"`{test['second']}`",
+                        "basis": basis,
+                        "n": f"{size:,}" if isinstance(size, int) else " and ".join(map(str, size)),
+                        "test": test.get("method", "exact McNemar"),
+                        "first - second": f"{test['difference']:+.2%}",
+                        f"{LEVEL} interval": f"{test['low']:+.2%} to {test['high']:+.2%}",
+                        "p (Holm)": f"{test['adjusted']:.2g}",
+                    }
+                )
+    return _table(rows)
+
+
+def published_logs() -> str:
+    """Return the table of the notebook's published logs: their label and the run that is closest to them."""
+    rows = []
+    for log, finding in COMPARISON["published_logs"].items():
+        matches = finding["matches"]
+        labelled = next(match for match in matches if (match["run"], match["lag"]) == (log, 0))
+        for name, match in (("label", labelled), ("closest run", matches[0])):
+            lag = match["lag"]
+            rows.append(
+                {
+                    "published as": f"`{log}`",
+                    "compared with": f"{name}: `{match['run']}`"
+                    + (f", {lag} epoch{'s' * (lag > 1)} later" if lag else ""),
+                    "loss ratio": f"{match['loss_ratio']:.2f}",
+                    "epochs that differ": f"{match['differing_epochs']} of {match['epochs']}",
+                    "p-value": "no replicates" if match["p_value"] is None else f"{match['p_value']:.2g}",
+                }
+            )
+    return _table(rows)
+
+
+def published_sgd_128() -> str:
+    """Return a sentence that compares the log published for SGD at batch size 128 with the run of that name."""
+    published, own = COMPARISON["epochs"]["published sgd_128"], COMPARISON["epochs"]["sgd_128"]
+    runs = COMPARISON["runs"]
+    return _text(
+        f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
+        f"{runs['sgd_128']['test_accuracy']['value']:.2%}. After the first epoch the published log has a validation "
+        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}."
+    )
+
+
+def conditions() -> str:
+    """Return a sentence with the data and the library versions of the results."""
+    dataset = json.loads((ROOT / "reports/dataset.json").read_text())
+    lock = (ROOT / "requirements.lock").read_text()
+    versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
+    installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)
+    return _text(
+        f"Conditions: all {dataset['train']['examples']:,} training and {dataset['test']['examples']:,} test images; "
+        f"{installed}; Linux on two virtual cores of an AMD EPYC (Zen 5). The single runs use two threads, the "
+        "replicates one. The interval (Wilson) covers the noise of the test images, and ± is one standard deviation "
+        "over the seeds."
+    )
+
+
+def _seeds(run: str) -> pd.Series:
+    return pd.Series(COMPARISON["seeds"].get(run, {}), dtype=float)
+
+
+def _optimizer(name: str) -> str:
+    config = yaml.safe_load((ROOT / f"conf/optimizer/{name}.yaml").read_text())
+    rate = config["learning_rate"]
+    return f"{_class(config)}, {_class(rate) if isinstance(rate, dict) else rate}"
+
+
+def _class(config: dict[str, Any]) -> str:
+    return str(config["_target_"].rpartition(".")[2])
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def _text(sentences: str) -> str:
+    return fill(sentences, WIDTH, break_long_words=False, break_on_hyphens=False)

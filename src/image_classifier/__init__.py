@@ -1,0 +1,1 @@
+"""Train, compare, track and serve image classifiers; MNIST is the worked example."""

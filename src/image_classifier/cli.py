@@ -1,0 +1,275 @@
+"""The command `image-classifier`: everything except the stages of the pipeline.
+
+The subcommands import large libraries when they run, so that `--help` and shell completion answer at once.
+"""
+
+import functools
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from image_classifier import paths
+from image_classifier.environment import gc_paused
+from image_classifier.errors import InputError
+
+Arguments = ParamSpec("Arguments")
+
+PACKAGE = "src/image_classifier"
+MARKERS = ("params.yaml", "dvc.yaml", PACKAGE)  # a folder with all of them is a project
+
+app = typer.Typer(
+    help="Compare, replicate, verify, promote and serve trained runs, and check the project. Stages and sweeps have "
+    "another command line: python -m pipelines.train --help",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line with the library of the project that contains the working directory."""
+    project = find_project(Path.cwd())
+    if project and not Path(__file__).parent.samefile(project / PACKAGE):
+        search_path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
+        command_line = [sys.executable, "-P", "-m", "image_classifier.cli", *sys.argv[1:]]
+        os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path})
+    app(prog_name="image-classifier")
+
+
+def find_project(folder: Path) -> Path | None:
+    """Return the innermost project that contains a folder, or None."""
+    folders = (folder, *folder.parents)
+    return next((place for place in folders if all((place / marker).exists() for marker in MARKERS)), None)
+
+
+def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Register a function as a subcommand, which needs a project and reports a user's mistake in one line."""
+
+    @functools.wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        from image_classifier.entrypoint import exit_on_input_error
+
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with exit_on_input_error():
+            if not find_project(Path.cwd()):
+                raise InputError(f"{Path.cwd()} is not in a project. Change to a folder with {', '.join(MARKERS)}.")
+            function(*args, **kwargs)
+
+    return app.command()(run)
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Return the rows of params.yaml that begin with a text."""
+    import yaml
+
+    rows = yaml.safe_load(paths.PARAMS.read_text())["runs"] if paths.PARAMS.exists() else {}
+    return [row for row in rows if row.startswith(incomplete)]
+
+
+ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run."
+
+
+@command
+def doctor(
+    config_only: Annotated[
+        bool, typer.Option("--config-only", help="Check only conf/ and params.yaml, which takes a few seconds.")
+    ] = False,
+) -> None:
+    """Check the project and print a fix for each problem.
+
+    The checks cover conf/, params.yaml, the arguments that Keras accepts, dvc.lock, the files and MLflow. Exit code 1
+    means that there is a problem.
+
+    Example: image-classifier doctor
+    """
+    from image_classifier.doctor import find_problems
+
+    problems = 0
+    for problem in find_problems(config_only=config_only):
+        typer.echo(problem)
+        problems += 1
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(
+        "conf/ and params.yaml are valid." if config_only else "conf/, params.yaml, dvc.lock, files and MLflow agree."
+    )
+
+
+@command
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help=ANY_RUN, autocompletion=complete_run)],
+    second: Annotated[str, typer.Argument(metavar="B", help=ANY_RUN, autocompletion=complete_run)],
+) -> None:
+    """Test whether two runs differ on the test images.
+
+    If both have replicates, their accuracies over the seeds are compared as well.
+
+    Example: image-classifier compare sgd_128 adadelta_128
+    """
+    from image_classifier.config.compose import compose, load_table, load_tracking, resolve
+    from image_classifier.config.schema import Compare
+    from image_classifier.dataset import load_examples
+
+    config = resolve(Compare, compose("compare", []))
+    table, experiment = load_table(), load_tracking().experiment
+    test = load_examples(paths.PREPARED_DATA, "test")
+    with gc_paused():
+        from image_classifier.compare.pair import compare_pair
+        from image_classifier.track.reader import find_predictions
+
+    found = {run: find_predictions(run, test, table, experiment, config.batch_size) for run in (first, second)}
+    probabilities = {run: predicted for run, (predicted, _) in found.items()}
+    recipes = {run: recipe for run, (_, recipe) in found.items()}
+    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, config.confidence))
+
+
+@command
+def replicate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Rows of params.yaml.", autocompletion=complete_run)],
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds of each run: 1, 2, 3, …")] = 5,
+    cpus_per_trial: Annotated[
+        int, typer.Option(min=1, help="CPUs, and threads, of each training. Another number gives other weights.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Train rows of params.yaml with several seeds.
+
+    Writes reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
+
+    Example: image-classifier replicate sgd_32 adadelta_128 --seeds 5
+    """
+    with gc_paused():
+        from image_classifier.sweep.replicate import replicate_runs
+
+    replicate_runs(
+        runs,
+        seeds=seeds,
+        cpus_per_trial=cpus_per_trial,
+        address=address,
+        dry_run=dry_run,
+        command=shlex.join(["image-classifier", *sys.argv[1:]]),
+    )
+
+
+@command
+def verify(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of an MLflow run.")],
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Accepted absolute difference of each metric of each epoch. 0 requires the same bits."
+        ),
+    ] = 0.0,
+) -> None:
+    """Train a recorded run again and compare every epoch.
+
+    The training runs in a temporary checkout of the run's commit and takes as long as it took before. Exit code 1 means
+    that the results differ.
+
+    Example: image-classifier verify 0123456789abcdef0123456789abcdef --tolerance 0.001
+    """
+    from image_classifier.config.compose import load_tracking
+
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        raise InputError(f"RUN_ID={run_id}: should be the 32 hexadecimal digits of an MLflow run.")
+    with gc_paused():
+        from image_classifier.provenance.verify import verify_run
+        from image_classifier.track.reader import read_run
+        from image_classifier.track.store import Store
+
+    verdict = verify_run(read_run(Store(load_tracking().experiment), run_id), tolerance)
+    typer.echo(verdict)
+    raise typer.Exit(0 if verdict.verified else 1)
+
+
+@command
+def promote(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A row of params.yaml.", autocompletion=complete_run)],
+) -> None:
+    """Register the model of a recorded run for serving.
+
+    MLflow's alias, such as champion, then names this version of the model.
+
+    Example: image-classifier promote adadelta_128
+    """
+    from image_classifier.config.compose import check_is_row, load_table, load_tracking
+
+    check_is_row(run, load_table())
+    with gc_paused():
+        from image_classifier.provenance.result import read_result
+        from image_classifier.track import registry
+        from image_classifier.track.store import Store
+
+    tracking = load_tracking()
+    name = f"{tracking.registered_model}@{tracking.alias}"
+    promotion = registry.promote(
+        Store(tracking.experiment), read_result(run), tracking.registered_model, tracking.alias
+    )
+    previous = f"; it was version {promotion.previous}" if promotion.previous else ""
+    typer.echo(f"{name} is now version {promotion.version} ({run}){previous}.")
+
+
+@command
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5001,
+) -> None:
+    """Serve the promoted model over HTTP on 127.0.0.1.
+
+    Clients send POST /invocations with {"inputs": [images]}. Ctrl-C ends the server.
+
+    Example: image-classifier serve --port 5001
+    """
+    with gc_paused():
+        from image_classifier.serve import server
+
+    server.serve(port)
+
+
+@command
+def backfill(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the missing results.")] = False,
+) -> None:
+    """Record in MLflow the results that only DVC has.
+
+    Nothing is trained. The results come from the workspace, from git's history and from DVC experiments.
+
+    Example: image-classifier backfill --dry-run
+    """
+    from image_classifier.config.compose import load_tracking
+
+    with gc_paused():
+        from image_classifier.track.backfill import record_stored_results
+
+    for line in record_stored_results(load_tracking().experiment, dry_run=dry_run):
+        typer.echo(line)
+
+
+@command
+def add_run(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="The ten digits that a sweep prints.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new row.")],
+) -> None:
+    """Add the winner of a sweep to params.yaml.
+
+    The next dvc repro trains, evaluates and records the new row.
+
+    Example: image-classifier add-run 0123456789 best
+    """
+    with gc_paused():
+        from image_classifier.sweep import add_run
+
+    add_run.add_run(sweep, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Stage compare: tests between runs, seeds, the published logs, and the report."""

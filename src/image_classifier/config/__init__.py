@@ -1,0 +1,1 @@
+"""Configuration: schema, composition with Hydra, and checks."""

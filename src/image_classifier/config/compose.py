@@ -1,0 +1,194 @@
+"""Composition of the configuration with Hydra."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from image_classifier import paths
+from image_classifier.config.schema import (
+    Compare,
+    Diagram,
+    Evaluate,
+    Fetch,
+    Prepare,
+    Row,
+    Schema,
+    StrictModel,
+    Table,
+    Track,
+    Tracking,
+    Train,
+    validate,
+)
+from image_classifier.errors import InputError
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+
+
+def resolve(schema: type[Schema], composed: DictConfig) -> Schema:
+    """Check a composed configuration; raises `InputError` as `validate` does."""
+    try:
+        return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key} has no value: give {error.full_key}=… on the command line.") from None
+
+
+def compose(stage: str, overrides: list[str], conf: Path = paths.CONF) -> DictConfig:
+    """Compose the configuration of a stage without running it.
+
+    Raises:
+        InputError: Hydra cannot compose it.
+    """
+    try:
+        GlobalHydra.instance().clear()  # a stage composes its own configuration in the same process
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            return hydra.compose(stage, overrides)
+    except COMPOSITION_ERRORS as error:
+        raise explain(error, stage, conf) from None
+
+
+def load_yaml(path: Path) -> object:
+    """Read a YAML file of the project.
+
+    Raises:
+        InputError: The file is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing. Restore it: git checkout {path.name}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
+    """Read the pipeline runs from params.yaml.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or does not fit `Table`.
+    """
+    return validate(Table, load_yaml(params), origin=f"{params.name}: ").runs
+
+
+def load_tracking(conf: Path = paths.CONF) -> Tracking:
+    """Read conf/tracking/default.yaml.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or does not fit `Tracking`.
+    """
+    return validate(Tracking, load_yaml(conf / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
+
+
+def check_is_row(run: str, table: dict[str, Row]) -> None:
+    """Refuse a run that is not a row of params.yaml.
+
+    Raises:
+        InputError: The message lists the rows.
+    """
+    if run not in table:
+        raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
+
+
+def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
+    """Compose the training of a row of params.yaml.
+
+    Raises:
+        InputError: A value of the row, or of a file that it names, cannot be used, or DVC would miss its changes.
+    """
+    try:
+        train = resolve(Train, compose("train", row.overrides(run), conf))
+        _check_inherited(conf / "optimizer" / f"{row.optimizer}.yaml", [])
+        _check_inherited(conf / "training" / f"{row.training}.yaml", ["default"])
+    except InputError as error:
+        raise InputError(f"params.yaml: runs.{run}: {error}") from None
+    return train
+
+
+def _check_inherited(file: Path, known: list[str]) -> None:
+    """Refuse `defaults` that are not dependencies in dvc.yaml: their changes would not train the runs again."""
+    inherited = yaml.safe_load(file.read_text()).get("defaults", [])
+    if unknown := [str(name) for name in inherited if name not in ("_self_", *known)]:
+        place = f"conf/{file.parent.name}/{file.name}"
+        raise InputError(f"{place} inherits from {', '.join(unknown)}, whose changes DVC would miss. Copy its values.")
+
+
+def check_configuration(params: Path = paths.PARAMS, conf: Path = paths.CONF) -> dict[str, Train]:
+    """Check params.yaml and every file of conf/ that the stages and the rows use.
+
+    Returns:
+        The configuration of each row of params.yaml.
+
+    Raises:
+        InputError: A value cannot be used, or two stages have different data or models.
+    """
+    table = load_table(params)
+    first_run = [f"run={next(iter(table))}"]
+    stages: dict[str, tuple[type[StrictModel], list[str]]] = {
+        "fetch": (Fetch, []),
+        "prepare": (Prepare, []),
+        "diagram": (Diagram, []),
+        "train": (Train, first_run),
+        "evaluate": (Evaluate, first_run),
+        "compare": (Compare, []),
+        "track": (Track, first_run),
+    }
+    checked = {}
+    for stage, (schema, overrides) in stages.items():
+        try:
+            checked[stage] = resolve(schema, compose(stage, overrides, conf)).model_dump()
+        except InputError as error:
+            raise InputError(f"conf/{stage}.yaml: {error}") from None
+    for key, first, second in (("data", "fetch", "prepare"), ("model", "train", "diagram")):
+        if checked[first][key] != checked[second][key]:
+            raise InputError(f"conf/{second}.yaml: {key} should be that of conf/{first}.yaml")
+    return {run: compose_run(run, row, conf) for run, row in table.items()}
+
+
+def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
+    """Return whether a training is a row of params.yaml.
+
+    Raises:
+        InputError: It has the name of a row and other values.
+    """
+    if train.run not in table:
+        return False
+    if train != compose_run(train.run, table[train.run]):
+        raise InputError(
+            f"run={train.run} is a row of params.yaml with other values. "
+            "Edit the row and type `dvc repro`, or choose another name for this run."
+        )
+    return True
+
+
+def explain(error: Exception, stage: str, conf: Path) -> InputError:
+    """Turn an error of Hydra's into one line that lists the choices."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        if group and error.options:
+            choices = ", ".join(sorted(error.options))
+            return InputError(f"Unknown {group} '{choice}'. Choose one of: {choices} (conf/{group}/).")
+        return InputError(f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/")
+    if isinstance(error, OverrideParseException):
+        return InputError(f"Cannot read '{error.override}': give key=value, with quotes around special characters.")
+    if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
+        known = _keys(compose(stage, [], conf))
+        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
+        if key in known:
+            hint = "Not every choice of the groups on the command line has it."
+        return InputError(f"Unknown key '{key}'. {hint}")
+    return InputError(" ".join(str(error).split()))
+
+
+def _keys(composed: DictConfig, prefix: str = "") -> list[str]:
+    names = []
+    for key, value in composed.items_ex(resolve=False):
+        name = prefix + str(key)
+        names += _keys(value, f"{name}.") if isinstance(value, DictConfig) else [name]
+    return names

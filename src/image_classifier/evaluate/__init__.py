@@ -1,0 +1,1 @@
+"""Stage evaluate: metrics and plots of one run."""

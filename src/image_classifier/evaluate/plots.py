@@ -1,0 +1,109 @@
+"""Plots of one run. Each function returns a figure and writes nothing."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from image_classifier.dataset import Examples
+
+CORRECT, WRONG = "tab:green", "tab:red"
+
+
+def loss_curves(history: pd.DataFrame, title: str) -> Figure:
+    """Draw training and test loss by epoch.
+
+    Args:
+        history: Columns loss and val_loss; index epoch, from 1.
+        title: Title of the figure.
+    """
+    return _plot_curves(history, "loss", "Loss (cross-entropy)", title)
+
+
+def accuracy_curves(history: pd.DataFrame, title: str) -> Figure:
+    """Draw training and test accuracy by epoch.
+
+    Args:
+        history: Columns accuracy and val_accuracy, 0 to 1; index epoch, from 1.
+        title: Title of the figure.
+    """
+    return _plot_curves(history, "accuracy", "Accuracy", title)
+
+
+def _plot_curves(history: pd.DataFrame, metric: str, label: str, title: str) -> Figure:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(history.index, history[f"val_{metric}"], marker="o", linewidth=2, label="Validation = test")
+    axes.plot(history.index, history[metric], marker="s", linewidth=2, label="Training (dropout, any augmentation)")
+    axes.set(xlabel="Epoch", ylabel=label, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.grid(visible=True, alpha=0.4)
+    axes.legend()
+    return figure
+
+
+def predictions(examples: Examples, probabilities: np.ndarray, seed: int) -> Figure:
+    """Draw ten random images and their predicted classes, green if correct and red if wrong.
+
+    Args:
+        examples: Test images, n.
+        probabilities: Predicted class probabilities, (n, 10).
+        seed: Choice of the images.
+    """
+    count = min(10, len(examples.labels))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(examples.labels), count, replace=False))
+    return _plot_images(examples, probabilities, chosen, "Ten random test images and their predictions")
+
+
+def mistakes(examples: Examples, probabilities: np.ndarray) -> Figure:
+    """Draw the ten wrong predictions that give the true class the lowest probability.
+
+    Args:
+        examples: Test images, n.
+        probabilities: Predicted class probabilities, (n, 10).
+    """
+    labels = examples.labels
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:10]
+    title = f"The worst of {len(wrong)} errors on {len(labels):,} test images" if len(wrong) else "No errors"
+    return _plot_images(examples, probabilities, worst, title)
+
+
+def _plot_images(examples: Examples, probabilities: np.ndarray, chosen: np.ndarray, title: str) -> Figure:
+    """Draw up to ten images with the predicted class and its probability beside each."""
+    figure = Figure(figsize=(10, 3.7), layout="constrained")
+    grid = figure.subplots(2, 5)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, index in zip(grid.flat, chosen, strict=False):  # fewer than ten images leave cells empty
+        label, predicted = examples.labels[index], int(probabilities[index].argmax())
+        axes.imshow(examples.images[index, :, :, 0], cmap="gray")
+        axes.set_title(f"no. {index}" + ("" if predicted == label else f", is a {label}"), fontsize=10, loc="left")
+        style = {"x": 1.08, "transform": axes.transAxes, "color": CORRECT if predicted == label else WRONG}
+        axes.text(y=0.5, s=str(predicted), fontsize=34, va="center", **style)
+        axes.text(y=0.06, s=f"{probabilities[index, predicted]:.1%}", fontsize=9, **style)
+    figure.suptitle(title)
+    return figure
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, title: str) -> Figure:
+    """Draw the number of images by true class (row) and predicted class (column).
+
+    The colour scale is a power law, which makes rare errors visible.
+
+    Args:
+        labels: True class of each image, (n,).
+        predicted: Predicted class of each image, (n,).
+        title: Title of the figure.
+    """
+    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    axes = figure.subplots()
+    ConfusionMatrixDisplay.from_predictions(
+        labels, predicted, ax=axes, cmap="Blues", colorbar=False, im_kw={"norm": PowerNorm(0.35)}
+    )
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
+    return figure

@@ -1,0 +1,1 @@
+"""Stage fetch: raw images from their sources, checked by digest."""

@@ -1,0 +1,90 @@
+"""Reading, hashing, locking and atomically replacing files."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from image_classifier.errors import BusyError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path with the suffix of `path` that replaces `path` when the block succeeds.
+
+    The temporary file is in the same folder and belongs to this process alone. It is removed when the block fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def md5(content: bytes) -> str:
+    """Return the MD5 of a file's content in hexadecimal digits, as DVC stores it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value that JSON can express; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Hash the files and folders below `root` that exist, as DVC does.
+
+    The hash of a folder covers the paths and contents of all of its files except `__pycache__`, which `.dvcignore`
+    excludes, and ends in ".dir" (see `dvc_data.hashfile.tree`).
+    """
+    found = {path: root / path for path in paths}
+    return {path: _path_hash(place) for path, place in found.items() if place.exists()}
+
+
+def _path_hash(path: Path) -> str:
+    if path.is_file():
+        return md5(path.read_bytes())
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    entries = [{"md5": md5((path / file).read_bytes()), "relpath": file} for file in files if "__pycache__" not in file]
+    return f"{md5(json.dumps(entries, sort_keys=True).encode())}.dir"
+
+
+def acquire_lock(path: Path, busy: str) -> FileLock:
+    """Acquire a lock that this process releases when it ends, at the latest.
+
+    Args:
+        path: Lock file; its folder is created.
+        busy: Message of the error when another process holds the lock.
+
+    Raises:
+        BusyError: Another process holds the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(busy) from None
+    return lock
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure; the suffix of the path decides the format."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,128 @@
+"""Every path of the project."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_classifier.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+# DVC runs a queued experiment in a temporary copy of the project; this variable names the original folder.
+DVC_ROOT = Path(os.environ.get("DVC_ROOT", ROOT))
+
+CONF = ROOT / "conf"
+PARAMS = ROOT / "params.yaml"
+DVC_YAML = ROOT / "dvc.yaml"
+DVC_LOCK = ROOT / "dvc.lock"
+
+RAW_DATA = ROOT / "data/raw/mnist.npz"
+PREPARED_DATA = ROOT / "data/prepared/mnist.npz"
+PUBLISHED_HISTORY = ROOT / "data/published_history.csv"
+
+REPORTS = ROOT / "reports"
+DATASET_REPORT = REPORTS / "dataset.json"
+SAMPLES = REPORTS / "samples.png"
+MODEL_SUMMARY = REPORTS / "model.txt"
+MODEL_DIAGRAMS = (REPORTS / "model.png", REPORTS / "model.svg")
+REPLICATES = REPORTS / "replicates.csv"
+REPLICATES_PLOT = REPORTS / "replicates.png"
+COMPARISON = REPORTS / "comparison.json"
+COMPARISON_TEXT = REPORTS / "comparison.md"
+COMPARISON_PLOT = REPORTS / "comparison.png"
+
+SCREENSHOTS = ROOT / "docs"
+PERFORMANCE = ROOT / "docs/performance.md"
+
+LOCKS = ROOT / ".dvc/tmp/locks"
+SWEEP_LOCK = LOCKS / "sweep.lock"
+
+TRACKING_DATABASE = DVC_ROOT / "mlflow.db"
+TRACKING_ARTIFACTS = DVC_ROOT / "mlartifacts"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run."""
+
+    directory: Path
+
+    @property
+    def model(self) -> Path:
+        return self.directory / "model.h5"
+
+    @property
+    def history(self) -> Path:
+        return self.directory / "history.csv"
+
+    @property
+    def configuration(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.directory / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.directory / "predictions.npz"
+
+    def plot(self, name: str) -> Path:
+        return self.directory / "plots" / f"{name}.png"
+
+
+def run_metadata(result: str) -> Path:
+    """Return the file with the metadata of the training that made a result.
+
+    Args:
+        result: Fingerprint of the result.
+    """
+    return DVC_ROOT / "run_metadata" / f"{result}.json"
+
+
+def tracked_marker(run: str) -> Path:
+    """Return the file with the fingerprint of the result of a pipeline run that MLflow received last."""
+    return ROOT / "run_metadata" / f"{run}.tracked"
+
+
+def pipeline_run(name: str) -> RunFiles:
+    """Return the files of a row of params.yaml, which belong to DVC."""
+    return RunFiles(ROOT / "runs" / name)
+
+
+def leftover_runs(rows: Iterable[str]) -> list[str]:
+    """List the folders in runs/ that are not rows of params.yaml, relative to the project."""
+    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(rows))
+
+
+def adhoc_run(name: str) -> RunFiles:
+    """Return the files of an ad hoc run: one that was trained from the command line, outside of DVC."""
+    return RunFiles(ROOT / "outputs" / name)
+
+
+def new_adhoc_run(name: str) -> RunFiles:
+    """Return the files of an ad hoc run that has not been trained.
+
+    Raises:
+        InputError: An ad hoc run of that name exists.
+    """
+    files = adhoc_run(name)
+    if files.model.exists() and not checkpoint(name).exists():  # with a checkpoint, its files are incomplete
+        raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
+    return files
+
+
+def trained_run(root: Path, run: str) -> RunFiles:
+    """Return the files of a run in another copy of the project, where it is a pipeline run or an ad hoc run."""
+    files = RunFiles(root / "runs" / run)
+    return files if files.model.exists() else RunFiles(root / "outputs" / run)
+
+
+def checkpoint(run: str) -> Path:
+    """Return the checkpoint of a training. It is not a DVC output, because DVC removes outputs before it trains."""
+    return ROOT / "checkpoints" / f"{run}.checkpoint"
+
+
+def training_lock(run: str) -> Path:
+    """Return the lock of the process that trains a run."""
+    return LOCKS / f"train_{run}.lock"

@@ -1,0 +1,1 @@
+"""Stage prepare: validation, description and sample images of the data set."""

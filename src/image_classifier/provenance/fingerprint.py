@@ -1,0 +1,124 @@
+"""Fingerprints of a training: digests of the configuration, data and code that decide its result."""
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from image_classifier import paths
+from image_classifier.files import digest, file_hashes
+
+# Settings of conf/training/ that replicates share; the others are the seed, the number of threads, and speed.
+RECIPE_SETTINGS = ("loss", "precision", "max_shift_px", "label_smoothing")
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """Everything that decides a training.
+
+    Attributes:
+        run: Name of the run.
+        command: Command line that starts the training.
+        configuration: Text of its config.yaml, which includes the values that Keras chose.
+        files: Path and hash of its data and code, see `file_hashes`. The values of conf/ are in `configuration`.
+    """
+
+    run: str
+    command: str
+    configuration: str
+    files: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the configuration, the data and the code."""
+        return digest([self.configuration, self.files])
+
+
+def training_files() -> dict[str, str]:
+    """Hash the data and code of a training in this workspace, which are the dependencies of `train` in dvc.yaml.
+
+    Raises:
+        FileNotFoundError: A file or folder is missing.
+    """
+    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    hashes = file_hashes(paths.ROOT, dependencies)
+    for path in dependencies:
+        if path not in hashes:
+            raise FileNotFoundError(path)
+    return hashes
+
+
+def code_fingerprint(root: Path, files: Iterable[str]) -> str:
+    """Return a digest of the meaning of Python code.
+
+    It covers the syntax trees of the modules without docstrings, comments, formatting, and imports within the project.
+    Editing one of these, or moving or renaming a module, therefore keeps the fingerprint.
+
+    Args:
+        root: Project folder.
+        files: Paths of modules and of folders with modules, relative to `root`.
+    """
+    modules = [
+        module for path in files for module in ([root / path] if path.endswith(".py") else root.glob(f"{path}/**/*.py"))
+    ]
+    return digest(sorted(_syntax_tree(module.read_text()) for module in modules))
+
+
+def _syntax_tree(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        for field in ("body", "orelse"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, [statement for statement in block if not _is_meaningless(statement)])
+    return ast.dump(tree)
+
+
+def _is_meaningless(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.ImportFrom):
+        return (statement.module or "").startswith("image_classifier")
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def recipe_fingerprint(configuration: dict[str, Any], data: str, code: str) -> str:
+    """Return a digest of everything that a training shares with its replicates.
+
+    Name, seed, number of threads and speed settings are not part of it.
+
+    Args:
+        configuration: Values of a config.yaml.
+        data: Hash of the prepared data set.
+        code: `code_fingerprint` of the training code.
+    """
+    apart = ("run", "training", "library_defaults")
+    shared = {key: value for key, value in configuration.items() if key not in apart}
+    settings = {key: configuration["training"].get(key) for key in RECIPE_SETTINGS}
+    return digest([data, code, shared, settings])
+
+
+def workspace_recipe(configuration: dict[str, Any], files: dict[str, str]) -> str | None:
+    """Return the recipe fingerprint of a training, or None if its code is not that of this workspace.
+
+    Args:
+        configuration: Values of its config.yaml.
+        files: Hashes of its data and code.
+    """
+    data = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+    code = [path for path in files if path != data]
+    if file_hashes(paths.ROOT, code) != {path: files[path] for path in code}:
+        return None
+    return recipe_fingerprint(configuration, files[data], code_fingerprint(paths.ROOT, code))
+
+
+def workspace_recipes(runs: Iterable[str]) -> dict[str, str | None]:
+    """Return the recipe fingerprint of each trained pipeline run, with the data and code of this workspace.
+
+    Raises:
+        FileNotFoundError: A run is not trained, or the data is missing.
+    """
+    files = training_files()
+    configurations = {run: yaml.safe_load(paths.pipeline_run(run).configuration.read_text()) for run in runs}
+    return {run: workspace_recipe(values, files) for run, values in configurations.items()}

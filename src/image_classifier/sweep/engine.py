@@ -1,0 +1,293 @@
+"""Trials on Ray Tune: each runs in a process of its own, on this machine or on the nodes of a cluster."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray
+from ray import tune
+from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from image_classifier import paths
+from image_classifier.config.schema import Sweep
+from image_classifier.errors import InputError
+from image_classifier.sweep.plan import Plan
+from image_classifier.sweep.trials import Outcome, Results, State, Trial
+
+logging.getLogger("ray").setLevel(logging.ERROR)  # otherwise Ray prints a line about its token at each start
+
+# Keys of a report. Only the last report of a trial has STATE and REASON; a pruned trial does not send it.
+EPOCH, ACCURACY, NODE, STATE, REASON = "epoch", "val_accuracy", "node", "state", "reason"
+DEFAULT_REASONS = {"pruned": "stopped by the scheduler", "crashed": "its process was killed, for lack of memory?"}
+MAX_RESTARTS = 2  # of a trial whose process dies, for example with its node
+SECONDS_TO_CONNECT = 5
+
+
+@contextmanager
+def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
+    """Start Ray on this machine or join a cluster, and yield the number of trials that can run at the same time.
+
+    Nodes of a cluster receive the variables that begin with MLFLOW_, and the project without files that git ignores.
+
+    Args:
+        settings: Settings of the sweep. Call `bind_to_localhost` first if they have no address.
+        tracking_uri: URI of the tracking store.
+
+    Raises:
+        InputError: There is no cluster at the address, no node has enough CPUs, or the nodes cannot reach the store.
+    """
+    address = settings.address
+    variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    variables["MLFLOW_TRACKING_URI"] = tracking_uri
+    variables["PYTHONPATH"] = "src" if address else str(paths.ROOT / "src")  # a node starts processes in its copy
+    project = {"working_dir": str(paths.ROOT), "excludes": [".git"]} if address else {}
+    try:
+        if address:
+            check_reachable(address)
+        ray.init(
+            address=address or "local",
+            runtime_env={"env_vars": variables, **project},
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"sweep.address={address}: no Ray cluster answers ({reason}). Start one: ray start") from error
+    try:
+        cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        if settings.cpus_per_trial > max(cpus):
+            raise InputError(f"sweep.cpus_per_trial={settings.cpus_per_trial}: no machine has more than {max(cpus)}.")
+        if len(cpus) > 1 and not tracking_uri.startswith("http"):
+            raise InputError(f"MLFLOW_TRACKING_URI={tracking_uri}: other nodes cannot reach it. Name a server.")
+        yield sum(count // settings.cpus_per_trial for count in cpus)
+    finally:
+        ray.shutdown()
+
+
+def check_reachable(address: str) -> None:
+    """Connect to an address once; Ray would try for two minutes.
+
+    Raises:
+        OSError: No process listens at the address.
+    """
+    host, _, port = canonicalize_bootstrap_address_or_die(address).rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT):
+        pass
+
+
+class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Hands the trials of a plan to Ray Tune and collects their outcomes.
+
+    Recorded trials are not run: sampler and scheduler receive their recorded outcomes.
+
+    Attributes:
+        scheduler: Scheduler of the sweep.
+        running: Running trials by Ray's id.
+        error: Error that ends the sweep; Ray would hide an exception among its own messages.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        scheduler: TrialScheduler,
+        find_outcome: Callable[[Trial], Outcome | None],
+        on_outcome: Callable[[Trial, Outcome], None],
+    ) -> None:
+        """Start before the first trial.
+
+        Args:
+            plan: Plan of the sweep.
+            scheduler: Scheduler of the sweep.
+            find_outcome: Returns the recorded outcome of a trial, or None.
+            on_outcome: Receives each trial that was run, and its outcome.
+        """
+        super().__init__()
+        self.scheduler, self._plan, self._find_outcome, self._on_outcome = scheduler, plan, find_outcome, on_outcome
+        self.running: dict[str, Trial] = {}
+        self.error: InputError | None = None
+        self._trials: list[Trial] = []  # of all batches so far
+        self._batch: list[Trial] = []
+        self._queue: list[Trial] = []  # trials of the batch that have not started
+        self._exhausted = False
+        self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
+        self._accuracies: dict[str, dict[int, float]] = {}
+
+    @property
+    def results(self) -> Results:
+        """Trials of all batches so far, with their outcomes."""
+        return [(trial, self._outcomes.get(trial.name, Outcome("unfinished"))) for trial in self._trials]
+
+    @property
+    def failures(self) -> int:
+        """Number of trials that failed now; failures of an earlier attempt are not counted again."""
+        return sum(outcome.failed and outcome.origin == "now" for outcome in self._outcomes.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial of the plan has an outcome."""
+        return self._exhausted and all(trial.name in self._outcomes for trial in self._trials)
+
+    def count_remaining(self) -> tuple[int, int]:
+        """Return the numbers of trials and epochs to run: upper bounds if later trials depend on outcomes.
+
+        Raises:
+            InputError: A trial cannot be composed, or the tracking store cannot be reached.
+        """
+        self._advance()
+        waiting = [trial for trial in self._queue if not self._find_outcome(trial)]
+        later = self._plan.num_trials - len(self._trials)
+        return len(waiting) + later, sum(trial.config.epochs for trial in waiting) + later * self._plan.max_epochs
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial to run, None if it depends on running trials, or FINISHED at the end."""
+        try:
+            self._advance()
+        except InputError as error:
+            self.error = error
+        if self.error or self._exhausted:
+            return str(Searcher.FINISHED)
+        if not self._queue:
+            return None
+        self.running[trial_id] = trial = self._queue.pop(0)
+        return {"name": trial.name, "config": trial.config.model_dump(), "command": trial.input.command}
+
+    def _advance(self) -> None:
+        """Skip recorded trials until the queue begins with a trial to run, or the batch waits for running trials."""
+        while not self._exhausted:
+            while self._queue:
+                if (outcome := self._find_outcome(self._queue[0])) is None:
+                    return
+                self._replay(self._queue.pop(0), outcome)
+            if any(trial.name not in self._outcomes for trial in self._batch):
+                return
+            self._plan.sampler.tell([self._outcomes[trial.name] for trial in self._batch])
+            self._batch = self._plan.sampler.next_batch()
+            self._trials += self._batch
+            new = {trial.name: trial for trial in self._batch if trial.name not in self._outcomes}
+            self._queue, self._exhausted = list(new.values()), not self._batch
+
+    def _replay(self, trial: Trial, outcome: Outcome) -> None:
+        """Take a recorded outcome, and let the scheduler compare later trials with it.
+
+        Without the comparison, a resumed sweep would train the last 10 of 40 trials for about 1.5 times as many epochs.
+        """
+        self._outcomes[trial.name] = outcome
+        stand_in = _RecordedTrial(trial.name)
+        self.scheduler.on_trial_add(None, stand_in)
+        for epoch, accuracy in outcome.accuracies.items():
+            decision = self.scheduler.on_trial_result(None, stand_in, {EPOCH: epoch, ACCURACY: accuracy})
+            if decision == TrialScheduler.STOP:
+                break  # schedulers accept no result of a stopped trial
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Collect and print the accuracy of an epoch; not called for the epoch after which a trial is stopped."""
+        if STATE not in result:
+            trial, epoch, accuracy = self.running[trial_id], result[EPOCH], result[ACCURACY]
+            self._accuracies.setdefault(trial_id, {})[epoch] = accuracy
+            print(f"Trial {trial.number}: epoch {epoch} of {trial.config.epochs}, {accuracy:.2%}", flush=True)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Collect the outcome of a trial. Ray does not report the trials of an interrupted sweep."""
+        trial = self.running.pop(trial_id, None)
+        if trial is None or (result is None and not error):
+            return
+        last, accuracies = result or {}, self._accuracies.pop(trial_id, {})
+        state: State = "crashed" if error else last.get(STATE, "pruned")
+        if state in ("complete", "pruned"):
+            accuracies[last[EPOCH]] = last[ACCURACY]
+        reason = last.get(REASON, DEFAULT_REASONS.get(state, ""))
+        self._outcomes[trial.name] = outcome = Outcome(state, accuracies, reason, node=last.get(NODE, ""))
+        try:
+            self._on_outcome(trial, outcome)
+        except InputError as failure:
+            self.error = failure
+
+
+@dataclass(eq=False)
+class _RecordedTrial:
+    """Stands for a trial of Ray's in a scheduler."""
+
+    trial_id: str
+
+
+@dataclass
+class FailureStopper(Stopper):  # type: ignore[misc]  # Ray has no types
+    """Ends a sweep after an error, or after more than `max_failures` failed trials."""
+
+    searcher: TrialSearcher
+    max_failures: int
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the sweep ends."""
+        return self.searcher.error is not None or self.searcher.failures > self.max_failures
+
+
+def make_scheduler(settings: Sweep, max_epochs: int) -> TrialScheduler:
+    """Return the scheduler, which stops trials early.
+
+    Args:
+        settings: Settings of the sweep.
+        max_epochs: Number of epochs of the longest trial.
+    """
+    options: dict[str, Any] = {"time_attr": EPOCH, "metric": ACCURACY, "mode": "max"}
+    options["grace_period"] = min(settings.grace_period, max_epochs)
+    match settings.scheduler:
+        case "asha":
+            return ASHAScheduler(**options, max_t=max_epochs, reduction_factor=settings.reduction_factor)
+        case "median":  # without time slices, which would restart waiting trials from their beginning
+            return MedianStoppingRule(**options, min_time_slice=float("inf"))
+        case _:
+            return FIFOScheduler()
+
+
+def run_trials(train: Callable[[dict[str, Any]], None], searcher: TrialSearcher, settings: Sweep) -> None:
+    """Run the trials of a sweep until all have ended, the user interrupts it, or too many trials fail.
+
+    Args:
+        train: Trains one trial in a process of its own. It receives a suggestion of the searcher and calls
+            `ray.tune.report` after each epoch.
+        searcher: Searcher of the sweep.
+        settings: Settings of the sweep.
+
+    Raises:
+        InputError: A trial cannot be composed, or its outcome cannot be recorded.
+    """
+    with TemporaryDirectory(prefix="sweep_") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(train, {"cpu": settings.cpus_per_trial}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=searcher.scheduler,
+                num_samples=-1,  # until the searcher is finished
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                stop=FailureStopper(searcher, settings.max_failures),
+                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if searcher.error:
+        raise searcher.error
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["name"])

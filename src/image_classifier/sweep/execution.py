@@ -1,0 +1,137 @@
+"""The execution of a plan: its trials run on Ray, and MLflow holds them below one run."""
+
+import shutil
+import sys
+
+from matplotlib.figure import Figure
+from ray import tune
+
+from image_classifier import environment, paths
+from image_classifier.config.schema import Sweep
+from image_classifier.errors import InputError
+from image_classifier.files import acquire_lock
+from image_classifier.provenance.result import read_result
+from image_classifier.provenance.revision import workspace_revision
+from image_classifier.sweep import report
+from image_classifier.sweep.engine import TrialSearcher, cluster, make_scheduler, run_trials
+from image_classifier.sweep.plan import Plan
+from image_classifier.sweep.trainable import train_trial
+from image_classifier.sweep.trials import Outcome, Results, Trial
+from image_classifier.track.store import Store
+from image_classifier.track.sweeps import SweepRun, find_outcome, find_sweep, images_per_second
+from image_classifier.track.writer import record_result
+
+
+class SweepExecution:
+    """Runs the trials of a plan and records them.
+
+    Attributes:
+        sweep_run: MLflow run of the sweep, after `run` has started it.
+    """
+
+    sweep_run: SweepRun
+
+    def __init__(self, plan: Plan, settings: Sweep, store: Store, command: str) -> None:
+        """Look for the sweep in the store.
+
+        Args:
+            plan: Plan of the sweep.
+            settings: Settings of the sweep.
+            store: Store of the sweep and its trials.
+            command: Command line that starts the sweep.
+        """
+        self._plan, self._settings, self._store, self._command = plan, settings, store, command
+        earlier = find_sweep(store, plan.fingerprint)
+        self._run_id = str(earlier.info.run_id) if earlier else None
+        scheduler = make_scheduler(settings, plan.max_epochs)
+        self._searcher = TrialSearcher(plan, scheduler, self._find_outcome, self._on_outcome)
+
+    @property
+    def results(self) -> Results:
+        """Trials and their outcomes."""
+        return self._searcher.results
+
+    def run(self, title: str, params: dict[str, str], num_images: int) -> bool:
+        """Print the plan and run the trials, or return False if the settings ask for the plan only.
+
+        Args:
+            title: First line of the printed plan.
+            params: Description of the sweep for MLflow.
+            num_images: Number of training images.
+
+        Raises:
+            InputError: The cluster or the store cannot be reached, a trial cannot be composed, or another sweep runs in
+                this folder.
+        """
+        with cluster(self._settings, self._store.uri) as slots:
+            self._print_plan(title, num_images, slots)
+            if self._settings.dry_run:
+                return False
+            lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait for it, or use a clone.")
+            self.sweep_run = SweepRun(self._store, self._plan.fingerprint, self._command, params)
+            self._run_id = self.sweep_run.run_id
+            files = self._plan.files
+            revision = workspace_revision(["conf", *files])
+            train = tune.with_parameters(train_trial, files=files, revision=revision, parent=self._run_id)
+            try:
+                run_trials(train, self._searcher, self._settings)
+            except InputError:
+                self.sweep_run.end("FAILED")
+                raise
+        for trial in self._searcher.running.values():
+            self.sweep_run.mark_interrupted(trial.input)
+        lock.release()
+        return True
+
+    def finish(self, summary: str, figures: dict[str, Figure], best: Trial | None = None) -> None:
+        """Record and print the results. End the command if not all trials have ended.
+
+        Args:
+            summary: Description of the results in Markdown.
+            figures: Figures by name.
+            best: Best trial, if the sweep chooses one.
+
+        Raises:
+            InputError: Too many trials failed.
+        """
+        note = f"{summary}\n\nRepeat or resume the sweep:\n\n```\n{self._command}\n```"
+        table = report.trials_table(self.results).to_csv(index=False)
+        metrics = report.summary_metrics(self.results)
+        self.sweep_run.finish(metrics, note, table, figures, best.input if best else None)
+        print(summary)
+        failures, max_failures = self._searcher.failures, self._settings.max_failures
+        if failures > max_failures:
+            self.sweep_run.end("FAILED")
+            raise InputError(f"{failures} trials failed, more than sweep.max_failures={max_failures}.")
+        if not self._searcher.finished:
+            self.sweep_run.end("KILLED")
+            print("Interrupted. The same command resumes.", file=sys.stderr)
+            sys.exit(130)
+
+    def _print_plan(self, title: str, num_images: int, slots: int) -> None:
+        remaining = self._searcher.count_remaining()
+        processor = environment.describe()["processor"]
+        speed = images_per_second(self._store, self._settings.cpus_per_trial, processor)
+        seconds = remaining[1] * num_images / speed if speed else None
+        print(title, report.format_plan(self._plan, self._settings, remaining, slots, seconds), sep="\n", flush=True)
+
+    def _find_outcome(self, trial: Trial) -> Outcome | None:
+        """Return the recorded outcome of a trial, and remove its local files, which are then not needed."""
+        files, checkpoint = paths.adhoc_run(trial.name), paths.checkpoint(trial.name)
+        outcome = find_outcome(self._store, trial.input, self._run_id)
+        if self._settings.dry_run:
+            return outcome
+        if outcome is None and files.model.exists() and not checkpoint.exists():  # trained while MLflow was down
+            record_result(self._store, read_result(trial.name))
+            outcome = find_outcome(self._store, trial.input, self._run_id)
+        if outcome:
+            shutil.rmtree(files.directory, ignore_errors=True)
+            checkpoint.unlink(missing_ok=True)
+        return outcome
+
+    def _on_outcome(self, trial: Trial, outcome: Outcome) -> None:
+        print(report.format_outcome(trial, outcome), flush=True)
+        if not outcome.complete:
+            self.sweep_run.record_outcome(trial.input, outcome)
+        if self._find_outcome(trial) is None and outcome.complete:
+            print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""Replicates: pipeline runs trained with several seeds."""
+
+import yaml
+
+from image_classifier import environment, paths
+from image_classifier.config.compose import check_is_row, compose, load_table, resolve
+from image_classifier.config.schema import Compare, Row, Train
+from image_classifier.dataset import read_arrays
+from image_classifier.errors import InputError
+from image_classifier.files import atomic_write, write_figure
+from image_classifier.provenance.fingerprint import training_files, workspace_recipe
+from image_classifier.sweep import bind_to_localhost
+from image_classifier.sweep.plan import check_batch_sizes, plan_points
+from image_classifier.sweep.space import Point, Space
+from image_classifier.sweep.trials import compose_trial
+
+
+def replicate_runs(
+    runs: list[str], *, seeds: int, cpus_per_trial: int, address: str | None, dry_run: bool, command: str
+) -> None:
+    """Train pipeline runs with the seeds 1 to `seeds`, and write reports/replicates.csv and reports/replicates.png.
+
+    Args:
+        runs: Names of rows of params.yaml.
+        seeds: Number of seeds for each run, at least 2. Recorded replicates are not trained again.
+        cpus_per_trial: Number of CPUs and threads of each training.
+        address: Address of a Ray cluster, host:port or auto; None starts Ray on this machine.
+        dry_run: Whether only the plan is printed.
+        command: Command line that repeats the call.
+
+    Raises:
+        FileNotFoundError: The prepared data set is missing.
+        InputError: A value is invalid, the tracking store or the cluster cannot be reached, or a training failed.
+    """
+    table = load_table()
+    for run in runs:
+        check_is_row(run, table)
+    options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
+    overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
+    base = resolve(Train, compose("train", overrides))
+    confidence = resolve(Compare, compose("compare", [])).confidence
+    num_images = len(read_arrays(paths.PREPARED_DATA, ["train_labels"])["train_labels"])
+    if not address:
+        bind_to_localhost()
+    with environment.gc_paused():
+        from image_classifier.compare import plots
+        from image_classifier.compare import seeds as replicates
+        from image_classifier.sweep.execution import SweepExecution
+        from image_classifier.track.store import Store
+        from image_classifier.track.sweeps import find_history
+
+    known, files = replicates.read_replicates(paths.REPLICATES), training_files()
+    space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
+    first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in table.items()}
+    check_batch_sizes([first[run].config for run in runs], num_images)
+    recipes = {run: workspace_recipe(yaml.safe_load(trial.input.configuration), files) for run, trial in first.items()}
+    pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
+    plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], files, runs)
+    store = Store(base.tracking.experiment)
+    execution = SweepExecution(plan, base.sweep, store, command)
+    names = ", ".join(runs)
+    title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
+    if not execution.run(title, {"replicates": names}, num_images):
+        return
+
+    parts, missing = [known], []
+    for (run, seed), (trial, outcome) in zip(pairs, execution.results, strict=True):
+        history = find_history(store, trial.input)
+        if history is None:
+            missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
+        else:
+            parts.append(history.reset_index().assign(run=run, seed=seed, recipe=recipes[run]))
+    histories = replicates.merge_replicates(parts)
+    with atomic_write(paths.REPLICATES) as path:
+        histories.to_csv(path, index=False)
+    current = replicates.select_replicates(histories, recipes)
+    figure = plots.plot_replicates(replicates.prediction_intervals(current, confidence), confidence)
+    write_figure(paths.REPLICATES_PLOT, figure)
+    accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
+    execution.finish(replicates.summary_table(accuracies, confidence), {"replicates": figure})
+    if missing:
+        execution.sweep_run.end("FAILED")
+        raise InputError(f"Not recorded: {'; '.join(missing)}. The same command tries again.")
+    execution.sweep_run.end()
+
+
+def _point(row: Row, seed: int) -> Point:
+    return {**{key: str(value) for key, value in row.model_dump().items()}, "training.seed": str(seed)}

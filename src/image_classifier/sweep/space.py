@@ -1,0 +1,147 @@
+"""The search space of a sweep: the keys for which a command line gives several values, in Hydra's grammar."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from image_classifier.errors import InputError
+
+Point = dict[str, str]  # a value for each key of a space, as on the command line
+
+# Keys that the sweep itself sets for each trial, and why the command line cannot.
+RESERVED = {
+    "run": "the sweep names its trials",
+    "validation": "trials are compared on held-out training images; validation.size is their number",
+    "validation.every_epoch": "trials are compared after every epoch",
+    "training.intra_op_threads": "give sweep.cpus_per_trial",
+}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A key whose value the sweep chooses.
+
+    Attributes:
+        key: Key as on the command line, such as `batch_size` or `+training.new`.
+        text: Values in the words of the command line.
+        distribution: Distribution for Optuna; for a range, the distribution of the positions in `values`.
+        values: All values in Hydra's order, or None for an interval.
+    """
+
+    key: str
+    text: str
+    distribution: BaseDistribution
+    values: tuple[str, ...] | None
+
+    def format_value(self, suggestion: str | float) -> str:
+        """Return a suggestion of Optuna's as a value for the command line."""
+        if self.values is not None and isinstance(self.distribution, IntDistribution):
+            return self.values[int(suggestion)]
+        return str(suggestion)
+
+    @property
+    def boundary_values(self) -> tuple[str, ...]:
+        """All listed values, or both ends of a range or an interval. If they are valid, every value is."""
+        if self.values is None:
+            return str(self.distribution.low), str(self.distribution.high)  # type: ignore[attr-defined]
+        if isinstance(self.distribution, IntDistribution):
+            return self.values[0], self.values[-1]
+        return self.values
+
+
+@dataclass(frozen=True)
+class Space:
+    """Search space of a sweep.
+
+    Attributes:
+        fixed: Overrides that all trials share.
+        dimensions: Keys whose values differ between trials.
+    """
+
+    fixed: tuple[str, ...]
+    dimensions: dict[str, Dimension]
+
+    def overrides(self, point: Point) -> list[str]:
+        """Return a point of the space as Hydra overrides."""
+        return [*self.fixed, *(f"{key}={value}" for key, value in point.items())]
+
+    def grid_points(self) -> list[Point]:
+        """List each combination of values once; the last dimension changes fastest.
+
+        Raises:
+            InputError: A dimension is an interval.
+        """
+        for dimension in self.dimensions.values():
+            if dimension.values is None:
+                raise InputError(
+                    f"{dimension.key}={dimension.text}: a grid cannot list an interval. "
+                    "Give values (a,b,c), or choose sweep=random or sweep=tpe."
+                )
+        combinations = product(*(dimension.values or () for dimension in self.dimensions.values()))
+        return [dict(zip(self.dimensions, values, strict=True)) for values in combinations]
+
+    def boundary_points(self) -> list[Point]:
+        """List points that together contain all boundary values of each dimension."""
+        boundaries = {key: dimension.boundary_values for key, dimension in self.dimensions.items()}
+        count = max(map(len, boundaries.values()), default=1)
+        return [
+            {key: values[min(index, len(values) - 1)] for key, values in boundaries.items()} for index in range(count)
+        ]
+
+
+def parse_space(overrides: Iterable[Override], threads: int) -> Space:
+    """Read the search space from a command line.
+
+    Args:
+        overrides: Overrides of the command line.
+        threads: Threads within one operation, for each trial.
+
+    Raises:
+        InputError: A key cannot be swept, or has no values.
+    """
+    fixed, dimensions = ["validation=held_out", f"training.intra_op_threads={threads}"], {}
+    last = {override.get_key_element(): override for override in overrides}  # the last one wins, as in Hydra
+    for key, override in last.items():
+        plain = override.key_or_group
+        is_setting = plain == "sweep" or plain.startswith("sweep.")
+        if plain in RESERVED:
+            raise InputError(f"{key} cannot be given with -m: {RESERVED[plain]}.")
+        if override.is_sweep_override():
+            if is_setting or plain.startswith(("tracking", "validation.")):
+                raise InputError(f"{key}={override.get_value_string()}: cannot be swept, give one value.")
+            dimensions[key] = _parse_dimension(override)
+        elif not is_setting:
+            fixed.append(override.input_line or "")
+    return Space(tuple(fixed), dimensions)
+
+
+def _parse_dimension(override: Override) -> Dimension:
+    key, text = override.get_key_element(), override.get_value_string()
+    swept: Any = override.value()
+    if override.is_interval_sweep():
+        return Dimension(key, text, _interval_distribution(key, text, swept), None)
+    shuffled, swept.shuffle = swept.shuffle, False  # Hydra's order is a new one in each process
+    values = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not values:
+        raise InputError(f"{key}={text}: has no values.")
+    if shuffled:
+        random.Random(0).shuffle(values)  # noqa: S311  # not for cryptography
+    if override.is_range_sweep() and not shuffled:
+        return Dimension(key, text, IntDistribution(0, len(values) - 1), tuple(values))
+    return Dimension(key, text, CategoricalDistribution(values), tuple(values))
+
+
+def _interval_distribution(key: str, text: str, interval: IntervalSweep) -> BaseDistribution:
+    low, high, log = interval.start, interval.end, "log" in interval.tags
+    if low is None or high is None or low >= high:
+        raise InputError(f"{key}={text}: is empty, the first number should be the smaller one.")
+    if log and low <= 0:
+        raise InputError(f"{key}={text}: a logarithmic interval should begin above 0.")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)

@@ -1,0 +1,89 @@
+"""Sweeps from the command line: `python -m pipelines.train -m …`."""
+
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from image_classifier import environment, paths
+from image_classifier.config.compose import resolve
+from image_classifier.config.schema import Train
+from image_classifier.dataset import load_for_training
+from image_classifier.errors import InputError
+from image_classifier.provenance.fingerprint import training_files
+from image_classifier.sweep import bind_to_localhost
+from image_classifier.sweep.plan import build_plan, check_batch_sizes, validate_space
+from image_classifier.sweep.space import Space, parse_space
+from image_classifier.sweep.trials import COMMAND, Trial
+
+if TYPE_CHECKING:
+    from image_classifier.track.sweeps import SweepRun
+
+
+def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
+    """Run the sweep that a command line describes.
+
+    Args:
+        composed: Configuration without the swept keys.
+        overrides: Overrides of the command line.
+
+    Raises:
+        FileNotFoundError: The prepared data set is missing.
+        InputError: A value is invalid, the tracking store or the cluster cannot be reached, or too many trials failed.
+    """
+    base = resolve(Train, composed)
+    settings, space = base.sweep, parse_space(overrides, base.sweep.cpus_per_trial)
+    configs = validate_space(space, settings)
+    training, validation = load_for_training(paths.PREPARED_DATA, configs[0].validation.size)
+    check_batch_sizes(configs, len(training.labels))
+    if not settings.address:
+        bind_to_localhost()
+    with environment.gc_paused():
+        from image_classifier.sweep import report
+        from image_classifier.sweep.execution import SweepExecution
+        from image_classifier.track.store import Store
+
+    plan = build_plan(space, settings, configs, training_files())
+    command = shlex.join([*COMMAND, *sys.argv[1:]])
+    execution = SweepExecution(plan, settings, Store(base.tracking.experiment), command)
+    swept = {key: dimension.text for key, dimension in space.dimensions.items()}
+    over = ", ".join(f"{key}={text}" for key, text in swept.items()) or "no key"
+    title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {over}."
+    params = {name: str(getattr(settings, name)) for name in ("search", "scheduler", "seed")}
+    params |= {f"space.{key.lstrip('+')}": text for key, text in swept.items()}
+    if not execution.run(title, params, len(training.labels)):
+        return
+    best = next((trial for trial, _ in report.complete_trials(execution.results)), None)
+    summary = report.format_summary(execution.results, plan.fingerprint, len(validation.labels))
+    execution.finish(summary, report.plot_trials(execution.results), best)
+    if best is None:
+        execution.sweep_run.end("FAILED")
+        raise InputError("No trial is complete. The table shows the reasons.")
+    if settings.retrain_best:
+        _retrain_best(space, best, execution.sweep_run)
+    execution.sweep_run.end()
+
+
+def _retrain_best(space: Space, best: Trial, sweep_run: "SweepRun") -> None:
+    """Train the best trial on all training images, and measure the test images once."""
+    from image_classifier.provenance.result import read_result
+
+    name = best.name.replace("trial", "final", 1)
+    own = ("validation", "training.intra_op_threads")  # keys of the sweep
+    overrides = [text for text in space.overrides(best.point) if not text.lstrip("+~").startswith(own)]
+    command = [*COMMAND[1:], *overrides, "validation=final_test", f"run={name}"]
+    if not paths.adhoc_run(name).model.exists() or paths.checkpoint(name).exists():  # not trained to the end
+        print(f"Training the best trial on all training images: {shlex.join(['python', *command])}", flush=True)
+        completed = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
+        if completed.returncode:
+            sweep_run.end("KILLED")
+            sys.exit(completed.returncode)
+    try:
+        metrics = sweep_run.attach_final_run(read_result(name).input)
+    except InputError:
+        sweep_run.end("FAILED")
+        raise
+    print(f"Test accuracy {metrics['test_accuracy']:.2%}, loss {metrics['test_loss']:.4f} ({name})")

@@ -1,0 +1,114 @@
+"""The trials of a sweep and their outcomes."""
+
+import shlex
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import yaml
+
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Train
+from image_classifier.files import digest
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.sweep.space import Point, Space
+
+State = Literal["complete", "pruned", "failed", "crashed", "unfinished"]
+STATES: tuple[State, ...] = get_args(State)
+COMMAND = ("python", "-m", "pipelines.train")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of a trial.
+
+    Attributes:
+        state: complete: trained all epochs; pruned: stopped by the scheduler; failed: ended by an error that repeating
+            it would reproduce; crashed: ended by any other error, so that the same sweep tries it again; unfinished:
+            not run, or interrupted.
+        accuracies: Validation accuracy, 0 to 1, after each epoch, from 1.
+        reason: Reason why the trial is not complete.
+        origin: now: run by this command; before: by an earlier attempt of the sweep; elsewhere: by another command.
+        node: Ray's id of the machine that ran the trial now.
+    """
+
+    state: State
+    accuracies: dict[int, float] = field(default_factory=dict)
+    reason: str = ""
+    origin: Literal["now", "before", "elsewhere"] = "now"
+    node: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the trial trained all epochs."""
+        return self.state == "complete"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the trial ended with an error."""
+        return self.state in ("failed", "crashed")
+
+    @property
+    def epochs(self) -> int:
+        """Number of trained epochs."""
+        return max(self.accuracies, default=0)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Validation accuracy after the last epoch, or None if no epoch was trained."""
+        return self.accuracies.get(self.epochs)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes:
+        number: Position in the sweep, from 0.
+        point: Values of the swept keys.
+        config: Configuration of the training.
+        input: Configuration, data and code, by which a trial of another sweep is recognized as the same.
+    """
+
+    number: int
+    point: Point
+    config: Train
+    input: TrainingInput
+
+    @property
+    def name(self) -> str:
+        """Name of the run: "trial_" and a digest of the configuration, the data and the code."""
+        return self.config.run
+
+
+Results = list[tuple[Trial, Outcome]]
+
+
+def compose_config(space: Space, point: Point) -> Train:
+    """Compose and check the configuration at a point of the space, for a run with the name "trial".
+
+    Raises:
+        InputError: Hydra cannot compose the configuration, or a value is invalid.
+    """
+    return resolve(Train, compose("train", [*space.overrides(point), "run=trial"]))
+
+
+def compose_trial(space: Space, files: dict[str, str], number: int, point: Point) -> Trial:
+    """Compose the trial at a point of the space. Its command line gives the same weights outside of the sweep.
+
+    Args:
+        space: Space of the sweep.
+        files: Hashes of data and code, from `training_files`.
+        number: Number of the trial.
+        point: Point of the space.
+
+    Raises:
+        InputError: See `compose_config`; or Keras refuses the optimizer.
+    """
+    from image_classifier.train.optimizer import build_optimizer, complete_config  # Keras takes seconds to import
+
+    config = compose_config(space, point)
+    config = config.model_copy(update={"run": f"trial_{digest([config.fingerprint_config(), files])[:12]}"})
+    complete = complete_config(config.fingerprint_config(), build_optimizer(config.optimizer))
+    command = shlex.join([*COMMAND, *space.overrides(point), f"run={config.run}"])
+    text = yaml.safe_dump(complete, sort_keys=False)
+    return Trial(number, point, config, TrainingInput(config.run, command, text, files))

@@ -1,0 +1,187 @@
+"""Contents of an MLflow run: parameters, metrics, tags, data set and description of a training and its result."""
+
+import json
+from itertools import accumulate
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+)
+
+from image_classifier import paths
+from image_classifier.dataset import INPUT_SHAPE
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.provenance.result import Result
+from image_classifier.provenance.revision import Revision
+from image_classifier.provenance.run_metadata import RunMetadata
+from image_classifier.track.store import INPUT_TAG, RESULT_TAG
+
+RECIPE_TAG = "recipe_fingerprint"
+STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
+DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+VALIDATION_NOTES = {
+    "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
+    "held_out": "Validated on held-out training images. The test images were not read.",
+    "final_test": "Validated on the test images once, after the training.",
+}
+
+
+def params(training: TrainingInput) -> dict[str, str]:
+    """Return the values that distinguish trainings, including the arguments of the optimizer that Keras chose.
+
+    Arguments that are switched off (None, the settings of an average that is not used) are left out.
+    """
+    config = yaml.safe_load(training.configuration)
+    optimizer, settings = config["optimizer"], config["training"]
+    unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
+    in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
+    values = {}
+    for key, value in pd.json_normalize({"optimizer": in_force}).to_dict("records")[0].items():
+        name = key.removesuffix("._target_").removeprefix("optimizer.")
+        values[name] = value.rpartition(".")[2] if key.endswith("._target_") else value
+    values |= {
+        "batch_size": config["batch_size"],
+        "epochs": config["epochs"],
+        "validation": config["validation"]["name"],
+        "model": config["model"]["name"],
+        **{name: settings[name] for name in ("seed", "intra_op_threads", "precision", "max_shift_px")},
+        "label_smoothing": settings["label_smoothing"],
+    }
+    return {name: str(value) for name, value in values.items()}
+
+
+def input_tags(training: TrainingInput, revision: Revision, metadata: RunMetadata | None) -> dict[str, str]:
+    """Return the tags of a training's origin: command, commit, hashes of data and code, sweep and environment."""
+    uncommitted = ", ".join(revision.uncommitted) or "nothing"
+    tags = {
+        INPUT_TAG: training.fingerprint,
+        MLFLOW_SOURCE_NAME: training.command,
+        MLFLOW_GIT_COMMIT: revision.commit,
+        "git.uncommitted": uncommitted if revision.commit else None,
+        "dvc.experiment": revision.experiment,
+        "library_defaults": ", ".join(yaml.safe_load(training.configuration)["library_defaults"]),
+        **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
+        MLFLOW_PARENT_RUN_ID: metadata.parent if metadata else None,
+        **{f"environment.{name}": value for name, value in (metadata.environment if metadata else {}).items()},
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def result_tags(result: Result) -> dict[str, str]:
+    """Return the tags of a finished training: origin, fingerprints, DVC stage, hashes of the outputs, description."""
+    tags = {
+        **input_tags(result.input, result.revision, result.metadata),
+        RESULT_TAG: result.fingerprint,
+        RECIPE_TAG: result.recipe,
+        "dvc.stage": f"train@{result.run}" if result.is_pipeline_run else None,
+        **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
+        MLFLOW_RUN_NOTE: note(result),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
+    """Return the data set as an input of a run; its digest is DVC's MD5.
+
+    Args:
+        training: Training that read the data set.
+        report: Description from `describe_dataset`, as JSON.
+    """
+    images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *INPUT_SHAPE]}}
+    labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
+    parts = json.loads(report.read_text())
+    return DatasetInput(
+        Dataset(
+            name="mnist",
+            digest=training.files[DATA],
+            source_type="dvc",
+            source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
+            schema=json.dumps({"mlflow_tensorspec": {"features": [images], "targets": [labels]}}),
+            profile=json.dumps({f"{part}_images": description["examples"] for part, description in parts.items()}),
+        ),
+        [InputTag(MLFLOW_DATASET_CONTEXT, "training and validation")],
+    )
+
+
+def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training_images: int | None) -> list[Metric]:
+    """Return the metrics of one epoch.
+
+    Args:
+        epoch: Number of the epoch, from 1, which becomes MLflow's step.
+        values: Row of the history; `seconds` may be missing.
+        timestamp: End of the epoch in milliseconds since 1970.
+        training_images: Number of images in an epoch, if it is known.
+    """
+    metrics = {name: value for name, value in values.items() if name != "seconds"}
+    if "seconds" in values and training_images:
+        metrics["epoch_seconds"] = values["seconds"]
+        metrics["images_per_second"] = training_images / values["seconds"]
+    return [Metric(name, float(value), timestamp, epoch) for name, value in metrics.items()]
+
+
+def read_history(result: Result) -> pd.DataFrame:
+    """Read the history of a result, with the column `seconds` if the durations of the epochs are known."""
+    history = pd.read_csv(result.files.history, index_col="epoch")
+    return history.assign(seconds=result.metadata.epoch_seconds) if result.metadata else history
+
+
+def history_metrics(result: Result, now: int) -> list[Metric]:
+    """Return the metrics of all epochs; `now` replaces times that are not known."""
+    history, metadata = read_history(result), result.metadata
+    ends, images = [now] * len(history), None
+    if metadata:
+        ends = [int((metadata.started + seconds) * 1000) for seconds in accumulate(metadata.epoch_seconds)]
+        images = metadata.training_images
+    rows = zip(history.iterrows(), ends, strict=True)
+    return [metric for (epoch, row), end in rows for metric in epoch_metrics(epoch, dict(row.dropna()), end, images)]
+
+
+def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
+    """Return the best validation accuracy, its epoch, and the test metrics of the model, all at step 0."""
+    accuracies = read_history(result)["val_accuracy"]
+    best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
+    return [
+        *(Metric(name, float(value), now, 0) for name, value in best.items()),
+        *(Metric(name, value, now, 0, model_id=model_id) for name, value in test_metrics(result).items()),
+    ]
+
+
+def test_metrics(result: Result) -> dict[str, float]:
+    """Return test_loss and test_accuracy of a pipeline run or a final training, and nothing for other runs."""
+    if result.is_pipeline_run:
+        values = json.loads(result.files.metrics.read_text())
+        return {name: values[name] for name in ("test_loss", "test_accuracy")}
+    if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":
+        last = read_history(result).iloc[-1]
+        return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
+    return {}
+
+
+def note(result: Result) -> str:
+    """Return the description of a run in Markdown: its metrics, and the commands that reproduce it."""
+    history, test, revision = read_history(result), test_metrics(result), result.revision
+    config = yaml.safe_load(result.input.configuration)
+    last, best = history.iloc[-1], history["val_accuracy"].idxmax()
+    checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
+    if revision.experiment:
+        checkout = f"dvc exp apply {revision.experiment}\n"
+    command = f"dvc repro evaluate@{result.run}" if result.is_pipeline_run else result.input.command
+    uncommitted, defaults = (
+        ", ".join(f"`{name}`" for name in names) for names in (revision.uncommitted, config["library_defaults"])
+    )
+    paragraphs = [
+        f"Test accuracy {test['test_accuracy']:.2%}, loss {test['test_loss']:.4f}." if test else "",
+        f"To reproduce it:\n\n```\n{checkout}{command}\n```",
+        f"Uncommitted changes when it was recorded: {uncommitted}." if uncommitted else "",
+        f"Validation accuracy {last['val_accuracy']:.2%} after {len(history)} epochs, at best "
+        f"{history['val_accuracy'].max():.2%} after epoch {best}. " + VALIDATION_NOTES[config["validation"]["name"]],
+        f"Keras' defaults decide {defaults}." if defaults else "",
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

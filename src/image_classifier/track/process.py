@@ -1,0 +1,108 @@
+"""Live tracking in a process of its own, so that MLflow can neither stop nor change a training.
+
+The training process starts this module as a child (`python -m image_classifier.track.process`) and sends it one line of
+JSON for the metadata, for each epoch and for the end of the training.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from image_classifier import paths
+from image_classifier.errors import InputError
+
+if TYPE_CHECKING:
+    from image_classifier.provenance.run_metadata import RunMetadata
+
+SHUTDOWN_SECONDS = 30  # time that the end of a training waits for a slow tracking server
+
+
+class TrackingProcess:
+    """The parent's end: a context manager that covers a training. Only its exit waits for the child."""
+
+    def __init__(self, metadata: "RunMetadata", *, experiment: str, records_result: bool) -> None:
+        """Start the child.
+
+        Args:
+            metadata: Metadata of the training that starts.
+            experiment: Name of the MLflow experiment.
+            records_result: Whether the child records the result as well, because no later stage does.
+        """
+        self._records_result, self._later = records_result, _record_later(metadata)
+        read_end, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        search_path = os.pathsep.join(filter(None, [str(paths.ROOT / "src"), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "image_classifier.track.process"],
+            stdin=read_end,
+            cwd=paths.ROOT,
+            env={**os.environ, "PYTHONPATH": search_path},
+            process_group=0,  # Ctrl-C ends the training only; the child then marks the run as killed
+        )
+        os.close(read_end)
+        self._send({"experiment": experiment, "metadata": metadata.to_json()})
+
+    def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Log an epoch, from 1, and its row of the history."""
+        self._send({"epoch": epoch, "values": values})
+
+    def __enter__(self) -> Self:
+        """Return the tracking process."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Send the outcome of the training, and give the child some time to record it."""
+        self._send({"failed": kind is not None, "records_result": self._records_result and kind is None})
+        os.close(self._pipe)
+        try:
+            self._process.wait(SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            print(f"Warning: MLflow did not answer within {SHUTDOWN_SECONDS} s. {self._later}", file=sys.stderr)
+
+    def _send(self, message: object) -> None:
+        with suppress(OSError):  # the child has ended with a warning, or is so slow that the pipe is full
+            os.write(self._pipe, json.dumps(message).encode() + b"\n")
+
+
+def main() -> None:
+    """Log a training as its child process until it finishes, fails or is killed."""
+    from image_classifier.provenance.run_metadata import RunMetadata
+    from image_classifier.track.live import LiveRun
+    from image_classifier.track.store import Store
+    from image_classifier.track.writer import track_run
+
+    start = json.loads(sys.stdin.readline())
+    metadata = RunMetadata.from_json(start["metadata"])
+    try:
+        run = LiveRun(Store(start["experiment"]), metadata)
+        if run.recorded:
+            print(f"MLflow already has a result of this input: run {', '.join(run.recorded)}", flush=True)
+        for line in sys.stdin:
+            message = json.loads(line)
+            if "epoch" in message:
+                run.log_epoch(message["epoch"], message["values"])
+                continue
+            run.end("FAILED" if message["failed"] else None)
+            if message["records_result"]:
+                run_id = track_run(metadata.input.run, start["experiment"])
+                print(f"Recorded {metadata.input.run} as MLflow run {run_id}", flush=True)
+            return
+        run.end("KILLED")
+    except (InputError, FileNotFoundError) as error:
+        print(f"Warning: {error} The training is not affected. {_record_later(metadata)}", file=sys.stderr)
+
+
+def _record_later(metadata: "RunMetadata") -> str:
+    return f"Record it later: python -m pipelines.track run={metadata.input.run}"
+
+
+if __name__ == "__main__":
+    main()

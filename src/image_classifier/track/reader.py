@@ -1,0 +1,108 @@
+"""Reading of recorded runs."""
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import yaml
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
+
+from image_classifier import environment, paths
+from image_classifier.config.schema import Row
+from image_classifier.dataset import Examples, read_arrays
+from image_classifier.errors import InputError
+from image_classifier.provenance.result import read_result
+from image_classifier.provenance.verify import RecordedRun
+from image_classifier.track.payload import RECIPE_TAG
+from image_classifier.track.store import RESULT_TAG, Store, is_complete
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def read_run(store: Store, run_id: str) -> RecordedRun:
+    """Read the record of a run.
+
+    Raises:
+        InputError: The store cannot be reached, or does not have a complete result with this id.
+    """
+    with store.translate_errors(), TemporaryDirectory() as folder:
+        run = store.client.get_run(run_id)
+        tags = run.data.tags
+        if not is_complete(run):
+            raise InputError(
+                f"MLflow run {run_id} ({run.info.run_name}) does not hold the complete result of a training."
+            )
+        configuration, history = (
+            Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
+        )
+        values = yaml.safe_load(configuration.read_text())
+        return RecordedRun(
+            run_id=run_id,
+            run=values["run"],
+            command=tags[MLFLOW_SOURCE_NAME],
+            fingerprint=tags[RESULT_TAG],
+            commit=tags.get(MLFLOW_GIT_COMMIT),
+            uncommitted=tags.get("git.uncommitted", "nothing"),
+            files={path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path},  # without the outputs
+            environment=_tags_below("environment.", tags),
+            configuration=values,
+            history=pd.read_csv(history, index_col="epoch"),
+            model=tags["dvc.model.h5"],
+            recipe=tags.get(RECIPE_TAG),
+        )
+
+
+def find_predictions(
+    run: str, test: Examples, table: dict[str, Row], experiment: str, batch_size: int
+) -> tuple[np.ndarray, str | None]:
+    """Return the stored predictions of a run for the test images, or let its model predict.
+
+    Args:
+        run: Name of a row of params.yaml or of a folder of outputs/, or the id of an MLflow run.
+        test: Test images.
+        table: Rows of params.yaml.
+        experiment: Name of the MLflow experiment.
+        batch_size: Images per forward step; decides speed and memory.
+
+    Returns:
+        Class probabilities, float32, (n, 10), and the recipe fingerprint of the run if it is known.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: There is no such run, it is not finished, its stored predictions are for other images, or MLflow
+            cannot be reached.
+    """
+    if run in table:
+        result = read_result(run)
+        stored = read_arrays(result.files.predictions)
+        if not np.array_equal(stored["labels"], test.labels):
+            raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
+        return stored["probabilities"], result.recipe
+    if paths.adhoc_run(run).model.exists():
+        result = read_result(run)
+        return _predict(result.files.model, test, batch_size), result.recipe
+    if not RUN_ID.fullmatch(run):
+        rows = ", ".join(table)
+        raise InputError(
+            f"{run} is not a row of params.yaml ({rows}), a folder of outputs/ or the id of an MLflow run."
+        )
+    store = Store(experiment)
+    recipe = read_run(store, run).recipe
+    with TemporaryDirectory() as folder:
+        with store.translate_errors():
+            model = Path(store.client.download_artifacts(run, "model.h5", folder))
+        return _predict(model, test, batch_size), recipe
+
+
+def _predict(model: Path, test: Examples, batch_size: int) -> np.ndarray:
+    with environment.tensorflow_import():
+        from image_classifier.evaluate.saved_model import load_model
+
+    probabilities: np.ndarray = load_model(model).predict(test.images, batch_size=batch_size, verbose=0)
+    return probabilities
+
+
+def _tags_below(prefix: str, tags: dict[str, str]) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}

@@ -1,0 +1,78 @@
+"""The model registry, whose alias names the model version that people use."""
+
+from dataclasses import dataclass
+
+import mlflow
+from mlflow.entities import LoggedModelStatus
+
+from image_classifier.errors import InputError
+from image_classifier.provenance.result import Result
+from image_classifier.track import payload
+from image_classifier.track.store import RESULT_TAG, Store
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A move of an alias.
+
+    Attributes:
+        version: Version of the registered model that the alias names now.
+        previous: Version that it named before, if any.
+    """
+
+    version: str
+    previous: str | None
+
+
+def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
+    """Register the model of a result, unless it is registered already, and give it an alias.
+
+    Args:
+        store: Store that holds the result.
+        result: Result of a pipeline run.
+        model: Name of the registered model.
+        alias: Alias of the version.
+
+    Raises:
+        InputError: The store cannot be reached, or does not hold the complete result with its metrics and model.
+    """
+    mlflow.set_tracking_uri(store.uri)  # the registry looks there for the logged model
+    with store.locked():
+        client = store.client
+        run = store.find_complete({RESULT_TAG: result.fingerprint})
+        if run is None or not payload.test_metrics(result).items() <= run.data.metrics.items():
+            raise _not_recorded(result, "its metrics")
+        source = f"source_run_id = '{run.info.run_id}'"
+        logged = client.search_logged_models([store.experiment_id], source)
+        ready = next((candidate for candidate in logged if candidate.status == LoggedModelStatus.READY), None)
+        if ready is None:
+            raise _not_recorded(result, "its model")
+        previous = find_version(store, model, alias)
+        if not client.search_registered_models(f"name = '{model}'"):
+            client.create_registered_model(model)
+        versions = client.search_model_versions(f"name = '{model}' and run_id = '{run.info.run_id}'")
+        version = (
+            versions[0]
+            if versions
+            else client.create_model_version(
+                model,
+                f"models:/{ready.model_id}",
+                run.info.run_id,
+                description=payload.note(result),
+                model_id=ready.model_id,
+            )
+        )
+        client.set_registered_model_alias(model, alias, version.version)
+    return Promotion(str(version.version), previous)
+
+
+def find_version(store: Store, model: str, alias: str) -> str | None:
+    """Return the version of a registered model that an alias names, or None."""
+    with store.translate_errors():
+        registered = store.client.search_registered_models(f"name = '{model}'")
+    return next((str(found.aliases[alias]) for found in registered if alias in found.aliases), None)
+
+
+def _not_recorded(result: Result, part: str) -> InputError:
+    command = f"dvc repro --force --single-item track@{result.run}"
+    return InputError(f"run={result.run} is not in MLflow with {part}. Record it: {command}")

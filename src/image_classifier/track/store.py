@@ -1,0 +1,157 @@
+"""The tracking store: its address, its lock, and the search for runs."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from image_classifier import paths
+from image_classifier.errors import InputError
+from image_classifier.files import atomic_write
+
+SQLITE = "sqlite:///"
+INPUT_TAG, RESULT_TAG = "input_fingerprint", "result_fingerprint"
+FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # errors are raised as well: no second stack trace
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, which defaults to the SQLite file in the project.
+
+    Raises:
+        InputError: It is not a URI, or the path of its SQLite file is relative.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{paths.TRACKING_DATABASE}"
+    if uri.startswith("sqlite:") and not uri.startswith(f"{SQLITE}/"):
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} has a relative path. Write an absolute one: sqlite:////…")
+    if "://" not in uri:
+        choices = "http://…, https://…, postgresql://… or sqlite:////…"
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is not a URI. Write {choices}")
+    return uri
+
+
+def exists() -> bool:
+    """Return whether the tracking store exists; a store that is not a SQLite file is assumed to exist."""
+    uri = tracking_uri()
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
+def is_complete(run: Run) -> bool:
+    """Return whether a run holds its complete result."""
+    return RESULT_TAG in run.data.tags and run.info.status == FINISHED
+
+
+class Store:
+    """An experiment in the tracking store, which is created if it does not exist.
+
+    All methods, and all functions of this package that take a store, raise `InputError` if the store cannot be reached
+    or written.
+
+    Attributes:
+        uri: URI of the tracking store.
+        client: MLflow's client of the store.
+        experiment_id: Id of the experiment.
+    """
+
+    def __init__(self, experiment: str) -> None:
+        """Connect to the store.
+
+        Args:
+            experiment: Name of the experiment.
+
+        Raises:
+            InputError: The store cannot be reached or written, or the experiment was deleted.
+        """
+        self.uri = tracking_uri()
+        with self.locked():
+            _create_database(self.uri)
+            self.client = MlflowClient(self.uri)
+            found = self.client.get_experiment_by_name(experiment)
+            if found and found.lifecycle_stage != LifecycleStage.ACTIVE:
+                restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+                raise InputError(f"MLflow's experiment {experiment} was deleted. Restore it: {restore}")
+            self.experiment_id = found.experiment_id if found else self._create_experiment(experiment)
+
+    def _create_experiment(self, name: str) -> str:
+        server_decides = self.uri.startswith(("http:", "https:"))
+        location = None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()
+        return str(self.client.create_experiment(name, location))
+
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Raise errors of MLflow, its database and its server as an `InputError` that names the store."""
+        try:
+            yield
+        except FileNotFoundError:  # a file of a run
+            raise
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+            cause = _root_cause(error)
+            reason = (str(cause) or type(cause).__name__).splitlines()[0]
+            place = make_url(self.uri).render_as_string(hide_password=True)
+            raise InputError(f"MLflow at {place}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Translate errors, and let one process at a time look for a run and create it.
+
+        The lock covers all processes that use the same SQLite file or, with a server, the same project folder.
+        """
+        database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else paths.TRACKING_DATABASE
+        with self.translate_errors():
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{database}.lock"):
+                yield
+
+    def find(self, tags: dict[str, str]) -> list[Run]:
+        """Return the runs with these tags, oldest first."""
+        query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+        with self.translate_errors():
+            return list(self.client.search_runs([self.experiment_id], query, order_by=["start_time ASC"]))
+
+    def find_first(self, tags: dict[str, str]) -> Run | None:
+        """Return the oldest run with these tags, or None."""
+        return next(iter(self.find(tags)), None)
+
+    def find_complete(self, tags: dict[str, str]) -> Run | None:
+        """Return the oldest run with these tags that holds its complete result, or None."""
+        return next((run for run in self.find(tags) if is_complete(run)), None)
+
+    def log_params_and_tags(self, run_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        """Log parameters and tags together."""
+        with self.translate_errors():
+            self.client.log_batch(
+                run_id,
+                params=[Param(name, value) for name, value in params.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+
+    def log_missing(self, run_id: str, metrics: list[Metric]) -> None:
+        """Log the metrics for whose steps the run has no value yet."""
+        with self.translate_errors():
+            names = {metric.key for metric in metrics}
+            logged = {(name, point.step) for name in names for point in self.client.get_metric_history(run_id, name)}
+            self.client.log_batch(run_id, [metric for metric in metrics if (metric.key, metric.step) not in logged])
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first error of a chain: MLflow, SQLAlchemy and requests wrap a short message in several long ones."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
+def _create_database(uri: str) -> None:
+    """Create a SQLite file under a temporary name, so that a killed process leaves no incomplete database."""
+    database = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not database.exists():
+        with atomic_write(database) as path:
+            MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)

@@ -1,0 +1,213 @@
+"""Sweeps in MLflow: one run for each sweep, which is the parent of the runs of its trials."""
+
+import statistics
+import time
+from typing import cast
+
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow.entities import Metric, Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
+
+from image_classifier.errors import InputError
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.provenance.verify import RecordedRun
+from image_classifier.sweep.trials import Outcome, State
+from image_classifier.track import payload
+from image_classifier.track.payload import STATE_TAG
+from image_classifier.track.reader import read_run
+from image_classifier.track.store import FINISHED, INPUT_TAG, Store, is_complete
+
+SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
+REASON_TAG, EPOCHS_TAG = "trial.reason", "trial.epochs"
+ACCURACY = "val_accuracy"
+STATUSES = {"pruned": "KILLED", "failed": "FAILED", "crashed": "KILLED"}
+FINAL_STATES = ("pruned", "failed")  # a crashed trial is tried again
+
+
+class SweepRun:
+    """The MLflow run of a sweep. A sweep that is repeated continues its run.
+
+    Attributes:
+        run_id: Id of the MLflow run.
+    """
+
+    def __init__(self, store: Store, fingerprint: str, command: str, params: dict[str, str]) -> None:
+        """Find or create the run.
+
+        Args:
+            store: Store of the sweep and its trials.
+            fingerprint: Fingerprint of the sweep.
+            command: Command line that starts the sweep.
+            params: Description of the sweep.
+        """
+        self._store, client = store, store.client
+        with store.locked():
+            run = find_sweep(store, fingerprint) or client.create_run(
+                store.experiment_id, tags={SWEEP_TAG: fingerprint}, run_name=f"sweep_{fingerprint}"
+            )
+            self.run_id = str(run.info.run_id)
+            client.update_run(self.run_id, status="RUNNING")
+            store.log_params_and_tags(self.run_id, params, {MLFLOW_SOURCE_NAME: command})
+
+    def record_outcome(self, training: TrainingInput, outcome: Outcome) -> None:
+        """Record the outcome of a trial that is not complete. The run of a complete trial is left unchanged."""
+        client, now = self._store.client, int(time.time() * 1000)
+        with self._store.locked():
+            tags = _trial_tags(training, self.run_id)
+            run = self._store.find_first(tags) or client.create_run(
+                self._store.experiment_id, tags=tags, run_name=training.run
+            )
+            if is_complete(run):
+                return
+            # Ray ends a trial together with its tracking process, which may not have logged the last epochs.
+            epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
+            self._store.log_missing(run.info.run_id, epochs)
+            state = {
+                STATE_TAG: outcome.state,
+                REASON_TAG: outcome.reason,
+                EPOCHS_TAG: str(outcome.epochs),
+            }
+            self._store.log_params_and_tags(run.info.run_id, payload.params(training), state)
+            client.set_terminated(run.info.run_id, STATUSES[outcome.state])
+
+    def mark_interrupted(self, training: TrainingInput) -> None:
+        """Mark a running trial as interrupted. Repeating the sweep resumes it."""
+        with self._store.translate_errors():
+            for run in self._store.find(_trial_tags(training, self.run_id)):
+                if not is_complete(run):
+                    self._store.client.set_tag(run.info.run_id, REASON_TAG, "interrupted")
+                    self._store.client.set_terminated(run.info.run_id, "KILLED")
+
+    def finish(
+        self,
+        metrics: dict[str, float],
+        note: str,
+        table: str,
+        figures: dict[str, Figure],
+        best: TrainingInput | None = None,
+    ) -> None:
+        """Write the results of the sweep.
+
+        Args:
+            metrics: Numbers that summarize the sweep.
+            note: Description in Markdown.
+            table: Table of all trials as CSV.
+            figures: Figures by name.
+            best: Input of the best trial, if the sweep chooses one.
+        """
+        client, now = self._store.client, int(time.time() * 1000)
+        with self._store.translate_errors():
+            client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in metrics.items()])
+            client.set_tag(self.run_id, MLFLOW_RUN_NOTE, note)
+            if best and (run := self._store.find_complete({INPUT_TAG: best.fingerprint})):
+                client.set_tag(self.run_id, BEST_TAG, run.info.run_id)
+            client.log_text(self.run_id, table, "trials.csv")
+            for name, figure in figures.items():
+                client.log_figure(self.run_id, figure, f"{name}.png")
+
+    def end(self, status: str = FINISHED) -> None:
+        """Close the run with a status of MLflow's: FINISHED, FAILED or KILLED."""
+        with self._store.translate_errors():
+            self._store.client.set_terminated(self.run_id, status)
+
+    def attach_final_run(self, training: TrainingInput) -> dict[str, float]:
+        """Make the run of the best trial's final training a child of this run, and return its test metrics.
+
+        Raises:
+            InputError: The store does not have the run.
+        """
+        client, now = self._store.client, int(time.time() * 1000)
+        run = self._store.find_complete({INPUT_TAG: training.fingerprint})
+        if run is None:
+            command = f"python -m pipelines.track run={training.run}"
+            raise InputError(f"run={training.run} is not in MLflow. Record it: {command}")
+        test_metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
+        with self._store.translate_errors():
+            client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self.run_id)
+            client.log_batch(self.run_id, [Metric(name, value, now, 0) for name, value in test_metrics.items()])
+        return test_metrics
+
+
+def find_sweep(store: Store, fingerprint: str) -> Run | None:
+    """Return the MLflow run of a sweep, or None."""
+    return store.find_first({SWEEP_TAG: fingerprint})
+
+
+def find_outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome | None:
+    """Return the recorded outcome of a trial, or None if it has to be run.
+
+    A trial is complete if any run with the same input is. Pruned and failed trials count only in their own sweep.
+
+    Args:
+        store: Store of the trials.
+        training: Input of the trial.
+        sweep: Id of the MLflow run of the sweep, if it exists.
+    """
+    if run := store.find_complete({INPUT_TAG: training.fingerprint}):
+        in_this_sweep = sweep is not None and run.data.tags.get(MLFLOW_PARENT_RUN_ID) == sweep
+        return Outcome("complete", _accuracies(store, run), origin="before" if in_this_sweep else "elsewhere")
+    run = store.find_first(_trial_tags(training, sweep)) if sweep else None
+    if run is None or run.data.tags.get(STATE_TAG) not in FINAL_STATES:
+        return None
+    tags = run.data.tags
+    last = int(tags[EPOCHS_TAG])  # the process of the trial may have trained on for a moment
+    accuracies = {epoch: value for epoch, value in _accuracies(store, run).items() if epoch <= last}
+    return Outcome(cast(State, tags[STATE_TAG]), accuracies, tags.get(REASON_TAG, ""), origin="before")
+
+
+def find_history(store: Store, training: TrainingInput) -> pd.DataFrame | None:
+    """Return the recorded history of a training, or None if there is no complete run.
+
+    Returns:
+        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
+    """
+    run = store.find_complete({INPUT_TAG: training.fingerprint})
+    return read_run(store, run.info.run_id).history if run else None
+
+
+def images_per_second(store: Store, threads: int, processor: str) -> float | None:
+    """Return the median speed of recent trainings, or None if there are none.
+
+    Args:
+        store: Store of the trainings.
+        threads: Number of threads within one operation.
+        processor: Processor as in `environment.describe`.
+    """
+    same_machine = f"params.intra_op_threads = '{threads}' and tags.`environment.processor` = '{processor}'"
+    query = f"{same_machine} and metrics.images_per_second > 0"
+    with store.translate_errors():
+        runs = store.client.search_runs([store.experiment_id], query, max_results=20, order_by=["start_time DESC"])
+    speeds = [run.data.metrics["images_per_second"] for run in runs]
+    return statistics.median(speeds) if speeds else None
+
+
+def find_best_trial(store: Store, fingerprint: str) -> RecordedRun:
+    """Return the record of the best trial of a sweep.
+
+    Args:
+        store: Store of the sweep.
+        fingerprint: Fingerprint of the sweep.
+
+    Raises:
+        InputError: The store does not have the sweep, or the sweep has no best trial.
+    """
+    sweep = find_sweep(store, fingerprint)
+    if sweep is None:
+        with store.translate_errors():
+            known = store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")
+        names = ", ".join(sorted(run.data.tags[SWEEP_TAG] for run in known)) or "none"
+        raise InputError(f"Sweep {fingerprint} is not in MLflow. Known sweeps: {names}.")
+    if BEST_TAG not in sweep.data.tags:
+        raise InputError(f"Sweep {fingerprint} has no best trial: it is not finished, or its trials are replicates.")
+    return read_run(store, sweep.data.tags[BEST_TAG])
+
+
+def _trial_tags(training: TrainingInput, sweep: str) -> dict[str, str]:
+    return {MLFLOW_PARENT_RUN_ID: sweep, INPUT_TAG: training.fingerprint}
+
+
+def _accuracies(store: Store, run: Run) -> dict[int, float]:
+    with store.translate_errors():
+        points = store.client.get_metric_history(run.info.run_id, ACCURACY)
+    return {point.step: point.value for point in sorted(points, key=lambda point: point.step)}

@@ -1,0 +1,170 @@
+"""Recording of results: exactly one MLflow run for each distinct result."""
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.models import Model, infer_signature
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from image_classifier import environment, paths
+from image_classifier.dataset import CLASSES, INPUT_SHAPE
+from image_classifier.files import atomic_write
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.provenance.history import StoredResult
+from image_classifier.provenance.result import Result, read_result
+from image_classifier.provenance.run_metadata import RunMetadata
+from image_classifier.track import payload
+from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store
+
+SERVED_WITH = ("mlflow", "tensorflow", "keras", "numpy")  # libraries that a logged model needs
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """Record of a result in MLflow.
+
+    Attributes:
+        run_id: Id of its MLflow run.
+        contradicting: Ids of runs with the same input and another result.
+    """
+
+    run_id: str
+    contradicting: list[str]
+
+
+def track_run(run: str, experiment: str) -> str:
+    """Record the result of a run of this workspace, and return the id of its MLflow run.
+
+    Prints a warning if MLflow has another result of the same input.
+
+    Args:
+        run: Name of a row of params.yaml, or of a folder of outputs/.
+        experiment: Name of the MLflow experiment.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: The training is not finished, or the store cannot be reached or written.
+    """
+    result = read_result(run)
+    recorded = record_result(Store(experiment), result)
+    if result.is_pipeline_run:
+        with atomic_write(paths.tracked_marker(run)) as path:
+            path.write_text(f"{result.fingerprint}\n")
+    for other in recorded.contradicting:
+        print(
+            f"WARNING: not reproducible. MLflow runs {other} and {recorded.run_id} have the same configuration, data "
+            "and code, and different results. Compare their environment tags in the MLflow UI."
+        )
+    return recorded.run_id
+
+
+def record_result(store: Store, result: Result) -> RecordedResult:
+    """Write a result into its MLflow run.
+
+    This is the run that has the result already, or the run that logged this training live, or a new run. Missing
+    contents are added, and files are replaced, because a new version of the project may draw plots differently.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: The store cannot be reached or written.
+    """
+    with store.locked():
+        same_input = store.find({INPUT_TAG: result.input.fingerprint})
+        live = [run for run in same_input if belongs_to(run, result.metadata) and _has_epochs_of(store, run, result)]
+        runs = [*store.find({RESULT_TAG: result.fingerprint}), *live]
+        tags = payload.result_tags(result)
+        run = runs[0] if runs else create_run(store, result.input, result.metadata, tags)
+        write_input(store, run, result.input, tags, result.dataset)
+        _write_outputs(store, run, result)
+        for duplicate in live:
+            if duplicate.info.run_id != run.info.run_id:  # an edited comment, for example, led to a known result
+                store.client.delete_run(duplicate.info.run_id)
+    others = [
+        other for other in same_input if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint
+    ]
+    return RecordedResult(run.info.run_id, [other.info.run_id for other in others])
+
+
+def missing_results(store: Store, stored: list[StoredResult]) -> list[StoredResult]:
+    """Return the results that the store does not hold completely."""
+    return [result for result in stored if store.find_complete({RESULT_TAG: result.fingerprint}) is None]
+
+
+def belongs_to(run: Run, metadata: RunMetadata | None) -> bool:
+    """Return whether a run without a result may receive the result of a training with the same input.
+
+    A run of a sweep belongs to that sweep alone, because another sweep may complete a trial that this one pruned.
+    """
+    parent = metadata.parent if metadata else None
+    return RESULT_TAG not in run.data.tags and run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent
+
+
+def create_run(store: Store, training: TrainingInput, metadata: RunMetadata | None, tags: dict[str, str]) -> Run:
+    """Create the MLflow run of a training. Its start time is the present if the metadata are not known."""
+    start = int(metadata.started * 1000) if metadata else None
+    return store.client.create_run(store.experiment_id, start, tags, training.run)
+
+
+def write_input(store: Store, run: Run, training: TrainingInput, tags: dict[str, str], dataset: Path) -> None:
+    """Write the parameters, tags and data set of a training into its run; see `payload.dataset_input`."""
+    store.log_params_and_tags(run.info.run_id, payload.params(training), tags)
+    if not (run.inputs and run.inputs.dataset_inputs):
+        store.client.log_inputs(run.info.run_id, [payload.dataset_input(training, dataset)])
+
+
+def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
+    """Return whether all logged epochs of an unfinished run are epochs of a result."""
+    losses = payload.read_history(result)["loss"]
+    logged = store.client.get_metric_history(run.info.run_id, "loss")
+    return all(losses.get(point.step) == point.value for point in logged)
+
+
+def _write_outputs(store: Store, run: Run, result: Result) -> None:
+    client, run_id, now = store.client, run.info.run_id, int(time.time() * 1000)
+    store.log_missing(run_id, payload.history_metrics(result, now))
+    client.log_artifacts(run_id, str(result.files.directory))
+    for diagram in result.diagrams:
+        client.log_artifact(run_id, str(diagram), artifact_path="diagram")
+    model_id = _log_model(store, run, result) if result.is_pipeline_run else None
+    final, logged = payload.final_metrics(result, now, model_id), run.data.metrics
+    client.log_batch(run_id, [metric for metric in final if logged.get(metric.key) != metric.value])
+    if run.info.status != FINISHED:
+        metadata = result.metadata
+        end = int((metadata.started + sum(metadata.epoch_seconds)) * 1000) if metadata else None
+        client.set_terminated(run_id, FINISHED, end)
+
+
+def _log_model(store: Store, run: Run, result: Result) -> str:
+    """Log the model as an MLflow model with a signature and an example, once for each run, and return its id."""
+    client, run_id = store.client, run.info.run_id
+    logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
+    if ready := [model for model in logged if model.status == LoggedModelStatus.READY]:
+        return str(ready[0].model_id)
+    model = logged[0] if logged else client.create_logged_model(store.experiment_id, result.run, source_run_id=run_id)
+
+    with environment.tensorflow_import():
+        import mlflow.keras
+
+        from image_classifier.evaluate.saved_model import load_model
+
+    example = np.zeros((1, *INPUT_SHAPE), np.float32)
+    with TemporaryDirectory() as folder:
+        mlflow.keras.save_model(
+            load_model(result.files.model),
+            folder,
+            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
+            signature=infer_signature(example, np.zeros((1, CLASSES), np.float32)),
+            input_example=example,
+            pip_requirements=[f"{library}=={version(library)}" for library in SERVED_WITH],
+        )
+        client.log_model_artifacts(model.model_id, folder)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if model.model_id not in [output.model_id for output in outputs]:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)

@@ -1,0 +1,1 @@
+"""Stage train: every module that decides the weights of a run."""

@@ -1,1 +1,0 @@
-"""A small convolutional network on MNIST: data, model, training, evaluation, comparison and tracking."""

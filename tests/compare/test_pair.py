@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from image_classifier import paths
+from image_classifier.compare.pair import compare_pair
+from image_classifier.compare.seeds import COLUMNS
+
+LABELS = np.arange(10)
+CORRECT = np.eye(10)
+HALF = np.where(LABELS[:, np.newaxis] < 5, CORRECT, np.roll(CORRECT, 1, axis=1))
+
+
+@pytest.fixture(autouse=True)
+def _replicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three replicates of the recipes "of good" and "of bad"."""
+    rows = [
+        (run, f"of {run}", seed, 1, 0.1, 0.9, 0.1, accuracy)
+        for run, accuracies in {"good": [0.99, 0.98, 0.985], "bad": [0.5, 0.51, 0.49]}.items()
+        for seed, accuracy in enumerate(accuracies, 1)
+    ]
+    monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
+
+
+def compare(recipes: dict[str, str | None], confidence: float = 0.9) -> str:
+    return compare_pair("good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, recipes, confidence)
+
+
+def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() -> None:
+    assert compare({"bad": "of bad", "good": "of good"}).splitlines() == [
+        "On 10 test images: good 100.00%, bad 50.00%",
+        "  difference +50.00%, 90% interval +20.00% to +80.00%",
+        "  5 images correct only in the first run, 0 only in the second; exact McNemar test: p = 0.062",
+        "  good is better than bad on these images.",
+        "Over the seeds: good 98.50%, bad 50.00%",
+        "  difference +48.50%, 90% interval +46.27% to +50.73%",
+        "  3 and 3 seeds; paired t test: p = 0.00025",
+        "  good is better than bad.",
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["of another run", None])
+def test_a_run_without_replicates_is_compared_on_the_images_alone(recipe: str | None) -> None:
+    assert "Over the seeds" not in compare({"good": "of good", "bad": recipe})
+
+
+def test_runs_with_the_same_recipe_are_compared_on_the_images_alone() -> None:
+    assert "Over the seeds" not in compare({"good": "of good", "bad": "of good"})
+
+
+def test_a_difference_within_noise_is_called_so() -> None:
+    text = compare({"good": None, "bad": None}, confidence=0.95)
+    assert text.splitlines()[-1] == "  The difference is within noise."
+
+
+@pytest.mark.parametrize("second", ["good", "bad"])
+def test_runs_with_equal_probabilities_are_identical(second: str) -> None:
+    text = compare_pair("good", second, {"good": HALF, second: HALF}, LABELS, {"good": None, second: None}, 0.95)
+    assert text == f"good and {second} are identical: the same probabilities for all 10 test images."

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from image_classifier.compare import seeds
+from image_classifier.errors import InputError
+
+
+def histories(run: str, accuracies: dict[int, list[float]], recipe: str = "now") -> pd.DataFrame:
+    """Return replicates with the given accuracies of each seed by epoch, and 1 - accuracy as losses."""
+    rows = [
+        (run, recipe, seed, epoch, 1 - value, value, 1 - value, value)
+        for seed, values in accuracies.items()
+        for epoch, value in enumerate(values, 1)
+    ]
+    return pd.DataFrame(rows, columns=seeds.COLUMNS)
+
+
+THREE = histories("a", {1: [0.80, 0.90], 2: [0.82, 0.92], 3: [0.84, 0.94]})
+
+
+def test_the_summary_has_the_mean_and_student_s_interval() -> None:
+    # The extra hours of sleep with the second drug (Student 1908, table I): mean 2.33, 95% interval 0.8977 to 3.7623
+    hours = pd.Series([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+    titles, _, row = seeds.summary_table({"a": hours}, 0.95).splitlines()
+    assert "95% interval of the mean" in titles
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["`a`", "10", "233.00%", "200.22%", "89.77% to 376.23%", "-10.00%", "550.00%"]
+
+
+def test_the_final_accuracies_are_those_of_the_last_epoch() -> None:
+    assert seeds.final_accuracies(THREE).to_dict() == {1: 0.90, 2: 0.92, 3: 0.94}
+
+
+def test_the_prediction_interval_is_student_s() -> None:
+    # n = 3, standard deviation 0.02: 4.3027 * 0.02 * sqrt(4/3)
+    interval = seeds.prediction_intervals({"a": THREE}, 0.95)["a"]
+    assert interval.index.tolist() == [1, 2]
+    assert interval["mean"]["val_accuracy"].tolist() == pytest.approx([0.82, 0.92])
+    for half_width in (interval["high"] - interval["mean"], interval["mean"] - interval["low"]):
+        assert half_width["val_accuracy"].tolist() == pytest.approx([0.09936] * 2, abs=5e-5)
+
+
+def scaled(*factors: float) -> pd.DataFrame:
+    """Return one replicate for each factor of the losses."""
+    losses = np.array([0.4, 0.2, 0.1])
+    rows = [
+        ("a", "now", seed, epoch, loss, 0.9, loss, 0.9)
+        for seed, factor in enumerate(factors)
+        for epoch, loss in enumerate(losses * factor, 1)
+    ]
+    return pd.DataFrame(rows, columns=seeds.COLUMNS)
+
+
+def test_the_distance_is_the_logarithm_of_the_typical_factor_between_the_losses() -> None:
+    first, second = (scaled(factor).set_index("epoch") for factor in (1.0, 1.1))
+    assert seeds.log_distance(first, second) == pytest.approx(np.log(1.1))
+
+
+def test_the_p_value_of_a_replicate_is_student_s() -> None:
+    # The logarithms of the seeds' factors are 0, 1 and 3. Their distances from the mean of the other two are 2, 0.5 and
+    # 2.5, each divided by sqrt(1 + 1/2). The distance of the tested run is 9 - 4/3, divided by sqrt(1 + 1/3).
+    reference = np.log(np.array([2, 0.5, 2.5]) / 1.5**0.5)
+    excess = np.log((9 - 4 / 3) / (4 / 3) ** 0.5) - reference.mean()
+    t = excess / (reference.std(ddof=1) * (4 / 3) ** 0.5)
+    found = seeds.replicate_p_value(scaled(1, np.e, np.e**3), scaled(np.e**9).set_index("epoch"))
+    assert found == pytest.approx(stats.t.sf(t, 2))
+
+
+def test_the_mean_of_the_seeds_has_a_large_p_value() -> None:
+    found = seeds.replicate_p_value(scaled(1, np.e, np.e**3), scaled(np.e ** (4 / 3)).set_index("epoch"))
+    assert found is not None
+    assert found > 0.9
+
+
+def test_only_common_epochs_are_compared() -> None:
+    other = scaled(np.e**2).set_index("epoch")
+    other.loc[4] = other.loc[3] * 100
+    three = scaled(1, np.e, np.e**3)
+    assert seeds.replicate_p_value(three, other) == seeds.replicate_p_value(three, other.loc[:3])
+
+
+def test_two_seeds_give_no_p_value() -> None:
+    assert seeds.replicate_p_value(scaled(1, 1.1), scaled(2).set_index("epoch")) is None
+
+
+def test_more_seeds_and_other_runs_are_added() -> None:
+    more = pd.concat([histories("a", {4: [0.8, 0.9]}), histories("b", {1: [0.5, 0.6]})])
+    merged = seeds.merge_replicates([THREE, more])
+    assert merged.groupby("run")["seed"].unique().map(list).to_dict() == {"a": [1, 2, 3, 4], "b": [1]}
+
+
+def test_a_repeated_seed_replaces_the_earlier_one() -> None:
+    merged = seeds.merge_replicates([THREE, histories("a", {2: [0.5, 0.6]})])
+    assert seeds.final_accuracies(merged).to_dict() == {1: 0.90, 2: 0.6, 3: 0.94}
+
+
+def test_replicates_of_an_earlier_recipe_are_dropped() -> None:
+    changed = histories("a", {1: [0.5, 0.6]}, recipe="later")
+    assert seeds.merge_replicates([THREE, changed])["recipe"].unique().tolist() == ["later"]
+
+
+def test_a_run_needs_two_seeds_of_its_current_recipe() -> None:
+    known = pd.concat(
+        [THREE, histories("b", {1: [0.5]}, recipe="of b"), histories("c", {1: [0.5], 2: [0.6]}, recipe="of c before")]
+    )
+    assert list(seeds.select_replicates(known, {"a": "now", "b": "of b", "c": "of c", "d": "of d"})) == ["a"]
+
+
+def test_a_seed_with_missing_epochs_is_left_out() -> None:
+    known = pd.concat([THREE, histories("a", {4: [0.8]})])
+    assert seeds.final_accuracies(seeds.select_replicates(known, {"a": "now"})["a"]).index.tolist() == [1, 2, 3]
+
+
+def test_rows_with_the_same_recipe_share_replicates_without_duplicates() -> None:
+    known = pd.concat([THREE, THREE[THREE["seed"] < 3].assign(run="twin")])
+    found = seeds.select_replicates(known, {"a": "now", "twin": "now"})
+    assert [seeds.final_accuracies(of_run).index.tolist() for of_run in found.values()] == [[1, 2, 3], [1, 2, 3]]
+    assert not found["a"].duplicated(["seed", "epoch"]).any()
+
+
+def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "replicates.csv"
+    file.write_text(",".join(seeds.COLUMNS) + "\n")
+    seeds.merge_replicates([seeds.read_replicates(file), THREE]).to_csv(file, index=False)
+    pd.testing.assert_frame_equal(seeds.read_replicates(file), THREE)
+
+
+def test_a_file_with_other_columns_is_named(tmp_path: Path) -> None:
+    (tmp_path / "replicates.csv").write_text("run,seed\n")
+    with pytest.raises(InputError, match=r"replicates\.csv: should have the columns run, recipe, seed, "):
+        seeds.read_replicates(tmp_path / "replicates.csv")
+
+
+@pytest.mark.parametrize("text", [None, "", "run,recipe\n<<<<<<< HEAD\na,b,c\n"])
+def test_an_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "replicates.csv").write_text(text)
+    with pytest.raises(InputError, match=r"replicates\.csv.* Restore it: git checkout reports/replicates\.csv"):
+        seeds.read_replicates(tmp_path / "replicates.csv")

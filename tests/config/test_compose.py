@@ -1,0 +1,255 @@
+import shutil
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+
+from image_classifier import paths
+from image_classifier.config.compose import (
+    check_configuration,
+    compose,
+    compose_run,
+    is_pipeline_run,
+    load_table,
+    resolve,
+)
+from image_classifier.config.schema import Evaluate, Row, Train
+from image_classifier.errors import InputError
+
+OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
+
+
+def configure(*overrides: str) -> Train:
+    return resolve(Train, compose("train", list(overrides)))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_in_conf_composes(optimizer: str) -> None:
+    assert configure(f"optimizer={optimizer}").optimizer["learning_rate"]
+
+
+def test_the_notebook_s_batch_size_and_epochs_are_the_defaults() -> None:
+    config = configure()
+    assert (config.optimizer["_target_"], config.batch_size, config.epochs) == ("keras.optimizers.SGD", 32, 10)
+
+
+def test_every_row_of_params_yaml_composes_to_its_values() -> None:
+    for run, row in load_table().items():
+        config = compose_run(run, row)
+        assert (config.run, config.batch_size, config.epochs) == (run, row.batch_size, row.epochs)
+
+
+def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default() -> None:
+    assert configure("optimizer=adadelta").optimizer["learning_rate"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer=sdg", f"Unknown optimizer 'sdg'. Choose one of: {', '.join(OPTIMIZERS)} (conf/optimizer/)."),
+        ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.learning_rate'?"),
+        ("+momentum=0.9", "momentum: unknown key"),
+        ("epochs=ten", "epochs=ten: should be a valid integer"),
+        ("epochs=1.5", "epochs=1.5: should be a valid integer"),
+        ("epochs=true", "epochs=True: should be a valid integer"),
+        ("batch_size=0", "batch_size=0: should be greater than 0"),
+        ("training.seed=-1", "training.seed=-1: should be greater than or equal to 0"),
+        ("run=../elsewhere", "run=../elsewhere: String should match pattern '^[A-Za-z0-9_-]+$'"),
+        ("~epochs", "epochs: missing"),
+        ("epochs=[", "Cannot read 'epochs=[': give key=value, with quotes around special characters."),
+        ("training=slow", "Unknown training 'slow'. Choose one of: default, fast (conf/training/)."),
+        ("training.precision=float16", "training.precision=float16: should be 'float32' or 'mixed_bfloat16'"),
+        ("training.max_shift_px=28", "training.max_shift_px=28: should be less than 28"),
+    ],
+)
+def test_a_bad_override_is_named_with_its_remedy(override: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure(override)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "true", "null", "fast"])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"^optimizer\.learning_rate=.*: should be a number greater than 0"):
+        configure(f"optimizer.learning_rate={value}")
+
+
+def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^optimizer\.beta_1=high: should be a number, true, false or null$"):
+        configure("optimizer=adam", "optimizer.beta_1=high")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer._target_=os.system",
+        "optimizer._target_=kerasx.optimizers.SGD",
+        "optimizer.learning_rate={_target_: subprocess.run}",
+        "optimizer.learning_rate={decay_steps: 1}",
+        "+optimizer._partial_=true",
+        "model.layers=[{_target_: builtins.eval}]",
+        "model.layers=[{_target_: keras.layers.Dense, kernel_initializer: {_target_: os.system}}]",
+    ],
+)
+def test_only_classes_of_keras_are_instantiated(override: str) -> None:
+    with pytest.raises(InputError, match=r"_target_=.*: should be a class of Keras|_partial_: unknown key"):
+        configure(override)
+
+
+@pytest.mark.parametrize(
+    "override", ["validation.size=5", "validation.name=held_out", "validation=held_out validation.size=0"]
+)
+def test_the_size_of_the_validation_must_fit_its_name(override: str) -> None:
+    with pytest.raises(InputError, match=r"^validation\.size=.*: should be .* with validation="):
+        configure(*override.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("alpha", "'1%'"), ("initial_learning_rate", "'10%'"), ("boundaries", "['50%']")]
+)
+def test_only_a_number_of_steps_can_be_a_share(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=rf"learning_rate\.{key}=.*: should be a number$"):
+        configure("optimizer=nadam", f"++optimizer.learning_rate.{key}={value}")
+
+
+@pytest.mark.parametrize("value", ["15 %", "-1%", "all", "%"])
+def test_a_share_of_the_steps_that_cannot_be_read_is_named(value: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure("optimizer=nadam", f"optimizer.learning_rate.warmup_steps='{value}'")
+    assert str(raised.value) == (
+        f"optimizer.learning_rate.warmup_steps={value}: "
+        "should be a number, or a share of the training's steps such as 15%"
+    )
+
+
+def test_a_value_that_is_needed_and_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"^run has no value: give run=… on the command line\.$"):
+        resolve(Evaluate, compose("evaluate", []))
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^conf/train\.yaml is missing\. Restore it: git checkout conf/$"):
+        compose("train", [], tmp_path)
+
+
+def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("epochs: [1")
+    with pytest.raises(InputError, match=r"train\.yaml"):
+        compose("train", [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"optimizer": "sgd", "batch_size": 32, "training": "default"}, "params.yaml: runs.mine.epochs: missing"),
+        (
+            {"optimizer": "sgd", "batchsize": 32, "epochs": 1, "training": "default"},
+            "params.yaml: runs.mine.batch_size: missing; runs.mine.batchsize: unknown key",
+        ),
+        (
+            {"optimizer": "sgd", "batch_size": "32", "epochs": 1, "training": "default"},
+            "params.yaml: runs.mine.batch_size=32: should be a valid integer",
+        ),
+    ],
+)
+def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": {"mine": row}}))
+    with pytest.raises(InputError) as raised:
+        load_table(tmp_path / "params.yaml")
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("text", ["runs: {a: [", "", "runs: {}", "other: 1"])
+def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^params\.yaml"):
+        load_table(tmp_path / "params.yaml")
+
+
+def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^params\.yaml is missing\."):
+        load_table(tmp_path / "params.yaml")
+
+
+def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
+        compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1, training="default"))
+
+
+def test_a_training_with_the_name_of_a_row_must_have_its_values() -> None:
+    table = load_table()
+    row = compose_run("sgd_32", table["sgd_32"])
+    assert is_pipeline_run(row, table)
+    with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
+        is_pipeline_run(row.model_copy(update={"epochs": 1}), table)
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "diagram", "train", "evaluate", "compare", "track"])
+def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: str) -> None:
+    defined = yaml.safe_load(paths.DVC_YAML.read_text())["stages"][stage]
+    params = [entry for entry in defined.get("do", defined)["params"] if isinstance(entry, dict)]
+    files = {file: keys for entry in params for file, keys in entry.items()}
+    with hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
+        choices = hydra.compose(stage, return_hydra_config=True).hydra.runtime.choices
+    composed = {f"conf/{group}/{choice}.yaml" for group, choice in choices.items() if not group.startswith("hydra/")}
+    if stage == "train":
+        composed = composed - {"conf/optimizer/sgd.yaml"} | {"conf/optimizer/${item.optimizer}.yaml"}
+        composed.add("conf/training/${item.training}.yaml")  # every file of the group inherits from the default
+        composed -= {"conf/tracking/default.yaml", "conf/sweep/grid.yaml"}  # without influence on the weights
+    own = yaml.safe_load((paths.CONF / f"{stage}.yaml").read_text()).keys() - {"defaults", "hydra"}
+    given = {"run", "batch_size", "epochs"} if stage == "train" else {"run"}  # on the command line
+    if stage == "compare":
+        given.add("batch_size")  # of `image-classifier compare`
+    assert files.keys() - {f"conf/{stage}.yaml"} == composed
+    assert set(files.get(f"conf/{stage}.yaml", [])) - {"defaults"} == own - given
+
+
+def test_the_command_of_a_training_in_dvc_yaml_has_the_overrides_of_the_row() -> None:
+    command = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["cmd"]
+    row = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
+    for key, value in {"key": "mine", **{f"item.{key}": value for key, value in row.model_dump().items()}}.items():
+        command = command.replace(f"${{{key}}}", str(value))
+    assert command.split()[3:] == row.overrides("mine")
+
+
+def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    compare = tmp_path / "conf/compare.yaml"
+    compare.write_text(compare.read_text().replace("confidence: 0.95", "confidence: 95"))
+    with pytest.raises(InputError, match=r"^conf/compare\.yaml: confidence=95.*: should be less than 1$"):
+        check_configuration(conf=tmp_path / "conf")
+
+
+def test_a_model_that_is_drawn_and_not_trained_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    model = (tmp_path / "conf/model/cnn.yaml").read_text()
+    (tmp_path / "conf/model/wide.yaml").write_text(model.replace("filters: 32", "filters: 48"))
+    train = tmp_path / "conf/train.yaml"
+    train.write_text(train.read_text().replace("model: cnn", "model: wide"))
+    with pytest.raises(InputError, match=r"^conf/diagram\.yaml: model should be that of conf/train\.yaml$"):
+        check_configuration(conf=tmp_path / "conf")
+
+
+@pytest.mark.parametrize(("group", "base"), [("training", "fast"), ("optimizer", "adam")])
+def test_a_file_of_a_row_that_inherits_from_one_that_dvc_does_not_watch_is_refused(
+    tmp_path: Path, group: str, base: str
+) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / group / "mine.yaml").write_text(f"defaults: [{base}, _self_]\n")
+    row = Row(optimizer="sgd", batch_size=32, epochs=1, training="default").model_copy(update={group: "mine"})
+    with pytest.raises(
+        InputError, match=rf"^params\.yaml: runs\.a: conf/{group}/mine\.yaml inherits from {base}, whose"
+    ):
+        compose_run("a", row, tmp_path / "conf")
+
+
+def test_a_training_with_another_name_is_not_is_pipeline_run(train_config: Train) -> None:
+    assert not is_pipeline_run(train_config, load_table())
+
+
+def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_weights() -> None:
+    overrides = ["training.checkpoint_steps=30", "+optimizer.use_ema=true"]
+    with pytest.raises(InputError, match=r"^training\.checkpoint_steps: should be null for an optimizer with use_ema$"):
+        resolve(Train, compose("train", overrides))

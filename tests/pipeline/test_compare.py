@@ -1,0 +1,35 @@
+"""The comparison of two runs on the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import CLI, TEST_IMAGES, run, run_ids
+
+from image_classifier.dataset import read_arrays
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("is_mlflow_run", [False, True])
+def test_a_run_compared_with_itself_is_identical(repro_project: Path, is_mlflow_run: bool) -> None:
+    first = run_ids(repro_project, "sgd_32")[0] if is_mlflow_run else "sgd_32"
+    printed = run(repro_project, CLI, "compare", first, "sgd_32")
+    assert f"{first} and sgd_32 are identical: the same probabilities for all {TEST_IMAGES} test images." in printed
+
+
+def test_stored_predictions_of_other_test_images_are_not_compared(project_copy: Path) -> None:
+    prepared = project_copy / "data/prepared/mnist.npz"
+    arrays = read_arrays(prepared)
+    prepared.unlink()
+    np.savez(prepared, allow_pickle=False, **{**arrays, "test_labels": arrays["test_labels"][::-1]})
+    printed = run(project_copy, CLI, "compare", "sgd_32", "sgd_128", fails=True)
+    predictions = project_copy / "runs/sgd_32/predictions.npz"
+    assert printed == f"Error: {predictions} and data/prepared/ have other test images. Type: dvc repro\n"
+
+
+def test_a_run_that_does_not_exist_is_named(repro_project: Path) -> None:
+    printed = run(repro_project, CLI, "compare", "sgd_32", "nowhere", fails=True)
+    rows = "sgd_32, sgd_128, adadelta_128, fast"
+    reason = f"nowhere is not a row of params.yaml ({rows}), a folder of outputs/ or the id of an MLflow run."
+    assert printed == f"Error: {reason}\n"

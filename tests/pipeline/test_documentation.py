@@ -1,0 +1,75 @@
+"""The commands of README.md and docs/, typed in the order of each page into a project of few images."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from helpers import run
+
+from image_classifier import paths
+
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (paths.ROOT / "docs").glob("*.md"))]
+# A console block, and the comment in the line before it that gives the reason why its commands are not run.
+BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>.+) -->\n)?^```console\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = ("cog", "dvc", "git", "image-classifier", "mlflow", "pytest", "python", "ray")
+
+
+class Command(NamedTuple):
+    """A command of a page.
+
+    Attributes:
+        line: Text after the prompt, with its continuation lines.
+        fails: Whether the page shows an error as its output.
+        is_run: Whether the page does not exclude it.
+    """
+
+    line: str
+    fails: bool
+    is_run: bool
+
+
+def commands(text: str) -> list[Command]:
+    """Return the commands of the console blocks of a page."""
+    found = []
+    for block in BLOCK.finditer(text):
+        for entry in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
+            line, _, output = entry.replace("\\\n", " ").partition("\n")
+            found.append(Command(line, output.startswith("Error: "), block["reason"] is None))
+    return found
+
+
+def test_commands_are_found_with_their_continuation_lines_and_errors() -> None:
+    text = (
+        "```console\n$ a \\\n    b\nprinted\n$ c\nError: no\n```\n\n<!-- not run: it waits -->\n```console\n$ d\n```\n"
+    )
+    assert commands(text) == [Command("a      b", False, True), Command("c", True, True), Command("d", False, False)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_console_line_is_a_command_or_its_output(page: str) -> None:
+    for block in BLOCK.finditer((paths.ROOT / page).read_text()):
+        assert block["text"].startswith("$ "), block["text"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_of_make_in_a_page_exists(page: str) -> None:
+    text = (paths.ROOT / page).read_text()
+    named = {command.line.split()[1] for command in commands(text) if command.line.startswith("make ")}
+    targets = set(re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(c.is_run for c in commands((paths.ROOT / page).read_text()))]
+)
+def test_the_commands_of_a_page_do_not_fail(project_copy: Path, page: str) -> None:
+    shell = shutil.which("bash")
+    assert shell
+    for command in commands((paths.ROOT / page).read_text()):
+        if command.is_run and command.line.startswith(PROGRAMS):
+            run(project_copy, shell, "-c", command.line, fails=command.fails)
+        else:
+            assert not command.is_run or command.line.startswith(("make ", "cd ", "source ")), command.line

@@ -1,0 +1,37 @@
+"""DVC experiments in the queue."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+import pytest
+from helpers import artifact_folder, run, tracked_runs
+
+
+def end_queue_workers(project: Path) -> None:
+    """End DVC's workers, which have nothing left to do.
+
+    They end by themselves ten seconds later, except where both started in the same instant: kombu's filesystem
+    transport creates the file of their addresses without a lock. An address is lost then, and its worker never told.
+    """
+    for file in (project / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.pid"):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker = psutil.Process(int(file.read_text()))
+            if "queue-worker" in worker.cmdline():
+                worker.terminate()
+                worker.wait()
+
+
+@pytest.mark.slow
+def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(project_copy: Path) -> None:
+    before = tracked_runs(project_copy)
+    run(project_copy, "dvc", "exp", "run", "--queue", "--set-param", "runs.adadelta_128.batch_size=64,32")
+    row = "{optimizer: adam, batch_size: 32, epochs: 1, training: default}"
+    run(project_copy, "dvc", "exp", "run", "--queue", "--set-param", f"+runs.mine={row}")
+    run(project_copy, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    end_queue_workers(project_copy)
+    new = [row for row in tracked_runs(project_copy) if row not in before]
+    assert sorted(name for name, _, _ in new) == ["adadelta_128", "adadelta_128", "mine"]
+    for _, status, artifacts in new:
+        assert status == "FINISHED"
+        assert (artifact_folder(artifacts) / "plots/loss.png").is_file()

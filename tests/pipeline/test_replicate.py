@@ -1,0 +1,27 @@
+"""Replicates: further seeds of a run."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers import CLI, EPOCHS, TEST_IMAGES, query, run
+
+
+@pytest.mark.slow
+def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_comparison(project_copy: Path) -> None:
+    command = (CLI, "replicate", "sgd_128", "adadelta_128")
+    assert "| `adadelta_128` | 2 " in run(project_copy, *command, "--seeds", "2")
+    again = run(project_copy, *command, "--seeds", "3")
+    assert "4 of them are recorded and count without being run, 2 are to be run." in again
+    kept = pd.read_csv(project_copy / "reports/replicates.csv")
+    assert kept.groupby(["run", "seed"])["epoch"].max().to_dict() == {
+        (name, seed): EPOCHS for name in ("adadelta_128", "sgd_128") for seed in (1, 2, 3)
+    }
+    parents = query(project_copy, "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value")
+    assert [count for _, count in parents] == [6]
+    assert not list((project_copy / "outputs").glob("trial_*"))
+    told = run(project_copy, CLI, "compare", "sgd_128", "adadelta_128")
+    assert f"On {TEST_IMAGES} test images: sgd_128 " in told
+    assert "3 and 3 seeds; paired t test: p = " in told
+    run(project_copy, "dvc", "repro", "--single-item", "compare")
+    assert "| paired t |" in (project_copy / "reports/comparison.md").read_text()

@@ -1,0 +1,118 @@
+"""The MLflow UI in a real browser, on a store with the pipeline runs."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import RUNS
+from playwright.sync_api import Page, expect, sync_playwright
+from servers import mlflow_server
+
+from image_classifier import paths
+
+# No window, no sandbox as root, and no connection to anything but the server
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for screenshots."""
+    if request.config.getoption("screenshots"):
+        return paths.SCREENSHOTS
+    return tmp_path_factory.mktemp("screenshots")
+
+
+@pytest.fixture(scope="module")
+def ui(request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The runs of the experiment, in the UI's mode for training."""
+    if request.config.getoption("screenshots"):
+        store = paths.TRACKING_DATABASE
+    else:
+        store = tmp_path_factory.mktemp("store") / "mlflow.db"
+        shutil.copy(request.getfixturevalue("repro_project") / "mlflow.db", store)
+    with (
+        mlflow_server(f"sqlite:///{store}", tmp_path_factory.mktemp("artifacts")) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.goto(f"{server}/#/experiments/1/runs")
+        page.get_by_text("Model training", exact=True).click()
+        page.get_by_role("button", name="Close").click()  # the assistant
+        yield page
+        browser.close()
+
+
+def open_runs(page: Page, query: str = "") -> None:
+    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs{query}")
+    page.reload()
+    expect(page.get_by_role("link", name=RUNS[0], exact=True).first).to_be_visible(timeout=30_000)
+
+
+def test_the_charts_show_a_curve_for_each_run(ui: Page, screenshots: Path) -> None:
+    open_runs(ui, "?compareRunsMode=CHART")
+    ui.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(CURVES)})$")
+    for curve in CURVES:
+        for name in RUNS:
+            expect(ui.get_by_text(f"{name} ({curve})", exact=True)).to_be_visible(timeout=30_000)
+    charts = ui.locator(".js-plotly-plot")
+    expect(charts).to_have_count(len(CURVES))
+    for chart in charts.all():
+        # Curves are told apart by their shapes: the UI may give two runs the same color
+        drawn = "lines => new Set(lines.map(line => line.getAttribute('d')).filter(path => /[CL]/.test(path))).size"
+        for _ in range(50):  # the legend can be there before the curves
+            if chart.locator(".js-line").evaluate_all(drawn) == len(RUNS):
+                break
+            ui.wait_for_timeout(200)
+        assert chart.locator(".js-line").evaluate_all(drawn) == len(RUNS)
+    ui.mouse.move(0, 0)
+    ui.screenshot(path=screenshots / "charts.png")
+
+
+@pytest.mark.slow
+def test_selected_runs_are_compared_by_their_differing_parameters(ui: Page, screenshots: Path) -> None:
+    open_runs(ui)
+    for name in RUNS:
+        row = ui.get_by_role("row").filter(has=ui.get_by_role("link", name=name, exact=True)).first
+        row.get_by_role("checkbox", name=re.compile("toggle row selection")).check()
+    ui.get_by_role("button", name="Compare").first.click()
+    expect(ui.get_by_text(f"Comparing {len(RUNS)} Runs from 1 Experiment")).to_be_visible(timeout=30_000)
+    ui.get_by_role("switch").first.click()
+    parameters = ui.get_by_role("row").filter(has_text="optimizer")
+    expect(parameters).to_have_text(re.compile("optimizer.*SGD.*SGD.*Adadelta"))
+    expect(ui.get_by_role("row").filter(has_text="batch_size")).to_have_text(re.compile("32.*128.*128"))
+    expect(ui.get_by_role("row").filter(has_text="intra_op_threads")).to_have_count(0)  # the same in all
+    expect(ui.locator(".parcoords")).to_be_visible()
+    ui.screenshot(path=screenshots / "comparison.png", full_page=True)
+
+
+@pytest.mark.slow
+def test_every_run_shows_its_description_and_its_predictions(ui: Page, screenshots: Path) -> None:
+    for name in RUNS:
+        open_runs(ui)
+        ui.get_by_role("link", name=name, exact=True).first.click()
+        expect(ui.get_by_text("Reproduce it:")).to_be_visible(timeout=30_000)
+        ui.screenshot(path=screenshots / "run.png")
+        ui.goto(f"{re.split('[?]', ui.url)[0].rstrip('/')}/artifacts/plots/predictions.png")
+        picture = ui.locator("img[src*='blob'], img[src*='predictions']").first
+        expect(picture).to_be_visible(timeout=30_000)
+        assert picture.evaluate("image => image.naturalWidth") > 500

@@ -1,0 +1,230 @@
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import git
+import pytest
+import yaml
+
+from image_classifier import paths
+from image_classifier.errors import InputError
+from image_classifier.paths import RunFiles
+from image_classifier.provenance.fingerprint import (
+    TrainingInput,
+    code_fingerprint,
+    recipe_fingerprint,
+    training_files,
+)
+from image_classifier.provenance.history import stored_results
+from image_classifier.provenance.result import read_result
+from image_classifier.provenance.revision import Revision
+from image_classifier.provenance.run_metadata import RunMetadata
+
+CONFIGURATION = "epochs: 1\n"
+FILES = {"config.yaml": CONFIGURATION.encode(), "history.csv": b"epoch,loss\n1,0.5\n", "model.h5": b"weights"}
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one finished run, outside git."""
+    for name in ("ROOT", "DVC_ROOT"):
+        monkeypatch.setattr(paths, name, tmp_path)
+    for name in ("DVC_LOCK", "PARAMS", "DATASET_REPORT", "MODEL_SUMMARY"):
+        monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).name)
+    monkeypatch.setattr(paths, "MODEL_DIAGRAMS", ())
+    run = tmp_path / "runs" / "sgd_32"
+    run.mkdir(parents=True)
+    for name, content in FILES.items():
+        (run / name).write_bytes(content)
+    write_lock(tmp_path, stages())
+    (tmp_path / "params.yaml").write_text("runs: {sgd_32: {}}")
+    return tmp_path
+
+
+def stages(model: str = "weights", evaluated_model: str | None = None) -> dict[str, Any]:
+    """Return the stages of a run that has been trained and evaluated, as dvc.lock has them."""
+
+    def outputs(content: str) -> list[dict[str, str]]:
+        files = {**FILES, "model.h5": content.encode()}
+        return [{"path": f"runs/sgd_32/{name}", "md5": md5(content)} for name, content in files.items()]
+
+    train = {
+        "cmd": "python -m pipelines.train run=sgd_32",
+        "deps": [{"path": "conf/train.yaml", "md5": "1"}, {"path": "data/prepared/mnist.npz", "md5": "2"}],
+        "outs": outputs(model),
+    }
+    return {"train@sgd_32": train, "evaluate@sgd_32": {"deps": outputs(evaluated_model or model)}}
+
+
+def write_lock(project: Path, content: dict[str, Any]) -> None:
+    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": content}))
+
+
+@pytest.mark.usefixtures("project")
+def test_a_finished_run_is_read_from_dvc_lock() -> None:
+    result = read_result("sgd_32")
+    assert result.is_pipeline_run
+    assert result.input.files == {"data/prepared/mnist.npz": "2"}  # the values of conf/ are in the configuration
+    assert result.input.configuration == CONFIGURATION
+    assert result.outputs == {name: md5(content) for name, content in FILES.items()}
+    assert result.metadata is None
+    assert result.revision.commit is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"train@sgd_32": stages()["train@sgd_32"]}, stages(evaluated_model="another")],
+    ids=["untrained", "unevaluated", "evaluated before the last training"],
+)
+def test_an_unfinished_run_is_refused(project: Path, content: dict[str, Any]) -> None:
+    write_lock(project, content)
+    with pytest.raises(
+        InputError, match=r"^dvc\.lock has no evaluated training of run=sgd_32\. .* dvc repro track@sgd_32$"
+    ):
+        read_result("sgd_32")
+
+
+def test_a_changed_file_is_refused(project: Path) -> None:
+    (project / "runs/sgd_32/history.csv").write_text("epoch,loss\n1,0.1\n")
+    with pytest.raises(InputError, match=r"^runs/sgd_32/history\.csv differs from dvc\.lock\. .* dvc checkout"):
+        read_result("sgd_32")
+
+
+def test_every_distinct_result_of_the_workspace_history_and_experiments_is_listed_once(project: Path) -> None:
+    repository = git.Repo.init(project)
+    author = git.Actor("test", "test@localhost")
+
+    def commit(model: str, other: str = "") -> str:
+        write_lock(project, {**stages(model), f"compare{other}": {}})
+        repository.index.add(["dvc.lock", "params.yaml"])
+        return repository.index.commit(model, author=author, committer=author).hexsha
+
+    first, second, third = commit("old"), commit("new"), commit("new", other="d")
+    experiment = commit("experiment")
+    repository.git.update_ref(f"refs/exps/{third[:2]}/{third[2:]}/brave-fox", experiment)
+    repository.git.reset("--hard", third)
+    write_lock(project, stages("uncommitted"))
+    stored = {result.revision.commit: result for result in stored_results() if result.newest}
+    assert set(stored) == {first, second, experiment}
+    assert stored[second].newest == third
+    assert stored[experiment].revision.experiment == "brave-fox"
+    (workspace,) = [result for result in stored_results() if result.newest is None]
+    assert workspace.fingerprint not in {result.fingerprint for result in stored.values()}
+
+
+def test_a_damaged_dvc_lock_is_named(project: Path) -> None:
+    (project / "dvc.lock").write_text("<<<<<<< HEAD: [")
+    with pytest.raises(InputError, match=r"^dvc\.lock or params\.yaml is not YAML: .* Restore it: git checkout …$"):
+        read_result("sgd_32")
+
+
+@pytest.mark.usefixtures("project")
+def test_damaged_run_metadata_are_named() -> None:
+    file = paths.run_metadata(read_result("sgd_32").fingerprint)
+    file.parent.mkdir()
+    file.write_text("{")
+    with pytest.raises(InputError, match=rf"^{file} is damaged \(.*\)\. Remove it"):
+        read_result("sgd_32")
+
+
+def test_a_removed_row_has_no_result(project: Path) -> None:
+    (project / "params.yaml").write_text("runs: {other: {}}")  # DVC leaves its stages in dvc.lock
+    assert stored_results() == []
+    with pytest.raises(InputError, match=r"^dvc\.lock has no evaluated training of run=sgd_32\."):
+        read_result("sgd_32")
+
+
+def test_two_ad_hoc_runs_with_the_same_model_are_two_results(project: Path) -> None:
+    for name in ("first", "second"):
+        folder = project / "outputs" / name
+        shutil.copytree(project / "runs/sgd_32", folder)
+        (folder / "config.yaml").write_text(f"run: {name}\n")
+        RunMetadata(
+            TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, Revision(), None, [30.5]
+        ).write(RunFiles(folder))
+    assert [read_result(name).run for name in ("first", "second")] == ["first", "second"]
+
+
+def test_the_metadata_of_the_first_training_with_an_input_are_kept(project: Path) -> None:
+    training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
+    metadata = RunMetadata(
+        training, 1.5, 60_000, {"python": "3.11"}, Revision("c0ffee", ("params.yaml",)), "parent", [30.5]
+    )
+    metadata.write(RunFiles(project / "runs/sgd_32"))
+    replace(metadata, epoch_seconds=[20.0]).write(RunFiles(project / "runs/sgd_32"))  # trained again: the same bytes
+    assert read_result("sgd_32").metadata == metadata
+
+
+def test_an_ad_hoc_run_is_read_from_its_folder(project: Path) -> None:
+    (project / "outputs").mkdir()
+    (project / "runs/sgd_32").rename(project / "outputs/mine")
+    training = TrainingInput("mine", "python", CONFIGURATION, {"a": "b"})
+    RunMetadata(training, 1.5, 60_000, {}, Revision(), None, [30.5]).write(RunFiles(project / "outputs/mine"))
+    result = read_result("mine")
+    assert not result.is_pipeline_run
+    assert result.input == training
+
+
+def test_the_fingerprint_of_an_input_covers_configuration_data_and_code_but_not_the_command() -> None:
+    training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
+    assert replace(training, command="python3").fingerprint == training.fingerprint
+    assert replace(training, configuration="epochs: 2\n").fingerprint != training.fingerprint
+    assert replace(training, files={"a": "c"}).fingerprint != training.fingerprint
+
+
+def test_the_metadata_of_a_training_with_another_input_replace_the_first(project: Path) -> None:
+    first = RunMetadata(TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"}), 1.5, 60_000, {}, Revision())
+    other = replace(first, input=replace(first.input, files={"a": "c"}))
+    for metadata in (first, other):
+        metadata.write(RunFiles(project / "runs/sgd_32"))
+    assert read_result("sgd_32").metadata == other
+
+
+def test_the_files_of_a_training_are_the_dependencies_in_dvc_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    for path in dependencies:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"content")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    assert training_files() == dict.fromkeys(dependencies, md5(b"content"))
+
+
+def fingerprint_of(tmp_path: Path, source: str, name: str = "loop") -> str:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(source)
+    return code_fingerprint(tmp_path, [name])
+
+
+def test_comments_docstrings_and_names_of_modules_do_not_change_the_fingerprint_of_code(tmp_path: Path) -> None:
+    source = 'def f(x: int) -> int:\n    """Add."""\n    return x + 1\n'
+    other = "from image_classifier.dataset import CLASSES\n\n# a comment\ndef f(x: int) -> int:\n    return (x + 1)\n"
+    assert fingerprint_of(tmp_path, source) == fingerprint_of(tmp_path, other, "renamed")
+
+
+def test_another_value_changes_the_fingerprint_of_code(tmp_path: Path) -> None:
+    assert fingerprint_of(tmp_path, "x = 1") != fingerprint_of(tmp_path, "x = 2", "renamed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"run": "other"}, True),
+        ({"training": {"loss": "a", "seed": 2, "intra_op_threads": 1}}, True),
+        ({"training": {"loss": "b", "seed": 1, "intra_op_threads": 2}}, False),
+        ({"epochs": 2}, False),
+    ],
+    ids=["name", "seed and threads", "loss", "epochs"],
+)
+def test_replicates_share_everything_except_name_seed_and_threads(changes: dict[str, Any], same: bool) -> None:
+    config = {"run": "sgd", "epochs": 1, "training": {"loss": "a", "seed": 1, "intra_op_threads": 2}}
+    fingerprints = {recipe_fingerprint({**config, **change}, "data", "code") for change in ({}, changes)}
+    assert len(fingerprints) == (1 if same else 2)

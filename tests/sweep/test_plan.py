@@ -1,0 +1,105 @@
+import re
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from image_classifier import paths
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Sweep, Train
+from image_classifier.errors import InputError
+from image_classifier.sweep.plan import Plan, build_plan, check_batch_sizes, plan_points, validate_space
+from image_classifier.sweep.space import Space, parse_space
+from image_classifier.sweep.trials import Trial
+
+PRESETS = sorted(file.stem for file in (paths.CONF / "sweep").glob("*.yaml"))
+FILES = {"data/prepared/mnist.npz": "0123"}
+
+
+def space_and_settings(preset: str, *overrides: str) -> tuple[Space, Sweep]:
+    own = [f"sweep={preset}", *(override for override in overrides if override.startswith("sweep."))]
+    parsed = OverridesParser.create().parse_overrides([f"sweep={preset}", *overrides])
+    return parse_space(parsed, threads=1), resolve(Train, compose("train", own)).sweep
+
+
+def build(preset: str, *overrides: str, files: dict[str, str] = FILES) -> Plan:
+    space, settings = space_and_settings(preset, *overrides)
+    return build_plan(space, settings, validate_space(space, settings), files)
+
+
+def trials(*overrides: str, preset: str = "grid", files: dict[str, str] = FILES) -> list[Trial]:
+    return build(preset, *overrides, files=files).sampler.next_batch()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_plans_a_sweep(preset: str) -> None:
+    assert build(preset, "batch_size=32,64").num_trials > 1
+
+
+def test_trials_validate_on_held_out_images_with_the_threads_of_a_trial() -> None:
+    trial, _ = trials("batch_size=32,64")
+    assert trial.config.validation.size == 10_000
+    assert trial.config.training.intra_op_threads == 1
+
+
+def test_configuration_data_and_code_decide_the_name_of_a_trial() -> None:
+    first = trials("batch_size=32,64")
+    others = trials("batch_size=64,128", "sweep.trials=20", preset="random")
+    names = {trial.point["batch_size"]: trial.name for trial in others}
+    assert names["64"] == first[1].name
+    assert names["128"] not in {trial.name for trial in first}
+    (changed,) = trials("batch_size=64", files={"data/prepared/mnist.npz": "4567"})
+    assert changed.name != first[1].name
+
+
+def test_the_command_of_a_trial_composes_its_configuration() -> None:
+    trial, _ = trials("optimizer=adam", "optimizer.learning_rate=0.1,0.2")
+    overrides = trial.input.command.removeprefix("python -m pipelines.train ").split()
+    assert resolve(Train, compose("train", overrides)) == trial.config
+
+
+def test_everything_but_the_number_of_trials_decides_the_fingerprint() -> None:
+    three = build("tpe", "batch_size=32,64", "sweep.trials=3").fingerprint
+    assert re.fullmatch("[0-9a-f]{10}", three)
+    assert build("tpe", "batch_size=32,64", "sweep.trials=9").fingerprint == three
+    assert build("tpe", "batch_size=32,64", "sweep.seed=1").fingerprint != three
+    assert build("tpe", "batch_size=32,65").fingerprint != three
+    assert build("tpe", "batch_size=32,64", files={"data/prepared/mnist.npz": "4567"}).fingerprint != three
+
+
+def test_more_points_continue_the_sweep_of_the_same_runs() -> None:
+    points = [{"training.seed": str(seed)} for seed in (1, 2)]
+    of_one, of_two = (plan_points(Space((), {}), points[:count], FILES, ["sgd_32"]) for count in (1, 2))
+    assert of_one.fingerprint == of_two.fingerprint
+    assert plan_points(Space(("epochs=3",), {}), points, FILES, ["sgd_32"]).fingerprint != of_two.fingerprint
+
+
+@pytest.mark.parametrize("values", ["32,501", "range(100, 600, 100)", "int(interval(100, 501))"])
+def test_a_batch_size_above_the_number_of_images_is_refused(values: str) -> None:
+    space, settings = space_and_settings("random", f"batch_size={values}")
+    with pytest.raises(
+        InputError, match=r"^batch_size=50[01]: should be at most 499, the number of training images\.$"
+    ):
+        check_batch_sizes(validate_space(space, settings), 499)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "message"),
+    [
+        ("grid", ["sweep.trials=3", "batch_size=32,64"], "sweep.trials=3: a grid has one trial for each combination."),
+        ("random", ["sweep.trials=null", "batch_size=32,64"], "sweep.trials=null: sweep.search=random needs"),
+        ("tpe", ["epochs=3"], "sweep.search=tpe has no values to choose from"),
+        ("grid", ["optimizer.learning_rate=interval(1, 2)"], "a grid cannot list an interval"),
+        ("grid", ["validation.size=0", "epochs=1,2"], "size=0: should be greater than 0"),
+        ("grid", ["sweep.address=local", "epochs=1,2"], "sweep.address=local: String should match"),
+        ("grid", ["optimizer=sgd,adam", "optimizer.nesterov=true"], "Not every choice of the groups"),
+        ("tpe", ["optimizer.momentum=interval(-1, 0.5)"], "Keras refuses optimizer"),
+        ("grid", ["epoch=1,2"], "Unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("grid", ["optimizer=sgd,sdg"], "Unknown optimizer 'sdg'."),
+        ("grid", ["batch_size=32,64,0"], "batch_size=0: should be greater than 0"),
+        ("tpe", ["batch_size=int(interval(0, 9))"], "batch_size=0: should be greater than 0"),
+        ("grid", ["optimizer.momentum=0.5,-1.0"], "Keras refuses optimizer"),
+    ],
+)
+def test_an_invalid_value_is_named_before_the_first_trial(preset: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        build(preset, *overrides)

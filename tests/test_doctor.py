@@ -1,0 +1,117 @@
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from image_classifier import doctor, paths
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Train
+from image_classifier.doctor import Problem, configuration_problems, find_problems, pipeline_problems
+from image_classifier.errors import InputError
+
+
+def sgd_32(*overrides: str) -> dict[str, Train]:
+    """The row sgd_32 with other values, as an edited file of conf/ gives them."""
+    return {"sgd_32": resolve(Train, compose("train", ["run=sgd_32", *overrides]))}
+
+
+def test_a_problem_is_printed_with_its_fix() -> None:
+    assert str(Problem("It is broken.", "dvc repro")) == "It is broken.\n    Fix: dvc repro"
+
+
+def test_the_configuration_of_the_project_has_no_problem() -> None:
+    assert list(find_problems(config_only=True)) == []
+
+
+def test_an_invalid_configuration_is_the_only_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> dict[str, Train]:
+        raise InputError("params.yaml: runs.sgd_32: epochs=0: should be greater than 0")
+
+    monkeypatch.setattr(doctor, "check_configuration", refuse)
+    (problem,) = find_problems()
+    assert problem.message == "params.yaml: runs.sgd_32: epochs=0: should be greater than 0"
+    assert problem.fix.endswith("image-classifier doctor")
+
+
+@pytest.mark.parametrize(
+    ("override", "file", "reason"),
+    [
+        ("optimizer._target_=keras.optimizers.Sdg", "conf/optimizer/sgd.yaml", "Sdg"),
+        ("+optimizer.momentun=0.9", "conf/optimizer/sgd.yaml", "momentun"),
+        ("optimizer.momentum=2.0", "conf/optimizer/sgd.yaml", "momentum"),
+        ("model.layers.0._target_=keras.layers.Conv2d", "conf/model/cnn.yaml", "Conv2d"),
+        ("+model.layers.0.fitlers=32", "conf/model/cnn.yaml", "fitlers"),
+    ],
+)
+def test_a_value_that_keras_refuses_is_named_with_its_file(override: str, file: str, reason: str) -> None:
+    (problem,) = configuration_problems(sgd_32(override), 60_000)
+    assert problem.message.startswith(f"{file}: ")
+    assert reason in problem.message
+
+
+def test_rows_with_the_same_mistake_are_one_problem() -> None:
+    mistaken = sgd_32("model.layers.0._target_=keras.layers.Conv2d")["sgd_32"]
+    assert len(list(configuration_problems({"sgd_32": mistaken, "sgd_128": mistaken}, 60_000))) == 1
+
+
+@pytest.mark.parametrize(("images", "expected"), [(32, 0), (31, 1)])
+def test_a_batch_is_not_larger_than_the_training_set(images: int, expected: int) -> None:
+    problems = list(configuration_problems(sgd_32("batch_size=32"), images))
+    assert len(problems) == expected
+    assert all("runs.sgd_32: batch_size=32: should be at most 31," in problem.message for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([{"changed deps": {"conf/optimizer/sgd.yaml": "modified"}}], "conf/optimizer/sgd.yaml modified"),
+        ([{"changed deps": {"params.yaml": {"runs.a": "modified"}}}], "params.yaml: runs.a modified"),
+        (
+            [{"changed deps": {"conf/optimizer/sgd.yaml": {"momentum": "modified", "nesterov": "new"}}}],
+            "conf/optimizer/sgd.yaml: momentum modified, conf/optimizer/sgd.yaml: nesterov new",
+        ),
+        (["changed command"], "its command changed"),
+    ],
+)
+def test_a_stage_that_does_not_match_dvc_lock_is_named_with_its_changes(changes: list[Any], message: str) -> None:
+    assert list(pipeline_problems({"train@a": changes})) == [
+        Problem(f"train@a does not match dvc.lock: {message}.", "dvc repro")
+    ]
+
+
+def test_a_pipeline_without_changes_has_no_problem() -> None:
+    assert list(pipeline_problems({})) == []
+
+
+@pytest.mark.parametrize("dependency", ["runs/sgd_32/model.h5", "runs"])
+def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: str) -> None:
+    status = {
+        "train@sgd_32": [{"changed outs": {"runs/sgd_32/model.h5": "deleted"}}],
+        "evaluate@sgd_32": [{"changed deps": {dependency: "modified"}}],
+    }
+    message = "train@sgd_32 does not match dvc.lock: runs/sgd_32/model.h5 deleted."
+    assert list(pipeline_problems(status)) == [Problem(message, "dvc repro")]
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "fix"), [({}, "dvc pull, or dvc repro"), ({"conf/train.yaml": "modified"}, "dvc repro")]
+)
+def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(dependencies: dict[str, str], fix: str) -> None:
+    changes = [{"changed outs": {"runs/sgd_32/model.h5": "not in cache"}}, {"changed deps": dependencies}]
+    (problem,) = pipeline_problems({"train@sgd_32": changes})
+    assert problem.fix == fix
+
+
+@pytest.mark.parametrize(("recipes", "expected"), [(["new", "new"], []), (["old", "new"], ["sgd_32"])])
+def test_replicates_of_an_older_recipe_are_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipes: list[str], expected: list[str]
+) -> None:
+    data = tmp_path / "mnist.npz"
+    data.touch()
+    replicates = pd.DataFrame({"run": ["sgd_32", "sgd_32"], "recipe": recipes})
+    monkeypatch.setattr(paths, "PREPARED_DATA", data)
+    monkeypatch.setattr("image_classifier.compare.seeds.read_replicates", lambda _path: replicates)
+    monkeypatch.setattr("image_classifier.provenance.fingerprint.workspace_recipes", lambda _runs: {"sgd_32": "new"})
+    fixes = [problem.fix for problem in doctor.replicate_problems({"sgd_32": sgd_32()["sgd_32"]})]
+    assert fixes == [f"image-classifier replicate {run}" for run in expected]

