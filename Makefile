@@ -3,8 +3,6 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 PIP := $(VENV)/bin/pip install --disable-pip-version-check -qq
 UV := $(VENV)/bin/uv pip install --quiet --compile-bytecode --system-certs --python $(VENV)/bin/python
-# Lines of uv in requirements.lock, for sed
-UV_IN_LOCK := /^uv==/,/^ *\#/
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -61,11 +59,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing into $(VENV), which takes a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@trap 'exit 130' INT; \
-	index=$${PIP_INDEX_URL:-$$($(VENV)/bin/pip config get global.index-url 2>/dev/null)}; \
-	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
-	sed -n '$(UV_IN_LOCK)p' requirements.lock | $(PIP) --require-hashes --only-binary uv -r /dev/stdin \
+	index=$$($(VENV)/bin/pip config list | sed -nE "s/^(:env:|global|install)\.index-url='(.*)'/\2/p" | head -n 1); \
+	export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}"; \
+	sed -n '/^uv==/,/^ *#/p' requirements.lock | $(PIP) --require-hashes --only-binary uv -r /dev/stdin \
 	  && $(UV) --require-hashes -r requirements.lock \
-	  || { echo "uv failed; installing with pip, which takes longer"; \
-	       sed '$(UV_IN_LOCK)d' requirements.lock | $(PIP) --require-hashes -r /dev/stdin; }
+	  || { echo "uv failed; installing with pip, which takes longer"; $(PIP) --require-hashes -r requirements.lock; }
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

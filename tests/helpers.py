@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,8 @@ def copy_project(source: Path, target: Path) -> None:
     shutil.copytree(source, target, symlinks=True, ignore=ignore, copy_function=link_or_copy)
     if (target / "mlflow.db").exists():
         _replace_in_database(target / "mlflow.db", str(source), str(target))
+        for file in (target / "mlartifacts").rglob("MLmodel"):
+            file.write_text(file.read_text().replace(str(source), str(target)))
 
 
 def _replace_in_database(database: Path, old: str, new: str) -> None:
@@ -203,10 +206,12 @@ def stages(printed: str) -> list[str]:
 
 def would_run(project: Path, *targets: str) -> list[str]:
     """Return the stages that `dvc repro` would run, as `dvc repro --dry` does."""
-    from dvc.repo import Repo
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the warnings of DVC's libraries are not about this project
+        from dvc.repo import Repo
 
-    with contextlib.chdir(project), Repo(str(project)) as repository:
-        return [stage.addressing for stage in repository.reproduce(targets, dry=True)]
+        with contextlib.chdir(project), Repo(str(project)) as repository:
+            return [stage.addressing for stage in repository.reproduce(targets, dry=True)]
 
 
 def query(project: Path, statement: str, *values: str) -> list[Any]:

@@ -25,9 +25,9 @@ BEGAN = time.perf_counter()  # of the process, nearly
 def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema], str]], Callable[[], None]]:
     """Turn a function of a checked configuration into the Hydra command line of a stage.
 
-    The function returns a line that says what it did, which is printed with the duration of the process. The
-    configuration is conf/<stage>.yaml with the overrides of the command line. A user's mistake ends with one line
-    on standard error and exit code 1, Ctrl-C with exit code 130.
+    The function returns a summary of its work, which is printed with the duration of the process. The configuration is
+    conf/<stage>.yaml with the overrides of the command line. A user's mistake ends with one line on standard error and
+    exit code 1, Ctrl-C with exit code 130.
 
     Args:
         stage: Name of the stage.
@@ -86,7 +86,7 @@ def exit_on_input_error() -> Iterator[None]:
 
 def exit_on_interrupt() -> None:
     """End the process on Ctrl-C at once: unwinding through a callback of TensorFlow corrupts its memory."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as it is under nohup
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup ignores the signal
         signal.signal(signal.SIGINT, _interrupt)
 
 

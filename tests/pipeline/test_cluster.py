@@ -74,6 +74,7 @@ def test_a_sweep_on_two_nodes_survives_the_loss_of_one(untracked_copy: Path, tmp
             printed, _ = process.communicate(timeout=300)
         assert process.returncode == 0, printed
         experiment = client.get_experiment_by_name("mnist")
+        assert experiment
         runs = client.search_runs([experiment.experiment_id])
         (parent,) = [run for run in runs if "sweep" in run.data.tags]
         trials = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]

@@ -15,7 +15,9 @@ from image_classifier.files import md5
 
 def runs(project: Path) -> list[Run]:
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
-    return list(client.search_runs([client.get_experiment_by_name("mnist").experiment_id]))
+    experiment = client.get_experiment_by_name("mnist")
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id]))
 
 
 def sweep_and_trials(tracked: list[Run]) -> tuple[Run, list[Run]]:

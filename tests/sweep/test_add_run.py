@@ -47,7 +47,7 @@ def test_other_values_get_a_file_that_builds_the_same_optimizer() -> None:
     config, command = trial("optimizer=sgd_decay", "optimizer.momentum=0.5")
     row, new = express_as_row(config, command, "best")
     assert row.optimizer == "best"
-    assert new == config["optimizer"]
+    assert new
     rebuilt = [build_optimizer(values).get_config() for values in (new, config["optimizer"])]
     assert {**rebuilt[0], "name": ""} == {**rebuilt[1], "name": ""}
 

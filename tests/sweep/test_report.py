@@ -48,7 +48,7 @@ def test_the_summary_names_the_winner_its_noise_and_the_next_command(results: Re
     summary = report.format_summary(results, "0123456789", num_images=10_000)
     assert summary.startswith("Sweep 0123456789: 3 complete, 1 pruned, 1 failed, 1 unfinished\n")
     assert "Best: trial 2 with 97.00% of 10,000 held-out images." in summary
-    assert "1 other trials are within the noise of the images (0.48%)." in summary  # 2 sqrt(2 * 0.97 * 0.03 / 10,000)
+    assert "Other trials within the noise of the images (0.48%): 1." in summary  # 2 sqrt(2 * 0.97 * 0.03 / 10,000)
     assert "image-classifier add-run 0123456789 best" in summary
     assert "0.012346" in summary
     assert "diverged" in summary

@@ -33,7 +33,7 @@ def outcome(point: Point) -> Outcome:
 
 def proposed(seed: int, trials: int = 24) -> list[Point]:
     settings = CONFIG.sweep.model_copy(update={"seed": seed, "trials": trials, "proposal_batch": 2})
-    sampler, points = TPESampler(SPACE, settings, make_trial), []
+    sampler, points = TPESampler(SPACE, settings, make_trial), list[Point]()
     while batch := sampler.next_batch():
         assert [trial.number for trial in batch] == list(range(len(points), len(points) + len(batch)))
         points += [trial.point for trial in batch]

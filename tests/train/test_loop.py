@@ -128,13 +128,14 @@ def test_label_smoothing_equals_that_of_keras_own_loss(examples: Examples) -> No
     assert history["loss"].iloc[0] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_fast_training_is_reproduced_to_the_bit_and_resumes_with_the_same_moved_images(examples: Examples) -> None:
-    config = configure("training=fast", "optimizer=nadam")
-    often = configure(
-        "training=fast", "optimizer=nadam", "training.steps_per_execution=2", "training.checkpoint_steps=4"
-    )
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
+def test_the_fast_training_is_reproduced_to_the_bit_and_resumes_with_the_same_moved_images(
+    examples: Examples, precision: str
+) -> None:
+    fast = ("training=fast", "optimizer=nadam", f"training.precision={precision}")
+    config = configure(*fast)
     model, _ = train(config, examples)
-    states = checkpoints(often, examples)
+    states = checkpoints(configure(*fast, "training.steps_per_execution=2", "training.checkpoint_steps=4"), examples)
     assert {bool(state.steps) for state in states} == {True, False}  # within an epoch, and after it
     for start in (TrainingState(), *states):
         assert weights(train(config, examples, start=start)[0]) == weights(model)

@@ -38,7 +38,10 @@ def test_the_summary_names_each_layer_and_the_parameters(train_config: Train) ->
 
 
 def test_a_model_that_does_not_end_in_ten_classes_is_refused() -> None:
-    layers = [{"_target_": "keras.layers.Flatten"}, {"_target_": "keras.layers.Dense", "units": 11}]
+    layers: list[dict[str, Any]] = [
+        {"_target_": "keras.layers.Flatten"},
+        {"_target_": "keras.layers.Dense", "units": 11},
+    ]
     with pytest.raises(
         InputError, match=r"^conf/model/mine\.yaml: the output has shape \(None, 11\), not \(None, 10\)"
     ):

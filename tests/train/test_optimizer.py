@@ -32,9 +32,8 @@ def test_keras_accepts_every_value_of_every_optimizer_in_conf(name: str) -> None
     resolved = build_optimizer(config).get_config()
     for key, value in config.items():
         if isinstance(value, dict):
-            absolute = {
-                name: float(str(argument).removesuffix("%")) for name, argument in value.items() if name[0] != "_"
-            }
+            shares = {name: int(str(share)[:-1]) for name, share in value.items() if str(share).endswith("%")}
+            absolute = {name: argument for name, argument in {**value, **shares}.items() if name != "_target_"}
             assert absolute.items() <= resolved[key]["config"].items()
         elif key != "_target_":
             assert resolved[key] == pytest.approx(value)

@@ -33,7 +33,7 @@ Schema = TypeVar("Schema", bound=StrictModel)
 
 
 def _check_target(config: dict[str, Any]) -> dict[str, Any]:
-    """Admit Hydra's `_target_` only for classes of Keras, and none of Hydra's other special keys."""
+    """Admit Hydra's `_target_` for classes of Keras only, and refuse Hydra's other special keys."""
     if not re.fullmatch(r"keras\.[A-Za-z0-9_.]+", str(config.get("_target_"))):
         raise ValueError(f"_target_={config.get('_target_')}: should be a class of Keras, such as keras.optimizers.SGD")
     for key, value in _walk(config):

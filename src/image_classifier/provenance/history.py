@@ -1,4 +1,4 @@
-"""Results that DVC stores: those of the workspace, of git's history, and of DVC experiments."""
+"""Results that DVC stores: in the workspace, in git's history, and in DVC experiments."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress

@@ -85,7 +85,7 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
 
     Args:
         run: Name of the run.
-        stage: Its `train` stage in dvc.lock.
+        stage: The run's `train` stage in dvc.lock.
         root: Folder with the files: the project, or a copy.
         revision: Position in git.
 

@@ -14,7 +14,6 @@ from ray import tune
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.stopper import Stopper
 
 from image_classifier import paths
 from image_classifier.config.schema import Sweep
@@ -66,7 +65,7 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
     try:
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         if settings.cpus_per_trial > max(cpus):
-            raise InputError(f"sweep.cpus_per_trial={settings.cpus_per_trial}: no machine has more than {max(cpus)}.")
+            raise InputError(f"sweep.cpus_per_trial={settings.cpus_per_trial}: no node has more than {max(cpus)} CPUs.")
         if len(cpus) > 1 and not tracking_uri.startswith("http"):
             raise InputError(f"MLFLOW_TRACKING_URI={tracking_uri}: other nodes cannot reach it. Name a server.")
         yield sum(count // settings.cpus_per_trial for count in cpus)
@@ -88,18 +87,19 @@ def check_reachable(address: str) -> None:
 class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     """Hands the trials of a plan to Ray Tune and collects their outcomes.
 
-    Recorded trials are not run: sampler and scheduler receive their recorded outcomes.
+    Recorded trials are not run: sampler and scheduler receive their recorded outcomes. After an error or too many
+    failures no further trial starts.
 
     Attributes:
         scheduler: Scheduler of the sweep.
         running: Running trials by Ray's id.
-        error: Error that ends the sweep; Ray would hide an exception among its own messages.
+        error: Error that ended the sweep; Ray would hide an exception among its own messages.
     """
 
     def __init__(
         self,
         plan: Plan,
-        scheduler: TrialScheduler,
+        settings: Sweep,
         find_outcome: Callable[[Trial], Outcome | None],
         on_outcome: Callable[[Trial, Outcome], None],
     ) -> None:
@@ -107,12 +107,13 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
         Args:
             plan: Plan of the sweep.
-            scheduler: Scheduler of the sweep.
+            settings: Settings of the sweep.
             find_outcome: Returns the recorded outcome of a trial, or None.
             on_outcome: Receives each trial that was run, and its outcome.
         """
         super().__init__()
-        self.scheduler, self._plan, self._find_outcome, self._on_outcome = scheduler, plan, find_outcome, on_outcome
+        self.scheduler = make_scheduler(settings, plan.max_epochs)
+        self._plan, self._settings, self._find_outcome, self._on_outcome = plan, settings, find_outcome, on_outcome
         self.running: dict[str, Trial] = {}
         self.error: InputError | None = None
         self._trials: list[Trial] = []  # of all batches so far
@@ -154,7 +155,7 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._advance()
         except InputError as error:
             self.error = error
-        if self.error or self._exhausted:
+        if self.error or self._exhausted or self.failures > self._settings.max_failures:
             return str(Searcher.FINISHED)
         if not self._queue:
             return None
@@ -220,22 +221,6 @@ class _RecordedTrial:
     trial_id: str
 
 
-@dataclass
-class FailureStopper(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends a sweep after an error, or after more than `max_failures` failed trials."""
-
-    searcher: TrialSearcher
-    max_failures: int
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Stop no single trial."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Return whether the sweep ends."""
-        return self.searcher.error is not None or self.searcher.failures > self.max_failures
-
-
 def make_scheduler(settings: Sweep, max_epochs: int) -> TrialScheduler:
     """Return the scheduler, which stops trials early.
 
@@ -255,7 +240,7 @@ def make_scheduler(settings: Sweep, max_epochs: int) -> TrialScheduler:
 
 
 def run_trials(train: Callable[[dict[str, Any]], None], searcher: TrialSearcher, settings: Sweep) -> None:
-    """Run the trials of a sweep until all have ended, the user interrupts it, or too many trials fail.
+    """Run the trials of a sweep until its searcher has no more, or the user interrupts it.
 
     Args:
         train: Trains one trial in a process of its own. It receives a suggestion of the searcher and calls
@@ -279,7 +264,6 @@ def run_trials(train: Callable[[dict[str, Any]], None], searcher: TrialSearcher,
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,
-                stop=FailureStopper(searcher, settings.max_failures),
                 failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
                 verbose=0,
             ),

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from typing import Any, Self
 
 from matplotlib.figure import Figure
 from ray import tune
@@ -13,7 +14,7 @@ from image_classifier.files import acquire_lock
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.revision import workspace_revision
 from image_classifier.sweep import report
-from image_classifier.sweep.engine import TrialSearcher, cluster, make_scheduler, run_trials
+from image_classifier.sweep.engine import TrialSearcher, cluster, run_trials
 from image_classifier.sweep.plan import Plan
 from image_classifier.sweep.trainable import train_trial
 from image_classifier.sweep.trials import Outcome, Results, Trial
@@ -23,13 +24,7 @@ from image_classifier.track.writer import record_result
 
 
 class SweepExecution:
-    """Runs the trials of a plan and records them.
-
-    Attributes:
-        sweep_run: MLflow run of the sweep, after `run` has started it.
-    """
-
-    sweep_run: SweepRun
+    """Runs the trials of a plan and records them; as a context manager, ends the MLflow run of the sweep."""
 
     def __init__(self, plan: Plan, settings: Sweep, store: Store, command: str) -> None:
         """Look for the sweep in the store.
@@ -41,23 +36,36 @@ class SweepExecution:
             command: Command line that starts the sweep.
         """
         self._plan, self._settings, self._store, self._command = plan, settings, store, command
+        self._searcher = TrialSearcher(plan, settings, self._find_outcome, self._on_outcome)
+        self._sweep_run: SweepRun | None = None
         earlier = find_sweep(store, plan.fingerprint)
         self._run_id = str(earlier.info.run_id) if earlier else None
-        scheduler = make_scheduler(settings, plan.max_epochs)
-        self._searcher = TrialSearcher(plan, scheduler, self._find_outcome, self._on_outcome)
+
+    def __enter__(self) -> Self:
+        """Return the execution."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        """End the MLflow run of the sweep, if the trials were started."""
+        if self._sweep_run:
+            interrupted = kind is not None and issubclass(kind, SystemExit)
+            self._sweep_run.end("FINISHED" if kind is None else "KILLED" if interrupted else "FAILED")
 
     @property
     def results(self) -> Results:
         """Trials and their outcomes."""
         return self._searcher.results
 
-    def run(self, title: str, params: dict[str, str], num_images: int) -> bool:
-        """Print the plan and run the trials, or return False if the settings ask for the plan only.
+    def run(self, title: str, params: dict[str, str], num_images: int) -> SweepRun | None:
+        """Print the plan and run the trials.
 
         Args:
             title: First line of the printed plan.
             params: Description of the sweep for MLflow.
             num_images: Number of training images.
+
+        Returns:
+            The MLflow run of the sweep, or None if the settings ask for the plan only.
 
         Raises:
             InputError: The cluster or the store cannot be reached, a trial cannot be composed, or another sweep runs in
@@ -66,27 +74,23 @@ class SweepExecution:
         with cluster(self._settings, self._store.uri) as slots:
             self._print_plan(title, num_images, slots)
             if self._settings.dry_run:
-                return False
+                return None
             lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait for it, or use a clone.")
-            self.sweep_run = SweepRun(self._store, self._plan.fingerprint, self._command, params)
-            self._run_id = self.sweep_run.run_id
-            files = self._plan.files
+            self._sweep_run = SweepRun(self._store, self._plan.fingerprint, self._command, params)
+            self._run_id, files = self._sweep_run.run_id, self._plan.files
             revision = workspace_revision(["conf", *files])
             train = tune.with_parameters(train_trial, files=files, revision=revision, parent=self._run_id)
-            try:
-                run_trials(train, self._searcher, self._settings)
-            except InputError:
-                self.sweep_run.end("FAILED")
-                raise
+            run_trials(train, self._searcher, self._settings)
         for trial in self._searcher.running.values():
-            self.sweep_run.mark_interrupted(trial.input)
+            self._sweep_run.mark_interrupted(trial.input)
         lock.release()
-        return True
+        return self._sweep_run
 
-    def finish(self, summary: str, figures: dict[str, Figure], best: Trial | None = None) -> None:
-        """Record and print the results. End the command if not all trials have ended.
+    def finish(self, sweep_run: SweepRun, summary: str, figures: dict[str, Figure], best: Trial | None = None) -> None:
+        """Record and print the results. End the command if the sweep was interrupted.
 
         Args:
+            sweep_run: MLflow run from `run`.
             summary: Description of the results in Markdown.
             figures: Figures by name.
             best: Best trial, if the sweep chooses one.
@@ -97,14 +101,12 @@ class SweepExecution:
         note = f"{summary}\n\nRepeat or resume the sweep:\n\n```\n{self._command}\n```"
         table = report.trials_table(self.results).to_csv(index=False)
         metrics = report.summary_metrics(self.results)
-        self.sweep_run.finish(metrics, note, table, figures, best.input if best else None)
+        sweep_run.finish(metrics, note, table, figures, best.input if best else None)
         print(summary)
         failures, max_failures = self._searcher.failures, self._settings.max_failures
         if failures > max_failures:
-            self.sweep_run.end("FAILED")
             raise InputError(f"{failures} trials failed, more than sweep.max_failures={max_failures}.")
         if not self._searcher.finished:
-            self.sweep_run.end("KILLED")
             print("Interrupted. The same command resumes.", file=sys.stderr)
             sys.exit(130)
 
@@ -131,7 +133,7 @@ class SweepExecution:
 
     def _on_outcome(self, trial: Trial, outcome: Outcome) -> None:
         print(report.format_outcome(trial, outcome), flush=True)
-        if not outcome.complete:
-            self.sweep_run.record_outcome(trial.input, outcome)
+        if self._sweep_run and not outcome.complete:
+            self._sweep_run.record_outcome(trial.input, outcome)
         if self._find_outcome(trial) is None and outcome.complete:
             print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)

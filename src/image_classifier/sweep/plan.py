@@ -41,7 +41,6 @@ def validate_space(space: Space, settings: Sweep) -> list[Train]:
     Raises:
         InputError: A value is invalid.
     """
-    configs = [compose_config(space, point) for point in space.boundary_points()]
     if settings.search == "grid":
         if settings.trials is not None:
             raise InputError(f"sweep.trials={settings.trials}: a grid has one trial for each combination.")
@@ -50,7 +49,7 @@ def validate_space(space: Space, settings: Sweep) -> list[Train]:
         raise InputError(f"sweep.trials=null: sweep.search={settings.search} needs the number of trials.")
     elif not space.dimensions:
         raise InputError(f"sweep.search={settings.search} has no values to choose from: batch_size=32,64, for example.")
-    return configs
+    return [compose_config(space, point) for point in space.boundary_points()]
 
 
 def check_batch_sizes(configs: Iterable[Train], num_images: int) -> None:

@@ -57,31 +57,29 @@ def replicate_runs(
     pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
     plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], files, runs)
     store = Store(base.tracking.experiment)
-    execution = SweepExecution(plan, base.sweep, store, command)
     names = ", ".join(runs)
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
-    if not execution.run(title, {"replicates": names}, num_images):
-        return
-
-    parts, missing = [known], []
-    for (run, seed), (trial, outcome) in zip(pairs, execution.results, strict=True):
-        history = find_history(store, trial.input)
-        if history is None:
-            missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
-        else:
-            parts.append(history.reset_index().assign(run=run, seed=seed, recipe=recipes[run]))
-    histories = replicates.merge_replicates(parts)
-    with atomic_write(paths.REPLICATES) as path:
-        histories.to_csv(path, index=False)
-    current = replicates.select_replicates(histories, recipes)
-    figure = plots.plot_replicates(replicates.prediction_intervals(current, confidence), confidence)
-    write_figure(paths.REPLICATES_PLOT, figure)
-    accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
-    execution.finish(replicates.summary_table(accuracies, confidence), {"replicates": figure})
-    if missing:
-        execution.sweep_run.end("FAILED")
-        raise InputError(f"Not recorded: {'; '.join(missing)}. The same command tries again.")
-    execution.sweep_run.end()
+    with SweepExecution(plan, base.sweep, store, command) as execution:
+        sweep_run = execution.run(title, {"replicates": names}, num_images)
+        if sweep_run is None:
+            return
+        parts, missing = [known], []
+        for (run, seed), (trial, outcome) in zip(pairs, execution.results, strict=True):
+            history = find_history(store, trial.input)
+            if history is None:
+                missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
+            else:
+                parts.append(history.reset_index().assign(run=run, seed=seed, recipe=recipes[run]))
+        histories = replicates.merge_replicates(parts)
+        with atomic_write(paths.REPLICATES) as path:
+            histories.to_csv(path, index=False)
+        current = replicates.select_replicates(histories, recipes)
+        figure = plots.plot_replicates(replicates.prediction_intervals(current, confidence), confidence)
+        write_figure(paths.REPLICATES_PLOT, figure)
+        accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
+        execution.finish(sweep_run, replicates.summary_table(accuracies, confidence), {"replicates": figure})
+        if missing:
+            raise InputError(f"Not recorded: {'; '.join(missing)}. The same command tries again.")
 
 
 def _point(row: Row, seed: int) -> Point:

@@ -117,7 +117,7 @@ def format_summary(results: Results, fingerprint: str, num_images: int) -> str:
         close = sum(accuracy >= accuracies[0] - margin for accuracy in accuracies) - 1
         text += (
             f"\n\nBest: trial {complete[0][0].number} with {accuracies[0]:.2%} of {num_images:,} held-out images. "
-            f"{close} other trials are within the noise of the images ({margin:.2%})."
+            f"Other trials within the noise of the images ({margin:.2%}): {close}."
         )
         if "training.seed" not in complete[0][0].point:  # a row of params.yaml cannot express a seed
             text += f"\nMake it a row of params.yaml: image-classifier add-run {fingerprint} best"

@@ -48,23 +48,23 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
 
     plan = build_plan(space, settings, configs, training_files())
     command = shlex.join([*COMMAND, *sys.argv[1:]])
-    execution = SweepExecution(plan, settings, Store(base.tracking.experiment), command)
     swept = {key: dimension.text for key, dimension in space.dimensions.items()}
-    over = ", ".join(f"{key}={text}" for key, text in swept.items()) or "no key"
-    title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {over}."
+    keys = ", ".join(f"{key}={text}" for key, text in swept.items()) or "a single point"
+    title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {keys}."
     params = {name: str(getattr(settings, name)) for name in ("search", "scheduler", "seed")}
     params |= {f"space.{key.lstrip('+')}": text for key, text in swept.items()}
-    if not execution.run(title, params, len(training.labels)):
-        return
-    best = next((trial for trial, _ in report.complete_trials(execution.results)), None)
-    summary = report.format_summary(execution.results, plan.fingerprint, len(validation.labels))
-    execution.finish(summary, report.plot_trials(execution.results), best)
-    if best is None:
-        execution.sweep_run.end("FAILED")
-        raise InputError("No trial is complete. The table shows the reasons.")
-    if settings.retrain_best:
-        _retrain_best(space, best, execution.sweep_run)
-    execution.sweep_run.end()
+    with SweepExecution(plan, settings, Store(base.tracking.experiment), command) as execution:
+        sweep_run = execution.run(title, params, len(training.labels))
+        if sweep_run is None:
+            return
+        results = execution.results
+        best = next((trial for trial, _ in report.complete_trials(results)), None)
+        summary = report.format_summary(results, plan.fingerprint, len(validation.labels))
+        execution.finish(sweep_run, summary, report.plot_trials(results), best)
+        if best is None:
+            raise InputError("No trial is complete. The table shows the reasons.")
+        if settings.retrain_best:
+            _retrain_best(space, best, sweep_run)
 
 
 def _retrain_best(space: Space, best: Trial, sweep_run: "SweepRun") -> None:
@@ -79,11 +79,6 @@ def _retrain_best(space: Space, best: Trial, sweep_run: "SweepRun") -> None:
         print(f"Training the best trial on all training images: {shlex.join(['python', *command])}", flush=True)
         completed = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
         if completed.returncode:
-            sweep_run.end("KILLED")
             sys.exit(completed.returncode)
-    try:
-        metrics = sweep_run.attach_final_run(read_result(name).input)
-    except InputError:
-        sweep_run.end("FAILED")
-        raise
+    metrics = sweep_run.attach_final_run(read_result(name).input)
     print(f"Test accuracy {metrics['test_accuracy']:.2%}, loss {metrics['test_loss']:.4f} ({name})")

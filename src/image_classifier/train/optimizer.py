@@ -46,7 +46,7 @@ def complete_config(config: dict[str, Any], optimizer: keras.optimizers.Optimize
         optimizer: Optimizer that was built from it.
 
     Returns:
-        The configuration with every argument of the optimizer; written values stay as they were written.
+        The configuration with every argument of the optimizer. Arguments that were written keep their values.
         `library_defaults` lists the arguments that decide the result and were chosen by Keras, whose next version may
         choose others. Arguments that are switched off (None, False, an average that is not used) are not listed.
     """

@@ -1,0 +1,183 @@
+"""The record of a sweep in MLflow, with stubs of Ray and of the training."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow.entities import Run
+from ray import tune
+
+from image_classifier import paths
+from image_classifier.config.schema import Sweep, Train
+from image_classifier.errors import InputError
+from image_classifier.files import acquire_lock
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.sweep import execution
+from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
+from image_classifier.sweep.execution import SweepExecution
+from image_classifier.sweep.plan import Plan
+from image_classifier.sweep.samplers import FixedSampler
+from image_classifier.sweep.trials import Outcome, Trial
+from image_classifier.track.store import Store
+
+FAILED = {EPOCH: 2, ACCURACY: float("nan"), NODE: "", STATE: "failed", REASON: "diverged"}
+PRUNED = {EPOCH: 1, ACCURACY: 0.5, NODE: ""}
+Report = dict[str, Any]
+
+
+@contextmanager
+def two_slots(_settings: Sweep, _uri: str) -> Iterator[int]:
+    yield 2
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store in a folder of its own, which also has the outputs, checkpoints and locks of trials."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(paths, "TRACKING_ARTIFACTS", tmp_path / "mlartifacts")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "SWEEP_LOCK", tmp_path / "sweep.lock")
+    monkeypatch.setattr(execution, "cluster", two_slots)
+    monkeypatch.setattr(tune, "with_parameters", lambda train, **_: train)
+    monkeypatch.setattr(execution, "workspace_revision", lambda _files: None)
+    return Store("mnist")
+
+
+def stub_ray(reports: dict[str, Report]) -> Callable[..., None]:
+    """Return a stub of `run_trials` that ends trials with a report; trials without one keep running."""
+
+    def run_trials(_train: object, searcher: TrialSearcher, _settings: Sweep) -> None:
+        while isinstance(job := searcher.suggest(f"id_{len(searcher.running)}"), dict):
+            if job["name"] in reports:
+                (trial_id,) = (key for key, trial in searcher.running.items() if trial.name == job["name"])
+                searcher.on_trial_complete(trial_id, reports[job["name"]])
+        if searcher.error:
+            raise searcher.error
+
+    return run_trials
+
+
+def make_execution(config: Train, store: Store, names: str, **settings: Any) -> SweepExecution:
+    trials = [
+        Trial(
+            number,
+            {"batch_size": str(number)},
+            config.model_copy(update={"run": name, "epochs": 2}),
+            TrainingInput(name, "python -m pipelines.train", config_yaml(config), {"data/prepared/mnist.npz": name}),
+        )
+        for number, name in enumerate(names)
+    ]
+    plan = Plan("0123456789", {}, FixedSampler(trials), len(trials), max_epochs=2)
+    return SweepExecution(plan, config.sweep.model_copy(update=settings), store, "the command")
+
+
+def execute(config: Train, store: Store, names: str, **settings: Any) -> None:
+    with make_execution(config, store, names, **settings) as sweep:
+        sweep_run = sweep.run("title", {"search": "grid"}, 100)
+        assert sweep_run
+        sweep.finish(sweep_run, "the summary", {})
+
+
+def config_yaml(config: Train) -> str:
+    return yaml.safe_dump({**config.fingerprint_config(), "library_defaults": []}, sort_keys=False)
+
+
+def runs(store: Store) -> dict[str, Run]:
+    return {run.info.run_name: run for run in store.client.search_runs([store.experiment_id])}
+
+
+def test_a_dry_run_prints_the_plan_and_records_nothing(
+    trial_config: Train, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with make_execution(trial_config, store, "ab", dry_run=True) as execution:
+        assert execution.run("Sweep 0123456789", {}, 100) is None
+    assert capsys.readouterr().out.startswith("Sweep 0123456789\n0 of them are recorded")
+    assert runs(store) == {}
+
+
+def test_outcomes_are_recorded_below_the_run_of_the_sweep_and_count_in_the_next_attempt(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({"a": FAILED, "b": PRUNED}))
+    for _ in range(2):
+        execute(trial_config, store, "ab")
+    recorded = runs(store)
+    assert {name: run.info.status for name, run in recorded.items()} == {
+        "sweep_0123456789": "FINISHED",
+        "a": "FAILED",
+        "b": "KILLED",
+    }
+    parent = recorded["sweep_0123456789"]
+    assert parent.data.metrics == {
+        "trials": 2,
+        "complete": 0,
+        "pruned": 1,
+        "failed": 1,
+        "reused": 0,
+        "trial_epochs": 1,
+    }
+    assert "the summary" in parent.data.tags["mlflow.note.content"]
+    assert "2 of them are recorded and count without being run, 0 are to be run." in capsys.readouterr().out
+
+
+def test_an_interrupted_sweep_marks_its_running_trials_and_ends_the_command(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({"a": PRUNED}))
+    with pytest.raises(SystemExit) as ended:
+        execute(trial_config, store, "ab")
+    assert ended.value.code == 130
+    assert "Interrupted. The same command resumes." in capsys.readouterr().err
+    assert runs(store)["sweep_0123456789"].info.status == "KILLED"
+
+
+def test_too_many_failures_end_the_sweep(trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray(dict.fromkeys("abcde", FAILED)))
+    with pytest.raises(InputError, match=r"^2 trials failed, more than sweep\.max_failures=1\.$"):
+        execute(trial_config, store, "abcde", max_failures=1)
+    assert {name: run.info.status for name, run in runs(store).items()} == {
+        "sweep_0123456789": "FAILED",
+        "a": "FAILED",
+        "b": "FAILED",
+    }
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({}))
+    lock = acquire_lock(paths.SWEEP_LOCK, "")
+    with pytest.raises(InputError, match=r"^Another sweep runs in this folder\."):
+        execute(trial_config, store, "a")
+    lock.release()
+
+
+def test_a_trial_that_was_trained_while_mlflow_was_down_is_recorded_and_its_files_are_removed(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = paths.adhoc_run("a").model
+    model.parent.mkdir(parents=True)
+    model.touch()
+    outcome, recorded = Outcome("complete", {2: 0.9}), list[str]()
+    monkeypatch.setattr(execution, "read_result", lambda name: name)
+    monkeypatch.setattr(execution, "record_result", lambda _store, result: recorded.append(result))
+    monkeypatch.setattr(execution, "find_outcome", lambda *_: outcome if recorded else None)
+    monkeypatch.setattr(execution, "run_trials", stub_ray({}))
+    with make_execution(trial_config, store, "a") as sweep:
+        assert sweep.run("title", {}, 100)
+        assert [found for _, found in sweep.results] == [outcome]
+    assert recorded == ["a"]
+    assert not model.parent.exists()
+
+
+def test_a_complete_trial_that_mlflow_lacks_is_named(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({"a": {**PRUNED, STATE: "complete", REASON: ""}}))
+    execute(trial_config, store, "a")
+    assert "Warning: a is not in MLflow." in capsys.readouterr().err
