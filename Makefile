@@ -9,10 +9,12 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-all lint ui serve bench screenshots lock clean
+.PHONY: help install repro test test-all lint ui serve bench screenshots lock clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(INSTALLED)  ## Create .venv from the locked dependencies
 
 repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, show the results
 	image-classifier doctor --config-only
@@ -33,8 +35,12 @@ lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in 
 	mypy
 	cog --check -P -I docs -p 'import tables' README.md docs/*.md
 
-ui: $(INSTALLED)  ## Open the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
+ui: $(INSTALLED)  ## Start the MLflow UI on http://127.0.0.1:5000
+	@case "$$MLFLOW_TRACKING_URI" in \
+	http*) echo "MLFLOW_TRACKING_URI names a server, which has a UI: $$MLFLOW_TRACKING_URI" ;; \
+	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
+	     --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
+	esac
 
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
 	image-classifier serve

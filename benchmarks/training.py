@@ -240,7 +240,10 @@ def report(rounds: list[Round]) -> str:
             f"{seconds(notebook)}. `dvc repro` with all runs takes {seconds(everything)}, of which {seconds(overhead)} "
             "are not training.",
             "### An epoch with its validation",
-            tabulate(epochs, ["", "an epoch after the first", "ratio to the mean of the loop"], "github"),
+            tabulate(epochs, ["", "an epoch after the first", "ratio to the loop's mean epoch"], "github"),
+            "The ratio divides the median epoch of the pipeline by the median over the rounds of the mean epoch of a "
+            "loop. This mean differs from the median in the table, because only some epochs of a loop wait for the "
+            "tuner.",
             f"An epoch needs {both / 1e6:.1f} MFLOP for each of {TRAIN_IMAGES:,} images (forward and backward) and "
             f"{forward / 1e6:.1f} MFLOP for each of {TEST_IMAGES:,} images (forward). The peak throughput is the best "
             f"rate of large matrix multiplications in a round; the highest of all rounds: {rate}.",

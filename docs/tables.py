@@ -29,7 +29,7 @@ def results() -> str:
         rows.append(
             {
                 "run": f"`{run}`",
-                "optimizer": _optimizer(result["optimizer"]),
+                "optimizer, learning rate": _optimizer(result["optimizer"]),
                 "batch size": result["batch_size"],
                 "epochs": result["epochs"],
                 "test accuracy, seed 42": f"{accuracy['value']:.2%}",
@@ -116,16 +116,30 @@ def published_sgd_128() -> str:
 
 
 def conditions() -> str:
-    """Return a sentence with the data and the library versions of the results."""
+    """Return the conditions of the table of the pipeline runs."""
+    return _text(
+        f"{_setup()} The single runs use two threads, the replicates one. The interval (Wilson) covers the noise of "
+        "the test images, and ± is one standard deviation over the seeds."
+    )
+
+
+def seeds_conditions() -> str:
+    """Return the conditions of the table of the seeds."""
+    return _text(
+        f"{_setup()} Each training uses one thread. The accuracy is the one on the test images after the last epoch. "
+        "The interval of the mean uses Student's t distribution."
+    )
+
+
+def _setup() -> str:
+    """Return the data, the library versions and the machine of the results."""
     dataset = json.loads((ROOT / "reports/dataset.json").read_text())
     lock = (ROOT / "requirements.lock").read_text()
     versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
     installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)
-    return _text(
+    return (
         f"Conditions: all {dataset['train']['examples']:,} training and {dataset['test']['examples']:,} test images; "
-        f"{installed}; Linux on two virtual cores of an AMD EPYC (Zen 5). The single runs use two threads, the "
-        "replicates one. The interval (Wilson) covers the noise of the test images, and ± is one standard deviation "
-        "over the seeds."
+        f"{installed}; Linux on two virtual cores of an AMD EPYC (Zen 5)."
     )
 
 

@@ -174,14 +174,14 @@ def _replace_in_database(database: Path, old: str, new: str) -> None:
 def snapshot(project: Path) -> dict[str, list[int]]:
     """Return size and time of the last change of every file that a command could change.
 
-    Excluded are temporary files of DVC, and compiled code, which reading commands write.
+    Excluded are temporary files of DVC, compiled code, and files whose times git changes although it only reads them.
     """
     files = (file for file in project.rglob("*") if file.is_file())
     relative = {file.relative_to(project).as_posix(): file.stat() for file in files if file.suffix != ".pyc"}
     return {
         name: [stat.st_size, stat.st_mtime_ns]
         for name, stat in relative.items()
-        if not name.startswith((".dvc/tmp/", ".git/index"))
+        if not name.startswith((".dvc/tmp/", ".git/index", ".git/objects/"))
     }
 
 

@@ -66,6 +66,8 @@ def mlflow_server(store: str, artifacts: Path) -> Iterator[str]:
     listen = ["--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "1"]
     places = ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # its workers are as large as the server
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # no processes for jobs that no test starts
     command = [sys.executable, "-m", "mlflow", "server", *places, *listen]
     with running(command, f"{url}/health", env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield url

@@ -183,7 +183,7 @@ def test_a_subcommand_outside_of_a_project_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     result = invoke("promote", "sgd_32")
     assert result.exit_code == 1
-    assert result.output.startswith(f"Error: {tmp_path} is not in a project. Change to a folder with params.yaml, ")
+    assert result.output.startswith(f"Error: {tmp_path} is not in a project. Change to a folder with pyproject.toml, ")
     assert invoke("promote", "--help").exit_code == 0
 
 
@@ -199,7 +199,7 @@ def test_a_project_uses_its_own_library(other_project: Path) -> None:
 
 
 def test_a_linked_library_is_recognized(tmp_path: Path) -> None:
-    for name in ("params.yaml", "dvc.yaml", "src"):
+    for name in ("pyproject.toml", "src"):
         (tmp_path / name).symlink_to(paths.ROOT / name)
     completed = run(tmp_path, "promote", "unknown")
     assert "Error: run=unknown is not a row of params.yaml." in completed.stderr

@@ -21,7 +21,7 @@ from image_classifier.errors import InputError
 Arguments = ParamSpec("Arguments")
 
 PACKAGE = "src/image_classifier"
-MARKERS = ("params.yaml", "dvc.yaml", PACKAGE)  # a folder with all of them is a project
+MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
 
 app = typer.Typer(
     help="Compare, replicate, verify, promote and serve trained runs, and check the project. Stages and sweeps have "

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 import hydra
+import psutil
 from omegaconf import DictConfig
 
 from image_classifier import paths
 from image_classifier.config.compose import COMPOSITION_ERRORS, explain, resolve
 from image_classifier.config.schema import Schema
 from image_classifier.errors import InputError
-
-BEGAN = time.perf_counter()  # of the process, nearly
 
 
 def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema], str]], Callable[[], None]]:
@@ -38,7 +37,7 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
         def task(composed: DictConfig) -> None:
             with exit_on_input_error():  # inside the task: Hydra announces exceptions of tasks with a line of its own
                 summary = function(resolve(schema, composed))
-            print(f"{stage}: {summary} in {time.perf_counter() - BEGAN:.1f} s", flush=True)
+            print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
 
         @functools.wraps(function)
         def main() -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from filelock import FileLock, Timeout
 
 from image_classifier.errors import BusyError
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the suffix of `path` that replaces `path` when the block succeeds.
 
-    The temporary file is in the same folder and belongs to this process alone. It is removed when the block fails.
+    The temporary file is in the same folder and belongs to this process alone. It is removed when the block fails; the
+    next writer removes the file of a killed process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
+        if not psutil.pid_exists(int(partial.name.split(".")[-3 if path.suffix else -2])):
+            partial.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary

@@ -48,6 +48,7 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
     ("override", "message"),
     [
         ("optimizer=sdg", f"Unknown optimizer 'sdg'. Choose one of: {', '.join(OPTIMIZERS)} (conf/optimizer/)."),
+        ("data=mnist", "conf/train.yaml has no group 'data'."),
         ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
         ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.learning_rate'?"),
         ("+momentum=0.9", "momentum: unknown key"),
@@ -86,6 +87,7 @@ def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
     [
         "optimizer._target_=os.system",
         "optimizer._target_=kerasx.optimizers.SGD",
+        "optimizer._target_=keras.src.utils.file_utils.os.getcwd",
         "optimizer.learning_rate={_target_: subprocess.run}",
         "optimizer.learning_rate={decay_steps: 1}",
         "+optimizer._partial_=true",
@@ -99,10 +101,17 @@ def test_only_classes_of_keras_are_instantiated(override: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["validation.size=5", "validation.name=held_out", "validation=held_out validation.size=0"]
+    "override",
+    [
+        "validation.size=5",
+        "validation.name=held_out",
+        "validation=held_out validation.size=0",
+        "validation.every_epoch=false",
+        "validation=final_test validation.every_epoch=true",
+    ],
 )
-def test_the_size_of_the_validation_must_fit_its_name(override: str) -> None:
-    with pytest.raises(InputError, match=r"^validation\.size=.*: should be .* with validation="):
+def test_the_values_of_the_validation_must_fit_its_name(override: str) -> None:
+    with pytest.raises(InputError, match=r"^validation\.name=.*: does not fit size=.*; choose validation="):
         configure(*override.split())
 
 

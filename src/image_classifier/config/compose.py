@@ -1,5 +1,6 @@
 """Composition of the configuration with Hydra."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -176,6 +177,8 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
         return InputError(f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/")
     if isinstance(error, OverrideParseException):
         return InputError(f"Cannot read '{error.override}': give key=value, with quotes around special characters.")
+    if missing_group := re.match(r"Could not override '([^']+)'\.\s+No match in the defaults list", str(error)):
+        return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
         known = _keys(compose(stage, [], conf))
         close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, known, n=1)

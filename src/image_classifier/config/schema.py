@@ -20,6 +20,7 @@ RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(min_length=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
+KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -34,13 +35,11 @@ Schema = TypeVar("Schema", bound=StrictModel)
 
 def _check_target(config: dict[str, Any]) -> dict[str, Any]:
     """Admit Hydra's `_target_` for classes of Keras only, and refuse Hydra's other special keys."""
-    if not re.fullmatch(r"keras\.[A-Za-z0-9_.]+", str(config.get("_target_"))):
-        raise ValueError(f"_target_={config.get('_target_')}: should be a class of Keras, such as keras.optimizers.SGD")
-    for key, value in _walk(config):
+    for key, value in [("_target_", config.get("_target_")), *_walk(config)]:
         if key.startswith("_") and key != "_target_":
             raise ValueError(f"{key}: unknown key")
-        if key == "_target_" and not str(value).startswith("keras."):
-            raise ValueError(f"_target_={value}: should be a class of Keras")
+        if key == "_target_" and not KERAS_CLASS.fullmatch(str(value)):
+            raise ValueError(f"_target_={value}: should be a class of Keras, such as keras.optimizers.SGD")
     return config
 
 
@@ -131,10 +130,11 @@ class Validation(StrictModel):
     every_epoch: bool
 
     @model_validator(mode="after")
-    def _check_size(self) -> Self:
-        if (self.name == "held_out") != (self.size > 0):
-            allowed = "greater than 0" if self.name == "held_out" else "0"
-            raise ValueError(f"size={self.size}: should be {allowed} with validation={self.name}")
+    def _check_name(self) -> Self:
+        expected = "test" if self.every_epoch else "final_test"
+        if self.name != (expected if self.size == 0 else "held_out"):
+            values = f"size={self.size}, every_epoch={str(self.every_epoch).lower()}"
+            raise ValueError(f"name={self.name}: does not fit {values}; choose validation=test, held_out or final_test")
         return self
 
 

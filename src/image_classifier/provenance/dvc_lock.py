@@ -40,6 +40,11 @@ def locked_outputs(stage: Stage) -> dict[str, str]:
     return {Path(path).name: md5 for path, md5 in hashes(stage["outs"]).items()}
 
 
+def locked_inputs(stage: Stage) -> list[str]:
+    """Return the files of data, code and configuration values that a stage depends on."""
+    return [*hashes(stage["deps"]), *stage.get("params", {})]
+
+
 def hashes(entries: list[dict[str, str]]) -> dict[str, str]:
     """Return path and MD5 of the entries of `deps` or `outs`."""
     return {entry["path"]: entry["md5"] for entry in entries}

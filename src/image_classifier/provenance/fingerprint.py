@@ -54,7 +54,7 @@ def training_files() -> dict[str, str]:
 def code_fingerprint(root: Path, files: Iterable[str]) -> str:
     """Return a digest of the meaning of Python code.
 
-    It covers the syntax trees of the modules without docstrings, comments, formatting, and imports within the project.
+    It covers the syntax trees of the modules without docstrings, comments, formatting and imports within the project.
     Editing one of these, or moving or renaming a module, therefore keeps the fingerprint.
 
     Args:
@@ -64,20 +64,20 @@ def code_fingerprint(root: Path, files: Iterable[str]) -> str:
     modules = [
         module for path in files for module in ([root / path] if path.endswith(".py") else root.glob(f"{path}/**/*.py"))
     ]
-    return digest(sorted(_syntax_tree(module.read_text()) for module in modules))
+    return digest(sorted(digest(_syntax_tree(ast.parse(module.read_text()))) for module in modules))
 
 
-def _syntax_tree(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        for field in ("body", "orelse"):
-            block = getattr(node, field, None)
-            if isinstance(block, list):
-                setattr(node, field, [statement for statement in block if not _is_meaningless(statement)])
-    return ast.dump(tree)
+def _syntax_tree(node: Any) -> Any:
+    """Return a syntax tree as nested lists. Empty fields are left out, because they depend on the Python version."""
+    if isinstance(node, list):
+        return [_syntax_tree(item) for item in node if not _is_meaningless(item)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+    return [type(node).__name__, {name: _syntax_tree(value) for name, value in fields.items()}]
 
 
-def _is_meaningless(statement: ast.stmt) -> bool:
+def _is_meaningless(statement: Any) -> bool:
     if isinstance(statement, ast.ImportFrom):
         return (statement.module or "").startswith("image_classifier")
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

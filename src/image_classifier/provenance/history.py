@@ -11,7 +11,7 @@ import yaml
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.provenance.dvc_lock import Stage, hashes, locked_outputs, locked_trainings
+from image_classifier.provenance.dvc_lock import Stage, locked_inputs, locked_outputs, locked_trainings
 from image_classifier.provenance.result import Result, pipeline_result, read_workspace
 from image_classifier.provenance.revision import Revision, open_repository, workspace_revision
 from image_classifier.provenance.run_metadata import result_fingerprint
@@ -50,10 +50,8 @@ def stored_results() -> list[StoredResult]:
     for commit, run, stage in _trainings(_versions(repository)):
         fingerprint = result_fingerprint(locked_outputs(stage))
         newest = found[fingerprint].newest if fingerprint in found else commit
-        if commit:
-            revision = Revision(commit, (), experiments.get(commit))
-        else:
-            revision = workspace_revision(hashes(stage["deps"]))
+        inputs = locked_inputs(stage)
+        revision = Revision(commit, (), experiments.get(commit)) if commit else workspace_revision(inputs)
         found[fingerprint] = StoredResult(run, fingerprint, newest, revision)
     return list(reversed(found.values()))
 

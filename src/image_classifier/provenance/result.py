@@ -9,7 +9,7 @@ from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
-from image_classifier.provenance.dvc_lock import Stage, hashes, locked_outputs, locked_trainings
+from image_classifier.provenance.dvc_lock import Stage, hashes, locked_inputs, locked_outputs, locked_trainings
 from image_classifier.provenance.fingerprint import TrainingInput, workspace_recipe
 from image_classifier.provenance.revision import Revision, workspace_revision
 from image_classifier.provenance.run_metadata import RunMetadata, output_hashes, read_metadata, result_fingerprint
@@ -69,7 +69,7 @@ def read_result(run: str) -> Result:
     """
     locked = locked_trainings(*read_workspace())
     if run in locked:
-        return pipeline_result(run, locked[run], paths.ROOT, workspace_revision(hashes(locked[run]["deps"])))
+        return pipeline_result(run, locked[run], paths.ROOT, workspace_revision(locked_inputs(locked[run])))
     files = paths.adhoc_run(run)
     if not files.model.exists():
         raise InputError(f"dvc.lock has no evaluated training of run={run}. Make it: dvc repro track@{run}")

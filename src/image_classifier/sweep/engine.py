@@ -14,6 +14,7 @@ from ray import tune
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
+from sqlalchemy import make_url
 
 from image_classifier import paths
 from image_classifier.config.schema import Sweep
@@ -67,7 +68,8 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
         if settings.cpus_per_trial > max(cpus):
             raise InputError(f"sweep.cpus_per_trial={settings.cpus_per_trial}: no node has more than {max(cpus)} CPUs.")
         if len(cpus) > 1 and not tracking_uri.startswith("http"):
-            raise InputError(f"MLFLOW_TRACKING_URI={tracking_uri}: other nodes cannot reach it. Name a server.")
+            masked = make_url(tracking_uri).render_as_string()  # without the password
+            raise InputError(f"MLFLOW_TRACKING_URI={masked}: other nodes cannot reach it. Name a server.")
         yield sum(count // settings.cpus_per_trial for count in cpus)
     finally:
         ray.shutdown()

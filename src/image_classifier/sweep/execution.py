@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+from contextlib import suppress
 from typing import Any, Self
 
+from filelock import FileLock
 from matplotlib.figure import Figure
 from ray import tune
 
@@ -38,18 +40,27 @@ class SweepExecution:
         self._plan, self._settings, self._store, self._command = plan, settings, store, command
         self._searcher = TrialSearcher(plan, settings, self._find_outcome, self._on_outcome)
         self._sweep_run: SweepRun | None = None
+        self._lock: FileLock | None = None
         earlier = find_sweep(store, plan.fingerprint)
         self._run_id = str(earlier.info.run_id) if earlier else None
 
     def __enter__(self) -> Self:
-        """Return the execution."""
+        """Lock the folder against other sweeps.
+
+        Raises:
+            BusyError: Another sweep runs in this folder.
+        """
+        if not self._settings.dry_run:
+            self._lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         """End the MLflow run of the sweep, if the trials were started."""
         if self._sweep_run:
-            interrupted = kind is not None and issubclass(kind, SystemExit)
+            interrupted = kind is not None and issubclass(kind, SystemExit | KeyboardInterrupt)
             self._sweep_run.end("FINISHED" if kind is None else "KILLED" if interrupted else "FAILED")
+        if self._lock:
+            self._lock.release()
 
     @property
     def results(self) -> Results:
@@ -68,14 +79,12 @@ class SweepExecution:
             The MLflow run of the sweep, or None if the settings ask for the plan only.
 
         Raises:
-            InputError: The cluster or the store cannot be reached, a trial cannot be composed, or another sweep runs in
-                this folder.
+            InputError: The cluster or the store cannot be reached, or a trial cannot be composed.
         """
         with cluster(self._settings, self._store.uri) as slots:
             self._print_plan(title, num_images, slots)
             if self._settings.dry_run:
                 return None
-            lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait for it, or use a clone.")
             self._sweep_run = SweepRun(self._store, self._plan.fingerprint, self._command, params)
             self._run_id, files = self._sweep_run.run_id, self._plan.files
             revision = workspace_revision(["conf", *files])
@@ -83,7 +92,6 @@ class SweepExecution:
             run_trials(train, self._searcher, self._settings)
         for trial in self._searcher.running.values():
             self._sweep_run.mark_interrupted(trial.input)
-        lock.release()
         return self._sweep_run
 
     def finish(self, sweep_run: SweepRun, summary: str, figures: dict[str, Figure], best: Trial | None = None) -> None:
@@ -124,8 +132,11 @@ class SweepExecution:
         if self._settings.dry_run:
             return outcome
         if outcome is None and files.model.exists() and not checkpoint.exists():  # trained while MLflow was down
-            record_result(self._store, read_result(trial.name))
+            with suppress(InputError):  # the files are incomplete: the trial runs again
+                record_result(self._store, read_result(trial.name))
             outcome = find_outcome(self._store, trial.input, self._run_id)
+            if outcome is None:
+                shutil.rmtree(files.directory)
         if outcome:
             shutil.rmtree(files.directory, ignore_errors=True)
             checkpoint.unlink(missing_ok=True)

@@ -49,7 +49,7 @@ def replicate_runs(
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import find_history
 
-    known, files = replicates.read_replicates(paths.REPLICATES), training_files()
+    files = training_files()
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
     first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in table.items()}
     check_batch_sizes([first[run].config for run in runs], num_images)
@@ -63,7 +63,7 @@ def replicate_runs(
         sweep_run = execution.run(title, {"replicates": names}, num_images)
         if sweep_run is None:
             return
-        parts, missing = [known], []
+        parts, missing = [replicates.read_replicates(paths.REPLICATES)], []
         for (run, seed), (trial, outcome) in zip(pairs, execution.results, strict=True):
             history = find_history(store, trial.input)
             if history is None:

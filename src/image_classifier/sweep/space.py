@@ -17,6 +17,7 @@ Point = dict[str, str]  # a value for each key of a space, as on the command lin
 RESERVED = {
     "run": "the sweep names its trials",
     "validation": "trials are compared on held-out training images; validation.size is their number",
+    "validation.name": "trials are compared on held-out training images",
     "validation.every_epoch": "trials are compared after every epoch",
     "training.intra_op_threads": "give sweep.cpus_per_trial",
 }

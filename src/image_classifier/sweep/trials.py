@@ -4,8 +4,6 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import yaml
-
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Train
 from image_classifier.files import digest
@@ -104,11 +102,15 @@ def compose_trial(space: Space, files: dict[str, str], number: int, point: Point
     Raises:
         InputError: See `compose_config`; or Keras refuses the optimizer.
     """
-    from image_classifier.train.optimizer import build_optimizer, complete_config  # Keras takes seconds to import
+    from image_classifier.train.optimizer import (  # Keras takes seconds to import
+        build_optimizer,
+        complete_config,
+        dump_config,
+    )
 
     config = compose_config(space, point)
     config = config.model_copy(update={"run": f"trial_{digest([config.fingerprint_config(), files])[:12]}"})
-    complete = complete_config(config.fingerprint_config(), build_optimizer(config.optimizer))
+    complete = complete_config(config.model_dump(), build_optimizer(config.optimizer))
     command = shlex.join([*COMMAND, *space.overrides(point), f"run={config.run}"])
-    text = yaml.safe_dump(complete, sort_keys=False)
+    text = dump_config(complete)
     return Trial(number, point, config, TrainingInput(config.run, command, text, files))

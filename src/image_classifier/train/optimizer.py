@@ -3,16 +3,18 @@
 from typing import Any
 
 import keras
+import yaml
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from image_classifier.errors import InputError
 from image_classifier.train.model import keras_reason
 
-UNNAMED_STEPS = 100  # length of a training for optimizers that are built to read their defaults
+DECIDING_KEYS = ("run", "batch_size", "epochs", "model", "training", "validation")
+DEFAULT_STEPS = 100  # length of a training for optimizers that are built to read their defaults
 
 
-def build_optimizer(config: dict[str, Any], steps: int = UNNAMED_STEPS) -> keras.optimizers.Optimizer:
+def build_optimizer(config: dict[str, Any], steps: int = DEFAULT_STEPS) -> keras.optimizers.Optimizer:
     """Build a Keras optimizer.
 
     Args:
@@ -42,17 +44,23 @@ def complete_config(config: dict[str, Any], optimizer: keras.optimizers.Optimize
     """Add the arguments of the optimizer that Keras chose to a configuration.
 
     Args:
-        config: Configuration of a training; its `optimizer` is in Hydra's form.
+        config: Values of a training's configuration; `optimizer` is in Hydra's form.
         optimizer: Optimizer that was built from it.
 
     Returns:
-        The configuration with every argument of the optimizer. Arguments that were written keep their values.
+        The values that decide the result, with every argument of the optimizer. Written arguments keep their values.
         `library_defaults` lists the arguments that decide the result and were chosen by Keras, whose next version may
         choose others. Arguments that are switched off (None, False, an average that is not used) are not listed.
     """
     written = config["optimizer"]
     complete = _merge(written, optimizer.get_config())
-    return {**config, "optimizer": complete, "library_defaults": _added(complete, written, "optimizer.")}
+    deciding = {key: config[key] for key in DECIDING_KEYS if key in config}
+    return {**deciding, "optimizer": complete, "library_defaults": _added(complete, written, "optimizer.")}
+
+
+def dump_config(complete: dict[str, Any]) -> str:
+    """Return the text of a config.yaml."""
+    return yaml.safe_dump(complete, sort_keys=True)
 
 
 def _merge(written: dict[str, Any], keras_config: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +70,8 @@ def _merge(written: dict[str, Any], keras_config: dict[str, Any]) -> dict[str, A
             merged[key] = _merge(written[key], value["config"])
         elif key != "name":
             merged[key] = written.get(key, value)
+            if isinstance(value, float) and isinstance(merged[key], int):
+                merged[key] = float(merged[key])  # learning_rate=1 and learning_rate=1.0 are the same training
     return merged
 
 

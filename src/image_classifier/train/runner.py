@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-import yaml
-
 from image_classifier import environment, paths
 from image_classifier.dataset import load_for_training
 from image_classifier.errors import InputError
@@ -73,18 +71,18 @@ def train_run(
         from image_classifier.provenance.run_metadata import RunMetadata
         from image_classifier.train.loop import fit
         from image_classifier.train.model import build_model
-        from image_classifier.train.optimizer import build_optimizer, complete_config
+        from image_classifier.train.optimizer import build_optimizer, complete_config, dump_config
 
         set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
     model = build_model(config.model.name, config.model.layers, config.training.precision)
     optimizer = build_optimizer(config.optimizer, steps=config.epochs * math.ceil(images / config.batch_size))
-    complete = complete_config(config.fingerprint_config(), optimizer)
+    complete = complete_config(config.model_dump(), optimizer)
     for name in complete["library_defaults"]:
         print(f"Warning: {name} is Keras' default, which another version may change. Write it down in conf/optimizer/.")
 
     code_and_data = training_files()
     metadata = RunMetadata.start(
-        TrainingInput(config.run, command, yaml.safe_dump(complete, sort_keys=False), code_and_data),
+        TrainingInput(config.run, command, dump_config(complete), code_and_data),
         images,
         revision or workspace_revision(["conf", *code_and_data]),
         parent,
