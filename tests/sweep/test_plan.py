@@ -95,8 +95,8 @@ def test_a_batch_size_above_the_number_of_images_is_refused(values: str) -> None
         ("tpe", ["optimizer.momentum=interval(-1, 0.5)"], "Keras refuses optimizer"),
         ("grid", ["epoch=1,2"], "Unknown key 'epoch'. Did you mean 'epochs'?"),
         ("grid", ["optimizer=sgd,sdg"], "Unknown optimizer 'sdg'."),
-        ("grid", ["batch_size=32,64,0"], "batch_validation.name=held_out: does not fit size=0"),
-        ("tpe", ["batch_size=int(interval(0, 9))"], "batch_validation.name=held_out: does not fit size=0"),
+        ("grid", ["batch_size=32,64,0"], "batch_size=0: should be greater than 0"),
+        ("tpe", ["batch_size=int(interval(0, 9))"], "batch_size=0: should be greater than 0"),
         ("grid", ["optimizer.momentum=0.5,-1.0"], "Keras refuses optimizer"),
     ],
 )
