@@ -24,10 +24,10 @@ repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, 
 	@echo "Compare the runs in the MLflow UI: make ui"
 
 test: $(INSTALLED)  ## Install if needed, run the fast tests
-	pytest -n 2 -m "not slow"
+	pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(INSTALLED)  ## Install if needed, run all tests
-	pytest -n 2
+	pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in the documentation
 	ruff check
