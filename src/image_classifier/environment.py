@@ -63,6 +63,9 @@ def tensorflow_import() -> Iterator[None]:
     TensorFlow writes these lines to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL. A filter process forwards
     all other lines at once, also when this process crashes.
     """
+    if "keras" in sys.modules:
+        yield
+        return
     with gc_paused(), _notices_dropped():
         yield
     logging.getLogger("absl").addFilter(lambda record: "as an HDF5 file" not in record.getMessage())

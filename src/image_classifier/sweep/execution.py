@@ -54,6 +54,10 @@ class SweepExecution:
             self._lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, because Ray pickles the searcher, which calls this object."""
+        return {**self.__dict__, "_lock": None}
+
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         """End the MLflow run of the sweep, if the trials were started."""
         if self._sweep_run:

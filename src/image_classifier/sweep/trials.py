@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from image_classifier import environment
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Train
 from image_classifier.files import digest
@@ -102,11 +103,8 @@ def compose_trial(space: Space, files: dict[str, str], number: int, point: Point
     Raises:
         InputError: See `compose_config`; or Keras refuses the optimizer.
     """
-    from image_classifier.train.optimizer import (  # Keras takes seconds to import
-        build_optimizer,
-        complete_config,
-        dump_config,
-    )
+    with environment.tensorflow_import():
+        from image_classifier.train.optimizer import build_optimizer, complete_config, dump_config
 
     config = compose_config(space, point)
     config = config.model_copy(update={"run": f"trial_{digest([config.fingerprint_config(), files])[:12]}"})
