@@ -36,6 +36,7 @@ TRAIN = (*PYTHON, "pipelines.train")
 CLI = "image-classifier"
 SWEEP = (*TRAIN, "-m", f"epochs={EPOCHS}")
 GRID = ("optimizer=sgd,adam", "batch_size=64,128")
+SMALL_GRID = ("optimizer=sgd,adam", "batch_size=64")
 ENVIRONMENT = {
     **{
         name: value
@@ -161,14 +162,14 @@ def copy_project(source: Path, target: Path) -> None:
 
 def _replace_in_database(database: Path, old: str, new: str) -> None:
     """Replace a text in all columns of an SQLite database: MLflow stores the absolute paths of its artifacts."""
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            for _, column, *_ in connection.execute(f"PRAGMA table_info('{table}')").fetchall():
-                statement = (
-                    f"""UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)"""
-                )
-                connection.execute(statement, (old, new, old))
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        with connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                for _, column, *_ in connection.execute(f"PRAGMA table_info('{table}')").fetchall():
+                    update = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
+                    connection.execute(update, (old, new, old))
+        connection.execute("VACUUM")  # removes the old text from unused pages
 
 
 def snapshot(project: Path) -> dict[str, list[int]]:

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 from helpers import (
     COMMITTED_OUTPUTS,
-    GRID,
+    SMALL_GRID,
     SWEEP,
     commit,
     copy_project,
@@ -92,7 +92,7 @@ def swept_project(repro_project: Path, tmp_path_factory: pytest.TempPathFactory)
     def make(project: Path) -> str:
         copy_project(repro_project, project)
         remove_store(project)
-        return run(project, *SWEEP, *GRID, "sweep.retrain_best=true")
+        return run(project, *SWEEP, *SMALL_GRID, "sweep.retrain_best=true")
 
     yield from share(tmp_path_factory, "swept_project", make)
 

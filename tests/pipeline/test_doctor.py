@@ -6,6 +6,7 @@ import pytest
 from helpers import CLI, replace, run
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_no_problem_after_a_repro(project_copy: Path) -> None:
     assert run(project_copy, CLI, "doctor") == "conf/, params.yaml, dvc.lock, files and MLflow agree.\n"
 

@@ -68,6 +68,7 @@ def test_a_pipeline_that_is_killed_in_train_evaluate_and_track_records_the_same_
     assert not has_leftover_locks(project_copy)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_leaves_only_a_run_that_is_marked_as_killed(project_copy: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored, and children inherit it
     with started(project_copy, *TRAIN, "epochs=300", "run=interrupted") as process:
@@ -198,7 +199,8 @@ def test_a_run_that_another_process_trains_is_refused(project_copy: Path) -> Non
 
 @pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(project_copy: Path) -> None:
-    (project_copy / "checkpoints").write_text("a file in place of the folder")
+    (project_copy / "checkpoints").rmdir()
+    (project_copy / "checkpoints").symlink_to(project_copy / "a disk that is not mounted")
     printed = run(project_copy, *LONG_TRAINING, "run=full", "epochs=1")
     assert "Warning: no checkpoint (" in printed
     assert (project_copy / "outputs/full/model.h5").exists()
