@@ -27,7 +27,7 @@ from helpers import (
 
 from image_classifier.files import file_hashes
 
-KILLS = 10  # in each of two tests, which can run at the same time
+KILLS = 5  # in each of two tests with two seeds
 OFTEN = ("training.steps_per_execution=2", "training.checkpoint_steps=2")
 LONG_TRAINING = (*TRAIN, "optimizer=adadelta", "batch_size=32", "epochs=25", *OFTEN)
 
