@@ -1,15 +1,30 @@
-"""The plan of a sweep: its sampler, its fingerprint and its size."""
+"""The plan of a sweep: its fingerprint, its size, and the choice of its points."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
+
+import optuna
+from optuna.trial import TrialState
 
 from image_classifier.config.schema import Sweep, Train
 from image_classifier.errors import InputError
 from image_classifier.files import digest
-from image_classifier.sweep.samplers import FixedSampler, PointSampler, TPESampler, random_points
 from image_classifier.sweep.space import Point, Space
 from image_classifier.sweep.trials import Trial, compose_config, compose_trial
+from image_classifier.track.outcome import Outcome
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna prints a line for each trial
+
+# Yields the next trials, and receives their outcomes in the same order.
+Batches = Generator[list[Trial], list[Outcome] | None, None]
+
+# Optuna treats a pruned trial without values as the worst possible one, which is right for a diverging training.
+OPTUNA_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.PRUNED,
+    "crashed": TrialState.FAIL,
+}
 
 
 @dataclass(frozen=True)
@@ -20,14 +35,14 @@ class Plan:
         fingerprint: Digest of everything that decides the trials and their order, 10 hexadecimal digits. It does not
             cover the number of trials, so that a sweep can be extended.
         files: Hashes of the data and code of the trials.
-        sampler: Sampler at its start.
+        batches: Trials in batches, before the first one.
         num_trials: Number of trials.
         max_epochs: Number of epochs of the longest trial.
     """
 
     fingerprint: str
     files: dict[str, str]
-    sampler: PointSampler
+    batches: Batches
     num_trials: int
     max_epochs: int
 
@@ -52,18 +67,6 @@ def validate_space(space: Space, settings: Sweep) -> list[Train]:
     return [compose_config(space, point) for point in space.boundary_points()]
 
 
-def check_batch_sizes(configs: Iterable[Train], num_images: int) -> None:
-    """Refuse a batch size above the number of training images: its process would be killed for lack of memory.
-
-    Raises:
-        InputError: A batch size is too large.
-    """
-    for config in configs:
-        if config.batch_size > num_images:
-            limit = f"should be at most {num_images}, the number of training images"
-            raise InputError(f"batch_size={config.batch_size}: {limit}.")
-
-
 def build_plan(space: Space, settings: Sweep, configs: list[Train], files: dict[str, str]) -> Plan:
     """Plan the sweep of a space.
 
@@ -76,45 +79,75 @@ def build_plan(space: Space, settings: Sweep, configs: list[Train], files: dict[
     Raises:
         InputError: Keras refuses a value.
     """
-    fingerprint = _fingerprint(
+    identity = [
         [(key, dimension.text) for key, dimension in space.dimensions.items()],
         [config.fingerprint_config() for config in configs],
         files,
         settings.model_dump(include={"search", "seed", "proposal_batch"}),
         settings.model_dump(include={"scheduler", "grace_period", "reduction_factor"}),
-    )
+    ]
     num_trials = settings.trials or 0
-    if settings.search == "tpe":
-        compose = partial(compose_trial, space, files)
-        for point in space.boundary_points():
-            compose(0, point)
-        sampler = TPESampler(space, settings, compose)
-        return Plan(fingerprint, files, sampler, num_trials, max(config.epochs for config in configs))
-    grid = settings.search == "grid"
-    points = space.grid_points() if grid else random_points(space, settings.seed, num_trials)
-    return _plan_trials(fingerprint, files, [compose_trial(space, files, *item) for item in enumerate(points)])
+    if settings.search != "tpe":
+        grid = settings.search == "grid"
+        points = space.grid_points() if grid else random_points(space, settings.seed, num_trials)
+        return plan_points(space, points, identity, files)
+    for point in space.boundary_points():
+        compose_trial(space, files, 0, point)
+    batches = tpe_batches(space, settings, files)
+    return Plan(digest(identity)[:10], files, batches, num_trials, max(config.epochs for config in configs))
 
 
-def plan_points(space: Space, points: list[Point], files: dict[str, str], runs: list[str]) -> Plan:
+def plan_points(space: Space, points: list[Point], identity: Sequence[object], files: dict[str, str]) -> Plan:
     """Plan the trials at the given points.
 
     Args:
         space: Space of the sweep.
         points: Points in their order.
+        identity: Values that decide the fingerprint.
         files: Hashes of data and code, from `training_files`.
-        runs: Names of the runs at the first points. Together with these points they decide the fingerprint; more points
-            extend the same sweep.
 
     Raises:
         InputError: A point cannot be composed.
     """
-    trials = [compose_trial(space, files, *item) for item in enumerate(points)]
-    return _plan_trials(_fingerprint(runs, [trial.input.fingerprint for trial in trials[: len(runs)]]), files, trials)
+    trials = [compose_trial(space, files, number, point) for number, point in enumerate(points)]
+    max_epochs = max(trial.config.epochs for trial in trials)
+    return Plan(digest(identity)[:10], files, single_batch(trials), len(trials), max_epochs)
 
 
-def _plan_trials(fingerprint: str, files: dict[str, str], trials: list[Trial]) -> Plan:
-    return Plan(fingerprint, files, FixedSampler(trials), len(trials), max(trial.config.epochs for trial in trials))
+def single_batch(trials: list[Trial]) -> Batches:
+    """Yield all trials together."""
+    yield trials
 
 
-def _fingerprint(*values: object) -> str:
-    return digest(values)[:10]
+def tpe_batches(space: Space, settings: Sweep, files: dict[str, str]) -> Batches:
+    """Choose points with Optuna's tree-structured Parzen estimator (https://doi.org/10.5555/2986459.2986743).
+
+    A batch depends on the seed and on the outcomes of all earlier batches, but not on the order in which trials end. A
+    repeated sweep therefore proposes the same points.
+
+    Args:
+        space: Space with at least one dimension.
+        settings: Settings of the sweep: seed, trials and proposal_batch.
+        files: Hashes of data and code, from `training_files`.
+    """
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed))
+    while remaining := (settings.trials or 0) - len(study.trials):
+        asked = [_ask(study, space) for _ in range(min(settings.proposal_batch, remaining))]
+        outcomes = yield [compose_trial(space, files, trial.number, point) for trial, point in asked]
+        for (trial, _), outcome in zip(asked, outcomes or [], strict=True):
+            for epoch, accuracy in () if outcome.failed else outcome.accuracies.items():
+                trial.report(accuracy, epoch)
+            value = outcome.accuracy if outcome.state == "complete" else None
+            study.tell(trial, value, OPTUNA_STATES[outcome.state])
+
+
+def random_points(space: Space, seed: int, trials: int) -> list[Point]:
+    """Draw points at random, without duplicates. The same seed draws the same points."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    points = [_ask(study, space)[1] for _ in range(trials)]
+    return [point for index, point in enumerate(points) if point not in points[:index]]
+
+
+def _ask(study: optuna.Study, space: Space) -> tuple[optuna.Trial, Point]:
+    trial = study.ask({key: dimension.distribution for key, dimension in space.dimensions.items()})
+    return trial, {key: dimension.format_value(trial.params[key]) for key, dimension in space.dimensions.items()}

@@ -1,8 +1,7 @@
-"""The trials of a sweep and their outcomes."""
+"""The trials of a sweep."""
 
 import shlex
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass
 
 from image_classifier import environment
 from image_classifier.config.compose import compose, resolve
@@ -10,51 +9,9 @@ from image_classifier.config.schema import Train
 from image_classifier.files import digest
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep.space import Point, Space
+from image_classifier.track.outcome import Outcome
 
-State = Literal["complete", "pruned", "failed", "crashed", "unfinished"]
-STATES: tuple[State, ...] = get_args(State)
 COMMAND = ("python", "-m", "pipelines.train")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Outcome of a trial.
-
-    Attributes:
-        state: complete: trained all epochs; pruned: stopped by the scheduler; failed: ended by an error that repeating
-            it would reproduce; crashed: ended by any other error, so that the same sweep tries it again; unfinished:
-            not run, or interrupted.
-        accuracies: Validation accuracy, 0 to 1, after each epoch, from 1.
-        reason: Reason why the trial is not complete.
-        origin: now: run by this command; before: by an earlier attempt of the sweep; elsewhere: by another command.
-        node: Ray's id of the machine that ran the trial now.
-    """
-
-    state: State
-    accuracies: dict[int, float] = field(default_factory=dict)
-    reason: str = ""
-    origin: Literal["now", "before", "elsewhere"] = "now"
-    node: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the trial trained all epochs."""
-        return self.state == "complete"
-
-    @property
-    def failed(self) -> bool:
-        """Whether the trial ended with an error."""
-        return self.state in ("failed", "crashed")
-
-    @property
-    def epochs(self) -> int:
-        """Number of trained epochs."""
-        return max(self.accuracies, default=0)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Validation accuracy after the last epoch, or None if no epoch was trained."""
-        return self.accuracies.get(self.epochs)
 
 
 @dataclass(frozen=True)
@@ -108,7 +65,6 @@ def compose_trial(space: Space, files: dict[str, str], number: int, point: Point
 
     config = compose_config(space, point)
     config = config.model_copy(update={"run": f"trial_{digest([config.fingerprint_config(), files])[:12]}"})
-    complete = complete_config(config.model_dump(), build_optimizer(config.optimizer))
+    text = dump_config(complete_config(config.model_dump(), build_optimizer(config.optimizer)))
     command = shlex.join([*COMMAND, *space.overrides(point), f"run={config.run}"])
-    text = dump_config(complete)
     return Trial(number, point, config, TrainingInput(config.run, command, text, files))
