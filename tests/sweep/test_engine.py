@@ -25,8 +25,7 @@ from image_classifier.sweep.engine import (
     make_scheduler,
     run_trials,
 )
-from image_classifier.sweep.plan import Batches, Plan
-from image_classifier.sweep.trials import Trial
+from image_classifier.sweep.plan import Batches, Plan, Trial
 from image_classifier.track.outcome import Outcome
 
 FINISHED = "FINISHED"

@@ -19,8 +19,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import execution
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
 from image_classifier.sweep.execution import Summary, execute_plan
-from image_classifier.sweep.plan import Plan, single_batch
-from image_classifier.sweep.trials import Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial, single_batch
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun

@@ -12,9 +12,8 @@ from image_classifier.config.schema import Sweep, Train
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import plan
-from image_classifier.sweep.plan import Plan, build_plan, plan_points, random_points, tpe_batches, validate_space
+from image_classifier.sweep.plan import Plan, Trial, build_plan, plan_points, random_points, tpe_batches, validate_space
 from image_classifier.sweep.space import Point, Space, parse_space
-from image_classifier.sweep.trials import Trial
 from image_classifier.track.outcome import Outcome
 
 PRESETS = sorted(file.stem for file in (paths.CONF / "sweep").glob("*.yaml"))

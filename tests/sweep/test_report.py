@@ -5,8 +5,7 @@ import pytest
 from image_classifier.config.schema import Train
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import report
-from image_classifier.sweep.plan import Plan, single_batch
-from image_classifier.sweep.trials import Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial, single_batch
 from image_classifier.track.outcome import Outcome
 
 VALUES = [("sgd", "0.1"), ("sgd", "0.0123456789"), ("adam", "0.001"), ("adam", "10.0"), ("sgd", "0.2"), ("sgd", "0.3")]

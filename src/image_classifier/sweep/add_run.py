@@ -13,7 +13,7 @@ from image_classifier.config.compose import compose, load_table, load_tracking, 
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
-from image_classifier.sweep.trials import COMMAND
+from image_classifier.sweep.plan import COMMAND
 
 
 def add_run(sweep_id: str, name: str) -> None:

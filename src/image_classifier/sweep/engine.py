@@ -18,8 +18,7 @@ from sqlalchemy import make_url
 from image_classifier import paths
 from image_classifier.config.schema import Sweep
 from image_classifier.errors import InputError
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.trials import Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import Outcome, State
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # otherwise Ray prints a line about its token at each start
@@ -83,6 +82,7 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     Attributes:
         running: Running trials by Ray's id.
+        finished: Whether every trial of the plan has an outcome.
         error: Error that ended the sweep; Ray would hide an exception among its own messages.
     """
 
@@ -105,11 +105,11 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._plan, self._max_failures = plan, max_failures
         self._find_outcome, self._on_outcome = find_outcome, on_outcome
         self.running: dict[str, Trial] = {}
+        self.finished = False
         self.error: InputError | None = None
         self._trials: list[Trial] = []  # of all batches so far
         self._batch: list[Trial] = []
         self._queue: list[Trial] = []  # trials of the batch that have not started
-        self._exhausted = False
         self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
         self._accuracies: dict[str, dict[int, float]] = {}
 
@@ -122,11 +122,6 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     def failures(self) -> int:
         """Number of trials that failed now; failures of an earlier attempt are not counted again."""
         return sum(outcome.failed and outcome.origin == "now" for outcome in self._outcomes.values())
-
-    @property
-    def finished(self) -> bool:
-        """Whether every trial of the plan has an outcome."""
-        return self._exhausted and all(trial.name in self._outcomes for trial in self._trials)
 
     def count_remaining(self) -> tuple[int, int]:
         """Return the numbers of trials and epochs to run: upper bounds if later trials depend on outcomes.
@@ -144,7 +139,7 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._advance()
         except InputError as error:
             self.error = error
-        if self.error or self._exhausted or self.failures > self._max_failures:
+        if self.error or self.finished or self.failures > self._max_failures:
             return str(Searcher.FINISHED)
         if not self._queue:
             return None
@@ -153,12 +148,12 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def _advance(self) -> None:
         """Take the next batch when all trials of the last one have outcomes, until a batch has a trial to run."""
-        while not self._exhausted and all(trial.name in self._outcomes for trial in self._batch):
+        while not self.finished and all(trial.name in self._outcomes for trial in self._batch):
             outcomes = [self._outcomes[trial.name] for trial in self._batch]
             try:
                 self._batch = self._plan.batches.send(outcomes or None)  # a generator starts with None
             except StopIteration:
-                self._exhausted = True
+                self.finished = True
                 return
             self._trials += self._batch
             for name, trial in {trial.name: trial for trial in self._batch}.items():

@@ -18,9 +18,8 @@ from image_classifier.provenance.result import read_result
 from image_classifier.provenance.revision import workspace_revision
 from image_classifier.sweep import report
 from image_classifier.sweep.engine import TrialSearcher, cluster, make_scheduler, run_trials
-from image_classifier.sweep.plan import Plan
+from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.sweep.trainable import train_trial
-from image_classifier.sweep.trials import Results, Trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun, images_per_second

@@ -9,9 +9,8 @@ from image_classifier.dataset import read_arrays
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
 from image_classifier.sweep import bind_to_localhost
-from image_classifier.sweep.plan import plan_points
+from image_classifier.sweep.plan import Results, compose_trial, plan_points
 from image_classifier.sweep.space import Point, Space
-from image_classifier.sweep.trials import Results, compose_trial
 
 
 def replicate_runs(

@@ -13,8 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pandas.api.types import is_numeric_dtype
 
 from image_classifier.config.schema import Sweep
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.trials import Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import STATES, Outcome
 
 mpl.use("Agg")  # Optuna draws with pyplot, which would look for a display

@@ -13,9 +13,8 @@ from image_classifier.config.schema import Train
 from image_classifier.dataset import load_for_training
 from image_classifier.provenance.fingerprint import TrainingInput, training_files
 from image_classifier.sweep import bind_to_localhost
-from image_classifier.sweep.plan import build_plan, validate_space
+from image_classifier.sweep.plan import COMMAND, Results, Trial, build_plan, validate_space
 from image_classifier.sweep.space import Space, parse_space
-from image_classifier.sweep.trials import COMMAND, Results, Trial
 
 
 def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
