@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from image_classifier.sweep.engine import (
     make_scheduler,
     run_trials,
 )
-from image_classifier.sweep.plan import Batches, Plan, Trial
+from image_classifier.sweep.plan import Plan, Trial
 from image_classifier.track.outcome import Outcome
 
 FINISHED = "FINISHED"
@@ -55,16 +56,17 @@ class SweepOfThreeEpochs:
         self.told: list[list[str]] = []
         self.outcomes: dict[str, Outcome] = {}
         self.searcher = TrialSearcher(
-            Plan("0123456789", {}, self.batches(trials, batch), len(names), max_epochs=3),
+            Plan("0123456789", {}, partial(self.batches, trials, batch), len(names), max_epochs=3),
             config.sweep.max_failures,
             lambda trial: self.recorded.get(trial.name),
             on_outcome or (lambda trial, outcome: self.outcomes.update({trial.name: outcome})),
         )
 
-    def batches(self, trials: list[Trial], batch: int) -> Batches:
-        for start in range(0, len(trials), batch):
-            outcomes = yield trials[start : start + batch]
-            self.told.append([outcome.state for outcome in outcomes or []])
+    def batches(self, trials: list[Trial], size: int, outcomes: Mapping[str, Outcome]) -> Iterator[list[Trial]]:
+        for start in range(0, len(trials), size):
+            batch = trials[start : start + size]
+            yield batch
+            self.told.append([outcomes[trial.name].state for trial in batch])
 
     def suggest(self, trial_id: str) -> Any:
         suggestion = self.searcher.suggest(trial_id)

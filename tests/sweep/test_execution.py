@@ -19,7 +19,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import execution
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
 from image_classifier.sweep.execution import Summary, execute_plan
-from image_classifier.sweep.plan import Plan, Results, Trial, single_batch
+from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun
@@ -73,7 +73,7 @@ def execute(config: Train, store: Store, names: str, **settings: Any) -> Results
         )
         for number, name in enumerate(names)
     ]
-    plan = Plan("0123456789", {}, single_batch(trials), len(trials), max_epochs=2)
+    plan = Plan("0123456789", {}, lambda _: iter([trials]), len(trials), max_epochs=2)
     summarized: Results = []
 
     def summarize(results: Results) -> Summary:

@@ -1,7 +1,6 @@
 import math
 import re
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -32,7 +31,7 @@ def build(preset: str, *overrides: str, files: dict[str, str] = FILES) -> Plan:
 
 
 def trials(*overrides: str, preset: str = "grid", files: dict[str, str] = FILES) -> list[Trial]:
-    return build(preset, *overrides, files=files).batches.send(None)
+    return next(build(preset, *overrides, files=files).batches({}))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -120,17 +119,16 @@ def proposed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Point]]:
     config = resolve(Train, compose("train", ["run=trial", "sweep=tpe"]))
 
     def make_trial(_space: Space, _files: dict[str, str], number: int, point: Point) -> Trial:
-        return Trial(number, point, config, TrainingInput("", "", "", {}))
+        named = config.model_copy(update={"run": f"trial_{number}"})
+        return Trial(number, point, named, TrainingInput("", "", "", {}))
 
     def propose(seed: int, trials: int = 24) -> list[Point]:
         settings = config.sweep.model_copy(update={"seed": seed, "trials": trials, "proposal_batch": 2})
-        batches, points, outcomes = tpe_batches(SPACE, settings, FILES), list[Point](), None
-        with suppress(StopIteration):
-            while True:
-                batch = batches.send(outcomes)
-                assert [trial.number for trial in batch] == list(range(len(points), len(points) + len(batch)))
-                points += [trial.point for trial in batch]
-                outcomes = [outcome(trial.point) for trial in batch]
+        points, outcomes = list[Point](), dict[str, Outcome]()
+        for batch in tpe_batches(SPACE, settings, FILES, outcomes):
+            assert [trial.number for trial in batch] == list(range(len(points), len(points) + len(batch)))
+            points += [trial.point for trial in batch]
+            outcomes |= {trial.name: outcome(trial.point) for trial in batch}
         return points
 
     monkeypatch.setattr(plan, "compose_trial", make_trial)

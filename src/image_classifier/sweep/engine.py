@@ -104,13 +104,13 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         super().__init__()
         self._plan, self._max_failures = plan, max_failures
         self._find_outcome, self._on_outcome = find_outcome, on_outcome
+        self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
+        self._batches = plan.batches(self._outcomes)
         self.running: dict[str, Trial] = {}
         self.finished = False
         self.error: InputError | None = None
         self._trials: list[Trial] = []  # of all batches so far
-        self._batch: list[Trial] = []
-        self._queue: list[Trial] = []  # trials of the batch that have not started
-        self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
+        self._queue: list[Trial] = []  # trials of the last batch that have not started
         self._accuracies: dict[str, dict[int, float]] = {}
 
     @property
@@ -131,7 +131,8 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         """
         self._advance()
         later = self._plan.num_trials - len(self._trials)
-        return len(self._queue) + later, sum(t.config.epochs for t in self._queue) + later * self._plan.max_epochs
+        epochs = sum(trial.config.epochs for trial in self._queue) + later * self._plan.max_epochs
+        return len(self._queue) + later, epochs
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial to run, None if it depends on running trials, or FINISHED at the end."""
@@ -148,17 +149,12 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def _advance(self) -> None:
         """Take the next batch when all trials of the last one have outcomes, until a batch has a trial to run."""
-        while not self.finished and all(trial.name in self._outcomes for trial in self._batch):
-            outcomes = [self._outcomes[trial.name] for trial in self._batch]
-            try:
-                self._batch = self._plan.batches.send(outcomes or None)  # a generator starts with None
-            except StopIteration:
-                self.finished = True
-                return
-            self._trials += self._batch
-            for name, trial in {trial.name: trial for trial in self._batch}.items():
-                if name in self._outcomes:
-                    continue
+        while not self.finished and all(trial.name in self._outcomes for trial in self._trials):
+            batch = next(self._batches, [])
+            self._trials += batch
+            self.finished = not batch
+            new = {trial.name: trial for trial in batch if trial.name not in self._outcomes}
+            for name, trial in new.items():
                 if outcome := self._find_outcome(trial):
                     self._outcomes[name] = outcome
                 else:

@@ -1,8 +1,9 @@
 """The trials of a sweep, the choice of their points, and the plan of the sweep."""
 
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 from optuna.trial import TrialState
@@ -52,8 +53,8 @@ class Trial:
 
 
 Results = list[tuple[Trial, Outcome]]
-# Yields the next trials, and receives their outcomes in the same order.
-Batches = Generator[list[Trial], list[Outcome] | None, None]
+# Yields the trials in batches, and reads the outcomes of a batch, by the names of its trials, before the next one.
+Batches = Callable[[Mapping[str, Outcome]], Iterator[list[Trial]]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Plan:
         fingerprint: Digest of everything that decides the trials and their order, 10 hexadecimal digits. It does not
             cover the number of trials, so that a sweep can be extended.
         files: Hashes of the data and code of the trials.
-        batches: Trials in batches, before the first one.
+        batches: Choice of the trials, in batches.
         num_trials: Number of trials.
         max_epochs: Number of epochs of the longest trial.
     """
@@ -153,7 +154,7 @@ def build_plan(space: Space, settings: Sweep, configs: list[Train], files: dict[
         return plan_points(space, points, identity, files)
     for point in space.boundary_points():
         compose_trial(space, files, 0, point)
-    batches = tpe_batches(space, settings, files)
+    batches = partial(tpe_batches, space, settings, files)
     return Plan(digest(identity)[:10], files, batches, num_trials, max(config.epochs for config in configs))
 
 
@@ -171,15 +172,12 @@ def plan_points(space: Space, points: list[Point], identity: Sequence[object], f
     """
     trials = [compose_trial(space, files, number, point) for number, point in enumerate(points)]
     max_epochs = max(trial.config.epochs for trial in trials)
-    return Plan(digest(identity)[:10], files, single_batch(trials), len(trials), max_epochs)
+    return Plan(digest(identity)[:10], files, lambda _: iter([trials]), len(trials), max_epochs)
 
 
-def single_batch(trials: list[Trial]) -> Batches:
-    """Yield all trials together."""
-    yield trials
-
-
-def tpe_batches(space: Space, settings: Sweep, files: dict[str, str]) -> Batches:
+def tpe_batches(
+    space: Space, settings: Sweep, files: dict[str, str], outcomes: Mapping[str, Outcome]
+) -> Iterator[list[Trial]]:
     """Choose points with Optuna's tree-structured Parzen estimator (https://doi.org/10.5555/2986459.2986743).
 
     A batch depends on the seed and on the outcomes of all earlier batches, but not on the order in which trials end. A
@@ -189,12 +187,15 @@ def tpe_batches(space: Space, settings: Sweep, files: dict[str, str]) -> Batches
         space: Space with at least one dimension.
         settings: Settings of the sweep: seed, trials and proposal_batch.
         files: Hashes of data and code, from `training_files`.
+        outcomes: Outcomes of the earlier batches, by the names of their trials.
     """
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed))
     while remaining := (settings.trials or 0) - len(study.trials):
         asked = [_ask(study, space) for _ in range(min(settings.proposal_batch, remaining))]
-        outcomes = yield [compose_trial(space, files, trial.number, point) for trial, point in asked]
-        for (trial, _), outcome in zip(asked, outcomes or [], strict=True):
+        batch = [compose_trial(space, files, trial.number, point) for trial, point in asked]
+        yield batch
+        for (trial, _), composed in zip(asked, batch, strict=True):
+            outcome = outcomes[composed.name]
             for epoch, accuracy in () if outcome.failed else outcome.accuracies.items():
                 trial.report(accuracy, epoch)
             value = outcome.accuracy if outcome.state == "complete" else None

@@ -37,9 +37,8 @@ def format_plan(
         return text
     slots = min(slots, trials, settings.proposal_batch if settings.search == "tpe" else trials)
     limit = "" if settings.scheduler == "none" else f"at most, because {settings.scheduler} stops trials early, "
-    duration: object = "unknown, no similar training is recorded"
-    if epoch_seconds:
-        duration = timedelta(seconds=round(epochs * epoch_seconds / slots))
+    unknown = "unknown, no similar training is recorded"
+    duration = timedelta(seconds=round(epochs * epoch_seconds / slots)) if epoch_seconds else unknown
     return (
         f"{text}\n{epochs} epochs, {slots} trials at a time, CPUs for each: {settings.cpus_per_trial}.\n"
         f"Expected duration: {limit}{duration}."
