@@ -62,7 +62,7 @@ def stub_ray(reports: dict[str, Report]) -> Callable[..., None]:
     return run_trials
 
 
-def execute(config: Train, store: Store, names: str, **settings: Any) -> Results:
+def execute(config: Train, store: Store, names: str, problem: str = "", **settings: Any) -> Results:
     """Execute a plan with a trial of two epochs for each name, and return the trials with their outcomes."""
     trials = [
         Trial(
@@ -78,7 +78,7 @@ def execute(config: Train, store: Store, names: str, **settings: Any) -> Results
 
     def summarize(results: Results) -> Summary:
         summarized.extend(results)
-        return Summary("the summary", {}, None, "")
+        return Summary("the summary", {}, None, problem)
 
     changed = config.sweep.model_copy(update=settings)
     execute_plan(plan, changed, store, "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize)
@@ -148,6 +148,16 @@ def test_too_many_failures_end_the_sweep(trial_config: Train, store: Store, monk
         "a": "FAILED",
         "b": "FAILED",
     }
+
+
+def test_a_problem_of_the_results_ends_the_command_after_they_are_recorded(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({"a": FAILED}))
+    with pytest.raises(InputError, match=r"^No trial is complete\.$"):
+        execute(trial_config, store, "a", problem="No trial is complete.")
+    parent = runs(store)["sweep_0123456789"]
+    assert (parent.info.status, parent.data.metrics["failed"]) == ("FAILED", 1)
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(
