@@ -13,11 +13,12 @@ from image_classifier.config.compose import compose, load_table, resolve
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.provenance.verify import RecordedRun
-from image_classifier.sweep.add_run import add_row, add_run, express_as_row
-from image_classifier.sweep.trials import COMMAND
+from image_classifier.sweep.add_run import add_run, express_as_row
+from image_classifier.sweep.plan import COMMAND
 from image_classifier.track import store, sweeps
 from image_classifier.train.optimizer import build_optimizer, complete_config
 
+PARAMS = paths.PARAMS.read_text()
 ROW = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
 
 
@@ -64,13 +65,6 @@ def test_a_file_of_an_optimizer_is_not_overwritten() -> None:
         express_as_row(*trial("optimizer.learning_rate=0.5"), "sgd")
 
 
-def test_a_row_is_added_and_comments_are_kept() -> None:
-    text = paths.PARAMS.read_text()
-    assert (
-        add_row(text, "best", ROW) == text + "  best: {optimizer: adam, batch_size: 64, epochs: 3, training: default}\n"
-    )
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a copy of conf/ and params.yaml."""
@@ -100,6 +94,8 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
 ) -> None:
     record_best("optimizer.learning_rate=0.5", "batch_size=64")
     add_run("0123456789", "best")
+    added = "  best: {optimizer: best, batch_size: 64, epochs: 10, training: default}\n"
+    assert (project / "params.yaml").read_text() == PARAMS + added
     row = load_table(project / "params.yaml")["best"]
     assert row == Row(optimizer="best", batch_size=64, epochs=10, training="default")
     text = (project / "conf/optimizer/best.yaml").read_text()

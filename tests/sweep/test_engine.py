@@ -2,16 +2,16 @@
 
 import os
 import re
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import ray
 
 from image_classifier import paths
-from image_classifier.config.schema import Sweep, Train
+from image_classifier.config.schema import Train
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import engine
@@ -22,13 +22,12 @@ from image_classifier.sweep.engine import (
     REASON,
     STATE,
     TrialSearcher,
-    check_reachable,
     cluster,
     make_scheduler,
     run_trials,
 )
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.trials import Outcome, Trial
+from image_classifier.sweep.plan import Plan, Trial
+from image_classifier.track.outcome import Outcome
 
 FINISHED = "FINISHED"
 COMPLETE = {EPOCH: 3, ACCURACY: 0.9, NODE: "node", STATE: "complete", REASON: ""}
@@ -41,22 +40,8 @@ class RayTrial:
     trial_id: str
 
 
-class BatchSampler:
-    """Returns trials in batches and keeps the outcomes that it is told."""
-
-    def __init__(self, trials: list[Trial], batch: int) -> None:
-        self.batches = [trials[start : start + batch] for start in range(0, len(trials), batch)]
-        self.told: list[list[str]] = []
-
-    def next_batch(self) -> list[Trial]:
-        return self.batches.pop(0) if self.batches else []
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.told.append([outcome.state for outcome in outcomes])
-
-
 class SweepOfThreeEpochs:
-    """A searcher, its sampler, and the outcomes that it handed over."""
+    """A searcher, the outcomes that the choice of points was told, and the outcomes that the searcher handed over."""
 
     def __init__(
         self,
@@ -67,14 +52,21 @@ class SweepOfThreeEpochs:
         on_outcome: Callable[[Trial, Outcome], None] | None = None,
     ) -> None:
         trials = [make_trial(config, number, name) for number, name in enumerate(names)]
-        self.sampler, self.recorded = BatchSampler(trials, batch), dict(recorded or {})
+        self.recorded = dict(recorded or {})
+        self.told: list[list[str]] = []
         self.outcomes: dict[str, Outcome] = {}
         self.searcher = TrialSearcher(
-            Plan("0123456789", {}, self.sampler, len(names), max_epochs=3),
-            config.sweep,
+            Plan("0123456789", {}, partial(self.batches, trials, batch), len(names), max_epochs=3),
+            config.sweep.max_failures,
             lambda trial: self.recorded.get(trial.name),
             on_outcome or (lambda trial, outcome: self.outcomes.update({trial.name: outcome})),
         )
+
+    def batches(self, trials: list[Trial], size: int, outcomes: Mapping[str, Outcome]) -> Iterator[list[Trial]]:
+        for start in range(0, len(trials), size):
+            batch = trials[start : start + size]
+            yield batch
+            self.told.append([outcomes[trial.name].state for trial in batch])
 
     def suggest(self, trial_id: str) -> Any:
         suggestion = self.searcher.suggest(trial_id)
@@ -107,7 +99,7 @@ def test_a_batch_waits_for_all_outcomes_of_the_one_before(trial_config: Train) -
     assert sweep.suggest("3") is None
     sweep.searcher.on_trial_complete("1", COMPLETE)
     assert sweep.suggest("3") == "c"
-    assert sweep.sampler.told == [[], ["complete", "crashed"]]
+    assert sweep.told == [["complete", "crashed"]]
 
 
 def test_a_recorded_trial_counts_without_being_run(trial_config: Train) -> None:
@@ -115,25 +107,8 @@ def test_a_recorded_trial_counts_without_being_run(trial_config: Train) -> None:
     sweep = SweepOfThreeEpochs(trial_config, "ab", batch=1, recorded={"a": known})
     assert sweep.suggest("1") == "b"
     assert [outcome for _, outcome in sweep.searcher.results] == [known, Outcome("unfinished")]
-    assert sweep.sampler.told == [[], ["complete"]]
+    assert sweep.told == [["complete"]]
     assert sweep.outcomes == {}
-
-
-def test_later_trials_are_compared_with_recorded_ones(trial_config: Train) -> None:
-    known = Outcome("complete", {1: 0.8, 2: 0.9, 3: 0.95}, origin="before")
-    sweep = SweepOfThreeEpochs(trial_config, "abcd", recorded=dict.fromkeys("abc", known))
-    assert sweep.suggest("1") == "d"
-    new = RayTrial("1")
-    sweep.searcher.scheduler.on_trial_add(None, new)
-    assert sweep.searcher.scheduler.on_trial_result(None, new, {EPOCH: 1, ACCURACY: 0.1}) == "STOP"
-
-
-@pytest.mark.parametrize("scheduler", ["none", "asha", "median"])
-def test_every_scheduler_accepts_recorded_trials(trial_config: Train, scheduler: str) -> None:
-    config = trial_config.model_copy(update={"sweep": trial_config.sweep.model_copy(update={"scheduler": scheduler})})
-    names = "abcdef"
-    falling = {name: Outcome("complete", {1: 0.9 - index / 10, 2: 0.9, 3: 0.95}) for index, name in enumerate(names)}
-    assert SweepOfThreeEpochs(config, [*names, "g"], recorded=falling).suggest("1") == "g"
 
 
 def test_a_point_that_is_proposed_twice_is_trained_once(trial_config: Train) -> None:
@@ -141,7 +116,7 @@ def test_a_point_that_is_proposed_twice_is_trained_once(trial_config: Train) -> 
     assert [sweep.suggest(key) for key in "12"] == ["a", None]
     sweep.searcher.on_trial_complete("1", COMPLETE)
     assert sweep.suggest("2") == FINISHED
-    assert [outcome.complete for _, outcome in sweep.searcher.results] == [True, True, True]
+    assert [outcome.state == "complete" for _, outcome in sweep.searcher.results] == [True, True, True]
 
 
 @pytest.mark.parametrize(("batch", "remaining"), [(100, (3, 9)), (2, (4, 12))])
@@ -302,11 +277,6 @@ def test_an_address_without_a_cluster_is_named(trial_config: Train, address: str
         pass
 
 
-def test_a_listening_port_is_reachable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        check_reachable(f"127.0.0.1:{server.getsockname()[1]}")
-
-
 def train(job: dict[str, Any]) -> None:
     """Stub of a training whose name is its behaviour."""
     from ray import tune
@@ -325,18 +295,12 @@ def train(job: dict[str, Any]) -> None:
         tune.report({EPOCH: epoch, ACCURACY: float(accuracy), NODE: "node", **last})
 
 
-def run(config: Train, settings: Sweep, names: list[str]) -> SweepOfThreeEpochs:
-    sweep = SweepOfThreeEpochs(config.model_copy(update={"sweep": settings}), names)
-    run_trials(train, sweep.searcher, settings)
-    return sweep
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_on_this_machine")
 def test_ray_runs_every_trial_to_its_outcome(trial_config: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MAX_RESTARTS", 0)
-    settings = trial_config.sweep.model_copy(update={"scheduler": "asha"})
-    sweep = run(trial_config, settings, ["ok_0.9", "fail", "die", "ok_0.1"])
+    sweep = SweepOfThreeEpochs(trial_config, ["ok_0.9", "fail", "die", "ok_0.1"])
+    run_trials(train, sweep.searcher, make_scheduler(trial_config.sweep, max_epochs=3), cpus_per_trial=1)
     assert sweep.searcher.finished
     assert sweep.outcomes["ok_0.9"] == Outcome("complete", {1: 0.9, 2: 0.9, 3: 0.9}, node="node")
     assert sweep.outcomes["ok_0.1"] == Outcome("pruned", {1: 0.1}, "stopped by the scheduler", node="node")

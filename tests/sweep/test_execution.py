@@ -18,11 +18,11 @@ from image_classifier.files import acquire_lock
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import execution
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
-from image_classifier.sweep.execution import SweepExecution
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.samplers import FixedSampler
-from image_classifier.sweep.trials import Outcome, Trial
+from image_classifier.sweep.execution import Summary, execute_plan
+from image_classifier.sweep.plan import Plan, Results, Trial
+from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
+from image_classifier.track.sweeps import SweepRun
 
 FAILED = {EPOCH: 2, ACCURACY: float("nan"), NODE: "", STATE: "failed", REASON: "diverged"}
 PRUNED = {EPOCH: 1, ACCURACY: 0.5, NODE: ""}
@@ -51,7 +51,7 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
 def stub_ray(reports: dict[str, Report]) -> Callable[..., None]:
     """Return a stub of `run_trials` that ends trials with a report; trials without one keep running."""
 
-    def run_trials(_train: object, searcher: TrialSearcher, _settings: Sweep) -> None:
+    def run_trials(_train: object, searcher: TrialSearcher, *_: object) -> None:
         while isinstance(job := searcher.suggest(f"id_{len(searcher.running)}"), dict):
             if job["name"] in reports:
                 (trial_id,) = (key for key, trial in searcher.running.items() if trial.name == job["name"])
@@ -62,7 +62,8 @@ def stub_ray(reports: dict[str, Report]) -> Callable[..., None]:
     return run_trials
 
 
-def make_execution(config: Train, store: Store, names: str, **settings: Any) -> SweepExecution:
+def execute(config: Train, store: Store, names: str, problem: str = "", **settings: Any) -> Results:
+    """Execute a plan with a trial of two epochs for each name, and return the trials with their outcomes."""
     trials = [
         Trial(
             number,
@@ -72,15 +73,16 @@ def make_execution(config: Train, store: Store, names: str, **settings: Any) -> 
         )
         for number, name in enumerate(names)
     ]
-    plan = Plan("0123456789", {}, FixedSampler(trials), len(trials), max_epochs=2)
-    return SweepExecution(plan, config.sweep.model_copy(update=settings), store, "the command")
+    plan = Plan("0123456789", {}, lambda _: iter([trials]), len(trials), max_epochs=2)
+    summarized: Results = []
 
+    def summarize(results: Results) -> Summary:
+        summarized.extend(results)
+        return Summary("the summary", {}, None, problem)
 
-def execute(config: Train, store: Store, names: str, **settings: Any) -> None:
-    with make_execution(config, store, names, **settings) as sweep:
-        sweep_run = sweep.run("title", {"search": "grid"}, 100)
-        assert sweep_run
-        sweep.finish(sweep_run, "the summary", {})
+    changed = config.sweep.model_copy(update=settings)
+    execute_plan(plan, changed, store, "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize)
+    return summarized
 
 
 def config_yaml(config: Train) -> str:
@@ -94,8 +96,7 @@ def runs(store: Store) -> dict[str, Run]:
 def test_a_dry_run_prints_the_plan_and_records_nothing(
     trial_config: Train, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with make_execution(trial_config, store, "ab", dry_run=True) as execution:
-        assert execution.run("Sweep 0123456789", {}, 100) is None
+    assert execute(trial_config, store, "ab", dry_run=True) == []
     assert capsys.readouterr().out.startswith("Sweep 0123456789\n0 of them are recorded")
     assert runs(store) == {}
 
@@ -133,7 +134,9 @@ def test_an_interrupted_sweep_marks_its_running_trials_and_ends_the_command(
         execute(trial_config, store, "ab")
     assert ended.value.code == 130
     assert "Interrupted. The same command resumes." in capsys.readouterr().err
-    assert runs(store)["sweep_0123456789"].info.status == "KILLED"
+    recorded = runs(store)
+    assert {name: run.info.status for name, run in recorded.items()} == dict.fromkeys(recorded, "KILLED")
+    assert recorded["b"].data.tags["trial.reason"] == "interrupted"
 
 
 def test_too_many_failures_end_the_sweep(trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +148,16 @@ def test_too_many_failures_end_the_sweep(trial_config: Train, store: Store, monk
         "a": "FAILED",
         "b": "FAILED",
     }
+
+
+def test_a_problem_of_the_results_ends_the_command_after_they_are_recorded(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "run_trials", stub_ray({"a": FAILED}))
+    with pytest.raises(InputError, match=r"^No trial is complete\.$"):
+        execute(trial_config, store, "a", problem="No trial is complete.")
+    parent = runs(store)["sweep_0123456789"]
+    assert (parent.info.status, parent.data.metrics["failed"]) == ("FAILED", 1)
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(
@@ -166,11 +179,9 @@ def test_a_trial_that_was_trained_while_mlflow_was_down_is_recorded_and_its_file
     outcome, recorded = Outcome("complete", {2: 0.9}), list[str]()
     monkeypatch.setattr(execution, "read_result", lambda name: name)
     monkeypatch.setattr(execution, "record_result", lambda _store, result: recorded.append(result))
-    monkeypatch.setattr(execution, "find_outcome", lambda *_: outcome if recorded else None)
+    monkeypatch.setattr(SweepRun, "find_outcome", lambda *_: outcome if recorded else None)
     monkeypatch.setattr(execution, "run_trials", stub_ray({}))
-    with make_execution(trial_config, store, "a") as sweep:
-        assert sweep.run("title", {}, 100)
-        assert [found for _, found in sweep.results] == [outcome]
+    assert [found for _, found in execute(trial_config, store, "a")] == [outcome]
     assert recorded == ["a"]
     assert not model.parent.exists()
 

@@ -1,4 +1,6 @@
+import math
 import re
+from collections.abc import Callable
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,9 +9,11 @@ from image_classifier import paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Sweep, Train
 from image_classifier.errors import InputError
-from image_classifier.sweep.plan import Plan, build_plan, check_batch_sizes, plan_points, validate_space
-from image_classifier.sweep.space import Space, parse_space
-from image_classifier.sweep.trials import Trial
+from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.sweep import plan
+from image_classifier.sweep.plan import Plan, Trial, build_plan, plan_points, random_points, tpe_batches, validate_space
+from image_classifier.sweep.space import Point, Space, parse_space
+from image_classifier.track.outcome import Outcome
 
 PRESETS = sorted(file.stem for file in (paths.CONF / "sweep").glob("*.yaml"))
 FILES = {"data/prepared/mnist.npz": "0123"}
@@ -27,7 +31,7 @@ def build(preset: str, *overrides: str, files: dict[str, str] = FILES) -> Plan:
 
 
 def trials(*overrides: str, preset: str = "grid", files: dict[str, str] = FILES) -> list[Trial]:
-    return build(preset, *overrides, files=files).sampler.next_batch()
+    return next(build(preset, *overrides, files=files).batches({}))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -66,20 +70,11 @@ def test_everything_but_the_number_of_trials_decides_the_fingerprint() -> None:
     assert build("tpe", "batch_size=32,64", files={"data/prepared/mnist.npz": "4567"}).fingerprint != three
 
 
-def test_more_points_continue_the_sweep_of_the_same_runs() -> None:
+def test_more_points_continue_the_same_sweep() -> None:
     points = [{"training.seed": str(seed)} for seed in (1, 2)]
-    of_one, of_two = (plan_points(Space((), {}), points[:count], FILES, ["sgd_32"]) for count in (1, 2))
+    of_one, of_two = (plan_points(Space((), {}), points[:count], ["sgd_32"], FILES) for count in (1, 2))
     assert of_one.fingerprint == of_two.fingerprint
-    assert plan_points(Space(("epochs=3",), {}), points, FILES, ["sgd_32"]).fingerprint != of_two.fingerprint
-
-
-@pytest.mark.parametrize("values", ["32,501", "range(100, 600, 100)", "int(interval(100, 501))"])
-def test_a_batch_size_above_the_number_of_images_is_refused(values: str) -> None:
-    space, settings = space_and_settings("random", f"batch_size={values}")
-    with pytest.raises(
-        InputError, match=r"^batch_size=50[01]: should be at most 499, the number of training images\.$"
-    ):
-        check_batch_sizes(validate_space(space, settings), 499)
+    assert plan_points(Space((), {}), points, ["sgd_128"], FILES).fingerprint != of_two.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -103,3 +98,63 @@ def test_a_batch_size_above_the_number_of_images_is_refused(values: str) -> None
 def test_an_invalid_value_is_named_before_the_first_trial(preset: str, overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         build(preset, *overrides)
+
+
+SPACE = parse_space(
+    OverridesParser.create().parse_overrides(["rate=tag(log, interval(1e-4, 1))", "batch_size=32,64,128"]), threads=1
+)
+
+
+def outcome(point: Point) -> Outcome:
+    """Best at a rate of 0.01; bad points are pruned or fail."""
+    accuracy = 1 - abs(math.log10(float(point["rate"])) + 2) / 4
+    if accuracy < 0.6:
+        return Outcome("failed", reason="diverged")
+    return Outcome("pruned" if accuracy < 0.7 else "complete", {1: accuracy / 2, 2: accuracy})
+
+
+@pytest.fixture
+def proposed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Point]]:
+    """Returns the points that TPE proposes for a seed, in batches of two."""
+    config = resolve(Train, compose("train", ["run=trial", "sweep=tpe"]))
+
+    def make_trial(_space: Space, _files: dict[str, str], number: int, point: Point) -> Trial:
+        named = config.model_copy(update={"run": f"trial_{number}"})
+        return Trial(number, point, named, TrainingInput("", "", "", {}))
+
+    def propose(seed: int, trials: int = 24) -> list[Point]:
+        settings = config.sweep.model_copy(update={"seed": seed, "trials": trials, "proposal_batch": 2})
+        points, outcomes = list[Point](), dict[str, Outcome]()
+        for batch in tpe_batches(SPACE, settings, FILES, outcomes):
+            assert [trial.number for trial in batch] == list(range(len(points), len(points) + len(batch)))
+            points += [trial.point for trial in batch]
+            outcomes |= {trial.name: outcome(trial.point) for trial in batch}
+        return points
+
+    monkeypatch.setattr(plan, "compose_trial", make_trial)
+    return propose
+
+
+def test_the_same_seed_and_outcomes_propose_the_same_points(proposed: Callable[..., list[Point]]) -> None:
+    assert proposed(seed=1) == proposed(seed=1)
+    assert proposed(seed=1) != proposed(seed=2)
+
+
+def test_a_number_of_trials_that_is_no_multiple_of_the_batch_is_kept(proposed: Callable[..., list[Point]]) -> None:
+    assert len(proposed(seed=1, trials=5)) == 5
+
+
+def test_more_trials_extend_the_points_of_fewer(proposed: Callable[..., list[Point]]) -> None:
+    assert proposed(seed=1, trials=30)[:24] == proposed(seed=1)
+
+
+def test_later_points_are_nearer_to_the_best_than_the_random_start(proposed: Callable[..., list[Point]]) -> None:
+    accuracies = [outcome(point).accuracy or 0 for point in proposed(seed=0, trials=40)]
+    assert sum(accuracies[-10:]) > sum(accuracies[:10])
+
+
+def test_random_points_follow_the_seed_without_duplicates() -> None:
+    few, _ = space_and_settings("grid", "batch_size=32,64")
+    assert sorted(point["batch_size"] for point in random_points(few, seed=0, trials=20)) == ["32", "64"]
+    assert random_points(SPACE, seed=1, trials=5) == random_points(SPACE, seed=1, trials=5)
+    assert random_points(SPACE, seed=1, trials=5) != random_points(SPACE, seed=2, trials=5)

@@ -5,9 +5,8 @@ import pytest
 from image_classifier.config.schema import Train
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import report
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.samplers import FixedSampler
-from image_classifier.sweep.trials import Outcome, Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial
+from image_classifier.track.outcome import Outcome
 
 VALUES = [("sgd", "0.1"), ("sgd", "0.0123456789"), ("adam", "0.001"), ("adam", "10.0"), ("sgd", "0.2"), ("sgd", "0.3")]
 OUTCOMES = [
@@ -98,23 +97,23 @@ def test_equal_accuracies_have_no_importance(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "scheduler", "seconds", "expected"),
+    ("search", "scheduler", "epoch_seconds", "expected"),
     [
-        ("grid", "none", 600.0, "12 epochs, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:30."),
-        ("tpe", "none", 600.0, "12 epochs, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:00."),
-        ("grid", "asha", 600.0, "Expected duration: at most, because asha stops trials early, 0:02:30."),
+        ("grid", "none", 50.0, "12 epochs, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:30."),
+        ("tpe", "none", 50.0, "12 epochs, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:00."),
+        ("grid", "asha", 50.0, "Expected duration: at most, because asha stops trials early, 0:02:30."),
         ("grid", "none", None, "Expected duration: unknown, no similar training is recorded."),
     ],
 )
 def test_the_plan_estimates_the_duration(
-    trial_config: Train, search: str, scheduler: str, seconds: float | None, expected: str
+    trial_config: Train, search: str, scheduler: str, epoch_seconds: float | None, expected: str
 ) -> None:
     settings = trial_config.sweep.model_copy(update={"search": search, "scheduler": scheduler})
-    text = report.format_plan(Plan("", {}, FixedSampler([]), 6, 3), settings, (4, 12), 8, seconds)
+    text = report.format_plan(Plan("", {}, lambda _: iter(()), 6, 3), settings, (4, 12), 8, epoch_seconds)
     assert text.startswith("2 of them are recorded and count without being run, 4 are to be run.\n")
     assert expected in text
 
 
 def test_a_plan_without_new_trials_has_no_duration(trial_config: Train) -> None:
-    text = report.format_plan(Plan("", {}, FixedSampler([]), 6, 3), trial_config.sweep, (0, 0), 8, 600.0)
+    text = report.format_plan(Plan("", {}, lambda _: iter(()), 6, 3), trial_config.sweep, (0, 0), 8, 50.0)
     assert text == "6 of them are recorded and count without being run, 0 are to be run."

@@ -1,5 +1,6 @@
 """Sweeps in MLflow: the run of a sweep, and the outcomes of its trials."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pandas as pd
@@ -11,25 +12,27 @@ from tracking_helpers import epochs_of, logged, runs_of
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.run_metadata import RunMetadata
-from image_classifier.sweep.trials import Outcome
 from image_classifier.track.live import LiveRun
+from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
-from image_classifier.track.sweeps import (
-    SweepRun,
-    find_best_trial,
-    find_history,
-    find_outcome,
-    images_per_second,
-)
+from image_classifier.track.sweeps import SweepRun, find_best_trial, find_history, images_per_second
 from image_classifier.track.writer import record_result
 
 COMMAND = "python -m pipelines.train -m"
 PRUNED = Outcome("pruned", {1: 0.91}, "others were better")
 
 
+def start_sweep(store: Store, fingerprint: str = "0123456789", params: dict[str, str] | None = None) -> SweepRun:
+    """Return a sweep that was started and ended."""
+    sweep = SweepRun(store, fingerprint)
+    with sweep.tracked(COMMAND, params or {"search": "tpe"}):
+        pass
+    return sweep
+
+
 @pytest.fixture
 def sweep(store: Store) -> SweepRun:
-    return SweepRun(store, "0123456789", COMMAND, {"search": "tpe"})
+    return start_sweep(store)
 
 
 @pytest.fixture
@@ -40,21 +43,33 @@ def trial(adhoc_result: Result, sweep: SweepRun) -> Result:
 
 
 def test_a_repeated_sweep_continues_its_run(store: Store, sweep: SweepRun) -> None:
-    sweep.end("KILLED")
-    again = SweepRun(store, "0123456789", COMMAND, {"search": "tpe"})
+    again = SweepRun(store, "0123456789")
     assert again.run_id == sweep.run_id
-    assert store.client.get_run(sweep.run_id).info.status == "RUNNING"
+    with again.tracked(COMMAND, {"search": "tpe"}):
+        assert again.run_id == sweep.run_id
+        assert store.client.get_run(sweep.run_id).info.status == "RUNNING"
+    assert store.client.get_run(sweep.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(InputError("too many failures"), "FAILED"), (SystemExit(130), "KILLED")]
+)
+def test_the_end_of_a_sweep_decides_its_status(store: Store, error: BaseException, status: str) -> None:
+    sweep = SweepRun(store, "0123456789")
+    with suppress(type(error)), sweep.tracked(COMMAND, {}):
+        raise error
+    assert store.client.get_run(sweep.run_id).info.status == status
 
 
 def test_a_finished_trial_is_complete_in_its_sweep_and_elsewhere(any_store: Store, adhoc_result: Result) -> None:
-    sweep = SweepRun(any_store, "0123456789", COMMAND, {"search": "tpe"})
+    sweep = start_sweep(any_store)
     assert adhoc_result.metadata
     trial = replace(adhoc_result, metadata=replace(adhoc_result.metadata, parent=sweep.run_id))
     run = any_store.client.get_run(record_result(any_store, trial).run_id)
     assert run.data.tags["mlflow.parentRunId"] == sweep.run_id
-    outcome = find_outcome(any_store, trial.input, sweep.run_id)
+    outcome = sweep.find_outcome(trial.input)
     assert outcome == Outcome("complete", {1: 0.91, 2: 0.94}, origin="before")
-    assert find_outcome(any_store, trial.input, None) == replace(outcome, origin="elsewhere")
+    assert SweepRun(any_store, "9876543210").find_outcome(trial.input) == replace(outcome, origin="elsewhere")
 
 
 def test_a_pruned_trial_counts_in_its_own_sweep_only(
@@ -67,8 +82,8 @@ def test_a_pruned_trial_counts_in_its_own_sweep_only(
     (run,) = runs_of(store, trial)
     assert (run.info.status, run.data.tags["trial.state"]) == ("KILLED", "pruned")
     assert run.data.tags["trial.reason"] == "others were better"
-    assert find_outcome(store, trial.input, sweep.run_id) == replace(PRUNED, origin="before")
-    assert find_outcome(store, trial.input, None) is None
+    assert sweep.find_outcome(trial.input) == replace(PRUNED, origin="before")
+    assert SweepRun(store, "9876543210").find_outcome(trial.input) is None
 
 
 def test_the_last_epochs_of_a_pruned_trial_are_added(
@@ -88,14 +103,14 @@ def test_epochs_after_the_end_of_a_pruned_trial_do_not_count(
         live.log_epoch(epoch, values)
     sweep.record_outcome(trial.input, PRUNED)
     live.end("FAILED")
-    assert find_outcome(store, trial.input, sweep.run_id) == replace(PRUNED, origin="before")
+    assert sweep.find_outcome(trial.input) == replace(PRUNED, origin="before")
     assert runs_of(store, trial)[0].info.status == "KILLED"
 
 
 def test_a_trial_that_another_sweep_pruned_has_a_run_in_each_sweep(
     store: Store, sweep: SweepRun, trial: Result
 ) -> None:
-    other = SweepRun(store, "9876543210", COMMAND, {})
+    other = start_sweep(store, "9876543210")
     other.record_outcome(trial.input, PRUNED)
     record_result(store, trial)
     statuses = {run.data.tags["mlflow.parentRunId"]: run.info.status for run in runs_of(store, trial)}
@@ -105,7 +120,7 @@ def test_a_trial_that_another_sweep_pruned_has_a_run_in_each_sweep(
 def test_a_trial_that_failed_before_its_first_epoch_has_a_run_with_the_reason(
     any_store: Store, adhoc_result: Result
 ) -> None:
-    sweep = SweepRun(any_store, "0123456789", COMMAND, {"optimizer.learning_rate": "long" * 10_000})
+    sweep = start_sweep(any_store, params={"optimizer.learning_rate": "long" * 10_000})
     sweep.record_outcome(adhoc_result.input, Outcome("failed", reason="diverged" * 10_000))
     (run,) = runs_of(any_store, adhoc_result)
     assert run.info.status == "FAILED"
@@ -116,16 +131,17 @@ def test_a_trial_that_failed_before_its_first_epoch_has_a_run_with_the_reason(
 def test_a_complete_trial_stays_complete(store: Store, sweep: SweepRun, trial: Result) -> None:
     record_result(store, trial)
     sweep.record_outcome(trial.input, PRUNED)
-    outcome = find_outcome(store, trial.input, sweep.run_id)
+    outcome = sweep.find_outcome(trial.input)
     assert outcome
-    assert outcome.complete
+    assert outcome.state == "complete"
 
 
 def test_an_interrupted_trial_can_be_completed(
     store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata
 ) -> None:
     LiveRun(store, replace(metadata, parent=sweep.run_id)).end()
-    sweep.mark_interrupted(trial.input)
+    sweep.record_outcome(trial.input, Outcome("unfinished", reason="interrupted"))
+    assert sweep.find_outcome(trial.input) is None
     (run,) = runs_of(store, trial)
     assert (run.info.status, run.data.tags["trial.reason"]) == ("KILLED", "interrupted")
     assert record_result(store, trial).run_id == run.info.run_id
@@ -133,7 +149,7 @@ def test_an_interrupted_trial_can_be_completed(
 
 def test_a_crashed_trial_is_tried_again(store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata) -> None:
     sweep.record_outcome(trial.input, Outcome("crashed", reason="out of memory"))
-    assert find_outcome(store, trial.input, sweep.run_id) is None
+    assert sweep.find_outcome(trial.input) is None
     LiveRun(store, replace(metadata, parent=sweep.run_id)).end("KILLED")
     (run,) = runs_of(store, trial)
     assert "trial.state" not in run.data.tags

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from io import StringIO
 from typing import Any
 
 import yaml
@@ -14,7 +13,7 @@ from image_classifier.config.compose import compose, load_table, load_tracking, 
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
-from image_classifier.sweep.trials import COMMAND
+from image_classifier.sweep.plan import COMMAND
 
 
 def add_run(sweep_id: str, name: str) -> None:
@@ -47,9 +46,13 @@ def add_run(sweep_id: str, name: str) -> None:
         with atomic_write(paths.CONF / "optimizer" / f"{name}.yaml") as path:
             path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False))
         print(f"Wrote conf/optimizer/{name}.yaml")
-    text = add_row(paths.PARAMS.read_text(), name, row)
+    editor = YAML()  # keeps comments
+    editor.width = 120
+    params = editor.load(paths.PARAMS.read_text())
+    params["runs"][name] = CommentedMap(row.model_dump())
+    params["runs"][name].fa.set_flow_style()
     with atomic_write(paths.PARAMS) as path:
-        path.write_text(text)
+        editor.dump(params, path)
     print(f"Wrote the row {name} of params.yaml. Train, evaluate and record it: dvc repro")
 
 
@@ -72,12 +75,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str) -> tuple[Row
         group: choice for entry in train["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
     }
     choices |= dict(argument.partition("=")[::2] for argument in shlex.split(command))
-    row = Row(
-        optimizer=choices["optimizer"],
-        batch_size=config["batch_size"],
-        epochs=config["epochs"],
-        training=choices["training"],
-    )
+    optimizer, training = choices["optimizer"], choices["training"]
+    row = Row(optimizer=optimizer, batch_size=config["batch_size"], epochs=config["epochs"], training=training)
     composed = resolve(Train, compose("train", row.overrides(name))).fingerprint_config()
     known = {**composed["training"], "intra_op_threads": config["training"]["intra_op_threads"]}
     different = [f"training.{key}={value}" for key, value in config["training"].items() if known[key] != value]
@@ -92,15 +91,3 @@ def express_as_row(config: dict[str, Any], command: str, name: str) -> tuple[Row
     if (paths.CONF / "optimizer" / f"{name}.yaml").exists():
         raise InputError(f"conf/optimizer/{name}.yaml exists with other values. Choose another name.")
     return row.model_copy(update={"optimizer": name}), config["optimizer"]
-
-
-def add_row(params: str, name: str, row: Row) -> str:
-    """Return the text of params.yaml with another row. Comments are kept."""
-    editor = YAML()
-    editor.width = 120
-    values = editor.load(params)
-    values["runs"][name] = CommentedMap(row.model_dump())
-    values["runs"][name].fa.set_flow_style()
-    stream = StringIO()
-    editor.dump(values, stream)
-    return stream.getvalue()

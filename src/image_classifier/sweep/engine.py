@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,8 +18,8 @@ from sqlalchemy import make_url
 from image_classifier import paths
 from image_classifier.config.schema import Sweep
 from image_classifier.errors import InputError
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.trials import Outcome, Results, State, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial
+from image_classifier.track.outcome import Outcome, State
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # otherwise Ray prints a line about its token at each start
 
@@ -50,8 +49,9 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
     variables["PYTHONPATH"] = "src" if address else str(paths.ROOT / "src")  # a node starts processes in its copy
     project = {"working_dir": str(paths.ROOT), "excludes": [".git"]} if address else {}
     try:
-        if address:
-            check_reachable(address)
+        if address:  # connect once, because Ray would try for two minutes
+            host, _, port = canonicalize_bootstrap_address_or_die(address).rpartition(":")
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
         ray.init(
             address=address or "local",
             runtime_env={"env_vars": variables, **project},
@@ -75,33 +75,21 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
         ray.shutdown()
 
 
-def check_reachable(address: str) -> None:
-    """Connect to an address once; Ray would try for two minutes.
-
-    Raises:
-        OSError: No process listens at the address.
-    """
-    host, _, port = canonicalize_bootstrap_address_or_die(address).rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT):
-        pass
-
-
 class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     """Hands the trials of a plan to Ray Tune and collects their outcomes.
 
-    Recorded trials are not run: sampler and scheduler receive their recorded outcomes. After an error or too many
-    failures no further trial starts.
+    Recorded trials are not run. After an error or too many failures no further trial starts.
 
     Attributes:
-        scheduler: Scheduler of the sweep.
         running: Running trials by Ray's id.
+        finished: Whether every trial of the plan has an outcome.
         error: Error that ended the sweep; Ray would hide an exception among its own messages.
     """
 
     def __init__(
         self,
         plan: Plan,
-        settings: Sweep,
+        max_failures: int,
         find_outcome: Callable[[Trial], Outcome | None],
         on_outcome: Callable[[Trial, Outcome], None],
     ) -> None:
@@ -109,20 +97,20 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
         Args:
             plan: Plan of the sweep.
-            settings: Settings of the sweep.
+            max_failures: Number of failed trials that are tolerated.
             find_outcome: Returns the recorded outcome of a trial, or None.
             on_outcome: Receives each trial that was run, and its outcome.
         """
         super().__init__()
-        self.scheduler = make_scheduler(settings, plan.max_epochs)
-        self._plan, self._settings, self._find_outcome, self._on_outcome = plan, settings, find_outcome, on_outcome
+        self._plan, self._max_failures = plan, max_failures
+        self._find_outcome, self._on_outcome = find_outcome, on_outcome
+        self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
+        self._batches = plan.batches(self._outcomes)
         self.running: dict[str, Trial] = {}
+        self.finished = False
         self.error: InputError | None = None
         self._trials: list[Trial] = []  # of all batches so far
-        self._batch: list[Trial] = []
-        self._queue: list[Trial] = []  # trials of the batch that have not started
-        self._exhausted = False
-        self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
+        self._queue: list[Trial] = []  # trials of the last batch that have not started
         self._accuracies: dict[str, dict[int, float]] = {}
 
     @property
@@ -135,11 +123,6 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         """Number of trials that failed now; failures of an earlier attempt are not counted again."""
         return sum(outcome.failed and outcome.origin == "now" for outcome in self._outcomes.values())
 
-    @property
-    def finished(self) -> bool:
-        """Whether every trial of the plan has an outcome."""
-        return self._exhausted and all(trial.name in self._outcomes for trial in self._trials)
-
     def count_remaining(self) -> tuple[int, int]:
         """Return the numbers of trials and epochs to run: upper bounds if later trials depend on outcomes.
 
@@ -147,9 +130,9 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             InputError: A trial cannot be composed, or the tracking store cannot be reached.
         """
         self._advance()
-        waiting = [trial for trial in self._queue if not self._find_outcome(trial)]
         later = self._plan.num_trials - len(self._trials)
-        return len(waiting) + later, sum(trial.config.epochs for trial in waiting) + later * self._plan.max_epochs
+        epochs = sum(trial.config.epochs for trial in self._queue) + later * self._plan.max_epochs
+        return len(self._queue) + later, epochs
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial to run, None if it depends on running trials, or FINISHED at the end."""
@@ -157,7 +140,7 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._advance()
         except InputError as error:
             self.error = error
-        if self.error or self._exhausted or self.failures > self._settings.max_failures:
+        if self.error or self.finished or self.failures > self._max_failures:
             return str(Searcher.FINISHED)
         if not self._queue:
             return None
@@ -165,32 +148,17 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         return {"name": trial.name, "config": trial.config.model_dump(), "command": trial.input.command}
 
     def _advance(self) -> None:
-        """Skip recorded trials until the queue begins with a trial to run, or the batch waits for running trials."""
-        while not self._exhausted:
-            while self._queue:
-                if (outcome := self._find_outcome(self._queue[0])) is None:
-                    return
-                self._replay(self._queue.pop(0), outcome)
-            if any(trial.name not in self._outcomes for trial in self._batch):
-                return
-            self._plan.sampler.tell([self._outcomes[trial.name] for trial in self._batch])
-            self._batch = self._plan.sampler.next_batch()
-            self._trials += self._batch
-            new = {trial.name: trial for trial in self._batch if trial.name not in self._outcomes}
-            self._queue, self._exhausted = list(new.values()), not self._batch
-
-    def _replay(self, trial: Trial, outcome: Outcome) -> None:
-        """Take a recorded outcome, and let the scheduler compare later trials with it.
-
-        Without the comparison, a resumed sweep would train the last 10 of 40 trials for about 1.5 times as many epochs.
-        """
-        self._outcomes[trial.name] = outcome
-        stand_in = _RecordedTrial(trial.name)
-        self.scheduler.on_trial_add(None, stand_in)
-        for epoch, accuracy in outcome.accuracies.items():
-            decision = self.scheduler.on_trial_result(None, stand_in, {EPOCH: epoch, ACCURACY: accuracy})
-            if decision == TrialScheduler.STOP:
-                break  # schedulers accept no result of a stopped trial
+        """Take the next batch when all trials of the last one have outcomes, until a batch has a trial to run."""
+        while not self.finished and all(trial.name in self._outcomes for trial in self._trials):
+            batch = next(self._batches, [])
+            self._trials += batch
+            self.finished = not batch
+            new = {trial.name: trial for trial in batch if trial.name not in self._outcomes}
+            for name, trial in new.items():
+                if outcome := self._find_outcome(trial):
+                    self._outcomes[name] = outcome
+                else:
+                    self._queue.append(trial)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Collect and print the accuracy of an epoch; not called for the epoch after which a trial is stopped."""
@@ -216,13 +184,6 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self.error = failure
 
 
-@dataclass(eq=False)
-class _RecordedTrial:
-    """Stands for a trial of Ray's in a scheduler."""
-
-    trial_id: str
-
-
 def make_scheduler(settings: Sweep, max_epochs: int) -> TrialScheduler:
     """Return the scheduler, which stops trials early.
 
@@ -241,39 +202,34 @@ def make_scheduler(settings: Sweep, max_epochs: int) -> TrialScheduler:
             return FIFOScheduler()
 
 
-def run_trials(train: Callable[[dict[str, Any]], None], searcher: TrialSearcher, settings: Sweep) -> None:
+def run_trials(
+    train: Callable[[dict[str, Any]], None], searcher: TrialSearcher, scheduler: TrialScheduler, cpus_per_trial: int
+) -> None:
     """Run the trials of a sweep until its searcher has no more, or the user interrupts it.
 
     Args:
         train: Trains one trial in a process of its own. It receives a suggestion of the searcher and calls
             `ray.tune.report` after each epoch.
         searcher: Searcher of the sweep.
-        settings: Settings of the sweep.
+        scheduler: Scheduler, which stops trials early.
+        cpus_per_trial: Number of CPUs of each trial.
 
     Raises:
         InputError: A trial cannot be composed, or its outcome cannot be recorded.
     """
     with TemporaryDirectory(prefix="sweep_") as folder:
-        tuner = tune.Tuner(
-            tune.with_resources(train, {"cpu": settings.cpus_per_trial}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=searcher.scheduler,
-                num_samples=-1,  # until the searcher is finished
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=folder,
-                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-                verbose=0,
-            ),
+        tune.run(
+            train,
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,  # until the searcher is finished
+            resources_per_trial={"cpu": cpus_per_trial},
+            max_failures=MAX_RESTARTS,
+            raise_on_failed_trial=False,
+            storage_path=folder,
+            name="sweep",
+            trial_dirname_creator=lambda trial: trial.config["name"],
+            verbose=0,
         )
-        tuner.fit()
     if searcher.error:
         raise searcher.error
-
-
-def _name(trial: Any) -> str:
-    return str(trial.config["name"])

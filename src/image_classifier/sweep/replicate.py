@@ -6,13 +6,11 @@ from image_classifier import environment, paths
 from image_classifier.config.compose import check_is_row, compose, load_table, resolve
 from image_classifier.config.schema import Compare, Row, Train
 from image_classifier.dataset import read_arrays
-from image_classifier.errors import InputError
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
 from image_classifier.sweep import bind_to_localhost
-from image_classifier.sweep.plan import check_batch_sizes, plan_points
+from image_classifier.sweep.plan import Results, compose_trial, plan_points
 from image_classifier.sweep.space import Point, Space
-from image_classifier.sweep.trials import compose_trial
 
 
 def replicate_runs(
@@ -45,26 +43,22 @@ def replicate_runs(
     with environment.gc_paused():
         from image_classifier.compare import plots
         from image_classifier.compare import seeds as replicates
-        from image_classifier.sweep.execution import SweepExecution
+        from image_classifier.sweep.execution import Summary, execute_plan
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import find_history
 
     files = training_files()
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
     first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in table.items()}
-    check_batch_sizes([first[run].config for run in runs], num_images)
     recipes = {run: workspace_recipe(yaml.safe_load(trial.input.configuration), files) for run, trial in first.items()}
     pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
-    plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], files, runs)
+    identity = [runs, [first[run].input.fingerprint for run in runs]]  # without the number of seeds
+    plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], identity, files)
     store = Store(base.tracking.experiment)
-    names = ", ".join(runs)
-    title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
-    with SweepExecution(plan, base.sweep, store, command) as execution:
-        sweep_run = execution.run(title, {"replicates": names}, num_images)
-        if sweep_run is None:
-            return
+
+    def summarize(results: Results) -> Summary:
         parts, missing = [replicates.read_replicates(paths.REPLICATES)], []
-        for (run, seed), (trial, outcome) in zip(pairs, execution.results, strict=True):
+        for (run, seed), (trial, outcome) in zip(pairs, results, strict=True):
             history = find_history(store, trial.input)
             if history is None:
                 missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
@@ -77,9 +71,12 @@ def replicate_runs(
         figure = plots.plot_replicates(replicates.prediction_intervals(current, confidence), confidence)
         write_figure(paths.REPLICATES_PLOT, figure)
         accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
-        execution.finish(sweep_run, replicates.summary_table(accuracies, confidence), {"replicates": figure})
-        if missing:
-            raise InputError(f"Not recorded: {'; '.join(missing)}. The same command tries again.")
+        problem = f"Not recorded: {'; '.join(missing)}. The same command tries again." if missing else ""
+        return Summary(replicates.summary_table(accuracies, confidence), {"replicates": figure}, None, problem)
+
+    names = ", ".join(runs)
+    title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
+    execute_plan(plan, base.sweep, store, command, title, {"replicates": names}, num_images, summarize)
 
 
 def _point(row: Row, seed: int) -> Point:

@@ -3,7 +3,6 @@
 import warnings
 from collections import Counter
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -14,13 +13,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pandas.api.types import is_numeric_dtype
 
 from image_classifier.config.schema import Sweep
-from image_classifier.sweep.plan import Plan
-from image_classifier.sweep.trials import STATES, Outcome, Results, Trial
+from image_classifier.sweep.plan import Plan, Results, Trial
+from image_classifier.track.outcome import STATES, Outcome
 
 mpl.use("Agg")  # Optuna draws with pyplot, which would look for a display
 
 
-def format_plan(plan: Plan, settings: Sweep, remaining: tuple[int, int], slots: int, seconds: float | None) -> str:
+def format_plan(
+    plan: Plan, settings: Sweep, remaining: tuple[int, int], slots: int, epoch_seconds: float | None
+) -> str:
     """Describe the trials that a sweep will run.
 
     Args:
@@ -28,7 +29,7 @@ def format_plan(plan: Plan, settings: Sweep, remaining: tuple[int, int], slots: 
         settings: Settings of the sweep.
         remaining: Numbers of trials and epochs to run, from `TrialSearcher.count_remaining`.
         slots: Number of trials that can run at the same time.
-        seconds: Expected duration of the epochs one after the other, or None if no similar training is recorded.
+        epoch_seconds: Expected duration of an epoch, or None if no similar training is recorded.
     """
     trials, epochs = remaining
     text = f"{plan.num_trials - trials} of them are recorded and count without being run, {trials} are to be run."
@@ -36,7 +37,8 @@ def format_plan(plan: Plan, settings: Sweep, remaining: tuple[int, int], slots: 
         return text
     slots = min(slots, trials, settings.proposal_batch if settings.search == "tpe" else trials)
     limit = "" if settings.scheduler == "none" else f"at most, because {settings.scheduler} stops trials early, "
-    duration = timedelta(seconds=round(seconds / slots)) if seconds else "unknown, no similar training is recorded"
+    unknown = "unknown, no similar training is recorded"
+    duration = timedelta(seconds=round(epochs * epoch_seconds / slots)) if epoch_seconds else unknown
     return (
         f"{text}\n{epochs} epochs, {slots} trials at a time, CPUs for each: {settings.cpus_per_trial}.\n"
         f"Expected duration: {limit}{duration}."
@@ -53,7 +55,7 @@ def format_outcome(trial: Trial, outcome: Outcome) -> str:
 
 def complete_trials(results: Results) -> Results:
     """Return the complete trials, the best first: by their accuracy after the last epoch, then by their number."""
-    complete = [(trial, outcome) for trial, outcome in results if outcome.complete]
+    complete = [(trial, outcome) for trial, outcome in results if outcome.state == "complete"]
     return sorted(complete, key=lambda result: result[1].accuracy or 0, reverse=True)
 
 
@@ -64,16 +66,15 @@ def trials_table(results: Results) -> pd.DataFrame:
         Columns trial (from 0), one for each swept key, trained (number of epochs), val_accuracy (after the last of
         them, 0 to 1), state, origin, reason, run and node.
     """
-    others = [(trial, outcome) for trial, outcome in results if not outcome.complete]
-    ranked = [*complete_trials(results), *others]
+    ranked = [*complete_trials(results), *(result for result in results if result[1].state != "complete")]
     table = pd.DataFrame([{"trial": trial.number, **trial.point} for trial, _ in ranked]).apply(_parse_numbers)
-    table["trained"] = [outcome.epochs for _, outcome in ranked]
-    table["val_accuracy"] = [outcome.accuracy for _, outcome in ranked]
-    for column in ("state", "origin", "reason"):
-        table[column] = [getattr(outcome, column) for _, outcome in ranked]
-    table["run"] = [trial.name for trial, _ in ranked]
-    table["node"] = [outcome.node for _, outcome in ranked]
-    return table
+    return table.assign(
+        trained=[outcome.epochs for _, outcome in ranked],
+        val_accuracy=[outcome.accuracy for _, outcome in ranked],
+        **{name: [getattr(outcome, name) for _, outcome in ranked] for name in ("state", "origin", "reason")},
+        run=[trial.name for trial, _ in ranked],
+        node=[outcome.node for _, outcome in ranked],
+    )
 
 
 def _parse_numbers(column: pd.Series) -> pd.Series:
@@ -111,9 +112,8 @@ def format_summary(results: Results, fingerprint: str, num_images: int) -> str:
     text += str(table.to_markdown(index=False, floatfmt=".5g"))
     if complete := complete_trials(results):
         accuracies = [outcome.accuracy or 0 for _, outcome in complete]
-        margin = (
-            2 * (2 * accuracies[0] * (1 - accuracies[0]) / num_images) ** 0.5
-        )  # two standard errors of a difference
+        # Two standard errors of a difference.
+        margin = 2 * (2 * accuracies[0] * (1 - accuracies[0]) / num_images) ** 0.5
         close = sum(accuracy >= accuracies[0] - margin for accuracy in accuracies) - 1
         text += (
             f"\n\nBest: trial {complete[0][0].number} with {accuracies[0]:.2%} of {num_images:,} held-out images. "
@@ -140,11 +140,20 @@ def plot_trials(results: Results) -> dict[str, Figure]:
     for params, (_, outcome) in zip(points.to_dict("records"), complete, strict=True):
         trial = optuna.trial.create_trial(params=params, distributions=distributions, value=outcome.accuracy)
         study.add_trial(trial)
-    plots: dict[str, Any] = {"parallel_coordinates": optuna.visualization.matplotlib.plot_parallel_coordinate}
-    if len({trial.value for trial in study.trials}) > 1:
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        plots["importance"] = partial(optuna.visualization.matplotlib.plot_param_importances, evaluator=evaluator)
-    return {name: _draw(plot, study) for name, plot in plots.items()}
+    plots, name = optuna.visualization.matplotlib, "validation accuracy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's experimental features, and Matplotlib's axes of equal values
+        axes = {"parallel_coordinates": plots.plot_parallel_coordinate(study, target_name=name)}
+        if len({trial.value for trial in study.trials}) > 1:
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+            axes["importance"] = plots.plot_param_importances(study, evaluator=evaluator, target_name=name)
+    for lines in axes["parallel_coordinates"].collections:
+        lines.set_cmap("viridis")  # Optuna's color map begins with white, which hides the worst trials
+    figures: dict[str, Any] = {name: plot.get_figure(root=True) for name, plot in axes.items()}
+    for figure in figures.values():
+        figure.set_size_inches(10, 6)
+        figure.tight_layout()
+    return figures
 
 
 def _distribution(values: pd.Series) -> BaseDistribution:
@@ -152,15 +161,3 @@ def _distribution(values: pd.Series) -> BaseDistribution:
         return CategoricalDistribution(sorted(set(values)))
     low, high = values.min(), values.max()
     return FloatDistribution(low, high, log=bool(low > 0 and high / low > 30))
-
-
-def _draw(plot: Any, study: optuna.Study) -> Figure:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's experimental features, and Matplotlib's axes of equal values
-        figure: Figure = plot(study, target_name="validation accuracy").get_figure(root=True)
-    for axes in figure.axes:
-        for lines in axes.collections:
-            lines.set_cmap("viridis")  # Optuna's color map begins with white, which hides the worst trials
-    figure.set_size_inches(10, 6)
-    figure.tight_layout()
-    return figure

@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
@@ -12,15 +11,10 @@ from image_classifier import environment, paths
 from image_classifier.config.compose import resolve
 from image_classifier.config.schema import Train
 from image_classifier.dataset import load_for_training
-from image_classifier.errors import InputError
-from image_classifier.provenance.fingerprint import training_files
+from image_classifier.provenance.fingerprint import TrainingInput, training_files
 from image_classifier.sweep import bind_to_localhost
-from image_classifier.sweep.plan import build_plan, check_batch_sizes, validate_space
+from image_classifier.sweep.plan import COMMAND, Results, Trial, build_plan, validate_space
 from image_classifier.sweep.space import Space, parse_space
-from image_classifier.sweep.trials import COMMAND, Trial
-
-if TYPE_CHECKING:
-    from image_classifier.track.sweeps import SweepRun
 
 
 def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
@@ -38,13 +32,13 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     settings, space = base.sweep, parse_space(overrides, base.sweep.cpus_per_trial)
     configs = validate_space(space, settings)
     training, validation = load_for_training(paths.PREPARED_DATA, configs[0].validation.size)
-    check_batch_sizes(configs, len(training.labels))
     if not settings.address:
         bind_to_localhost()
     with environment.gc_paused():
         from image_classifier.sweep import report
-        from image_classifier.sweep.execution import SweepExecution
+        from image_classifier.sweep.execution import Summary, execute_plan
         from image_classifier.track.store import Store
+        from image_classifier.track.sweeps import SweepRun
 
     plan = build_plan(space, settings, configs, training_files())
     command = shlex.join([*COMMAND, *sys.argv[1:]])
@@ -53,21 +47,22 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {keys}."
     params = {name: str(getattr(settings, name)) for name in ("search", "scheduler", "seed")}
     params |= {f"space.{key.lstrip('+')}": text for key, text in swept.items()}
-    with SweepExecution(plan, settings, Store(base.tracking.experiment), command) as execution:
-        sweep_run = execution.run(title, params, len(training.labels))
-        if sweep_run is None:
-            return
-        results = execution.results
+
+    def summarize(results: Results) -> Summary:
         best = next((trial for trial, _ in report.complete_trials(results)), None)
-        summary = report.format_summary(results, plan.fingerprint, len(validation.labels))
-        execution.finish(sweep_run, summary, report.plot_trials(results), best)
-        if best is None:
-            raise InputError("No trial is complete. The table shows the reasons.")
-        if settings.retrain_best:
-            _retrain_best(space, best, sweep_run)
+        text = report.format_summary(results, plan.fingerprint, len(validation.labels))
+        problem = "" if best else "No trial is complete. The table shows the reasons."
+        return Summary(text, report.plot_trials(results), best, problem)
+
+    store = Store(base.tracking.experiment)
+    summary = execute_plan(plan, settings, store, command, title, params, len(training.labels), summarize)
+    if summary and summary.best and settings.retrain_best:
+        final = _train_final(space, summary.best)
+        metrics = SweepRun(store, plan.fingerprint).attach_final_run(final)
+        print(f"Test accuracy {metrics['test_accuracy']:.2%}, loss {metrics['test_loss']:.4f} ({final.run})")
 
 
-def _retrain_best(space: Space, best: Trial, sweep_run: "SweepRun") -> None:
+def _train_final(space: Space, best: Trial) -> TrainingInput:
     """Train the best trial on all training images, and measure the test images once."""
     from image_classifier.provenance.result import read_result
 
@@ -80,5 +75,4 @@ def _retrain_best(space: Space, best: Trial, sweep_run: "SweepRun") -> None:
         completed = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
         if completed.returncode:
             sys.exit(completed.returncode)
-    metrics = sweep_run.attach_final_run(read_result(name).input)
-    print(f"Test accuracy {metrics['test_accuracy']:.2%}, loss {metrics['test_loss']:.4f} ({name})")
+    return read_result(name).input

@@ -2,18 +2,20 @@
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
-from image_classifier.sweep.trials import Outcome, State
 from image_classifier.track import payload
+from image_classifier.track.outcome import Outcome, State
 from image_classifier.track.payload import STATE_TAG
 from image_classifier.track.reader import read_run
 from image_classifier.track.store import FINISHED, INPUT_TAG, Store, is_complete
@@ -21,7 +23,7 @@ from image_classifier.track.store import FINISHED, INPUT_TAG, Store, is_complete
 SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
 REASON_TAG, EPOCHS_TAG = "trial.reason", "trial.epochs"
 ACCURACY = "val_accuracy"
-STATUSES = {"pruned": "KILLED", "failed": "FAILED", "crashed": "KILLED"}
+STATUSES = {"pruned": "KILLED", "failed": "FAILED", "crashed": "KILLED", "unfinished": "KILLED"}
 FINAL_STATES = ("pruned", "failed")  # a crashed trial is tried again
 
 
@@ -29,63 +31,85 @@ class SweepRun:
     """The MLflow run of a sweep. A sweep that is repeated continues its run.
 
     Attributes:
-        run_id: Id of the MLflow run.
+        run_id: Id of the MLflow run; empty for a sweep that was never started.
     """
 
-    def __init__(self, store: Store, fingerprint: str, command: str, params: dict[str, str]) -> None:
-        """Find or create the run.
+    def __init__(self, store: Store, fingerprint: str) -> None:
+        """Find the run.
 
         Args:
             store: Store of the sweep and its trials.
             fingerprint: Fingerprint of the sweep.
+        """
+        self._store, self._tags = store, {SWEEP_TAG: fingerprint}
+        run = store.find_first(self._tags)
+        self.run_id = str(run.info.run_id) if run else ""
+
+    @contextmanager
+    def tracked(self, command: str, params: dict[str, str]) -> Iterator[None]:
+        """Create or continue the run; its status becomes FINISHED, FAILED or KILLED when the block ends.
+
+        Args:
             command: Command line that starts the sweep.
             params: Description of the sweep.
         """
-        self._store, client = store, store.client
+        store, client, status = self._store, self._store.client, "FAILED"
         with store.locked():
-            run = find_sweep(store, fingerprint) or client.create_run(
-                store.experiment_id, tags={SWEEP_TAG: fingerprint}, run_name=f"sweep_{fingerprint}"
+            run = store.find_first(self._tags) or client.create_run(
+                store.experiment_id, tags=self._tags, run_name=f"sweep_{self._tags[SWEEP_TAG]}"
             )
             self.run_id = str(run.info.run_id)
             client.update_run(self.run_id, status="RUNNING")
             store.log_params_and_tags(self.run_id, params, {MLFLOW_SOURCE_NAME: command})
+        try:
+            yield
+            status = FINISHED
+        except (SystemExit, KeyboardInterrupt):
+            status = "KILLED"
+            raise
+        finally:
+            with store.translate_errors():
+                client.set_terminated(self.run_id, status)
+
+    def find_outcome(self, training: TrainingInput) -> Outcome | None:
+        """Return the recorded outcome of a trial, or None if it has to be run.
+
+        A trial is complete if any run with the same input is. Pruned and failed trials count only in their own sweep.
+        """
+        complete = self._store.find_complete({INPUT_TAG: training.fingerprint})
+        run = complete or self._store.find_first(self._trial_tags(training))
+        if run is None or not (complete or run.data.tags.get(STATE_TAG) in FINAL_STATES):
+            return None
+        with self._store.translate_errors():
+            points = self._store.client.get_metric_history(run.info.run_id, ACCURACY)
+        tags, accuracies = run.data.tags, {point.step: point.value for point in points}
+        if complete:
+            in_this_sweep = tags.get(MLFLOW_PARENT_RUN_ID) == self.run_id
+            return Outcome("complete", accuracies, origin="before" if in_this_sweep else "elsewhere")
+        last = int(tags[EPOCHS_TAG])  # the process of the trial may have trained on for a moment
+        accuracies = {epoch: value for epoch, value in accuracies.items() if epoch <= last}
+        return Outcome(cast(State, tags[STATE_TAG]), accuracies, tags.get(REASON_TAG, ""), origin="before")
+
+    def _trial_tags(self, training: TrainingInput) -> dict[str, str]:
+        return {MLFLOW_PARENT_RUN_ID: self.run_id, INPUT_TAG: training.fingerprint}
 
     def record_outcome(self, training: TrainingInput, outcome: Outcome) -> None:
-        """Record the outcome of a trial that is not complete. The run of a complete trial is left unchanged."""
-        client, now = self._store.client, int(time.time() * 1000)
-        with self._store.locked():
-            tags = _trial_tags(training, self.run_id)
-            run = self._store.find_first(tags) or client.create_run(
-                self._store.experiment_id, tags=tags, run_name=training.run
-            )
+        """Record the outcome of a trial that is not complete, and end its run. A complete run is left unchanged."""
+        store, client, tags = self._store, self._store.client, self._trial_tags(training)
+        with store.locked():
+            run = store.find_first(tags) or client.create_run(store.experiment_id, tags=tags, run_name=training.run)
             if is_complete(run):
                 return
             # Ray ends a trial together with its tracking process, which may not have logged the last epochs.
+            now = int(time.time() * 1000)
             epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
-            self._store.log_missing(run.info.run_id, epochs)
-            state = {
-                STATE_TAG: outcome.state,
-                REASON_TAG: outcome.reason,
-                EPOCHS_TAG: str(outcome.epochs),
-            }
-            self._store.log_params_and_tags(run.info.run_id, payload.params(training), state)
+            store.log_missing(run.info.run_id, epochs)
+            state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
+            store.log_params_and_tags(run.info.run_id, payload.params(training), state)
             client.set_terminated(run.info.run_id, STATUSES[outcome.state])
 
-    def mark_interrupted(self, training: TrainingInput) -> None:
-        """Mark a running trial as interrupted. Repeating the sweep resumes it."""
-        with self._store.translate_errors():
-            for run in self._store.find(_trial_tags(training, self.run_id)):
-                if not is_complete(run):
-                    self._store.client.set_tag(run.info.run_id, REASON_TAG, "interrupted")
-                    self._store.client.set_terminated(run.info.run_id, "KILLED")
-
     def finish(
-        self,
-        metrics: dict[str, float],
-        note: str,
-        table: str,
-        figures: dict[str, Figure],
-        best: TrainingInput | None = None,
+        self, metrics: dict[str, float], note: str, table: str, figures: dict[str, Figure], best: TrainingInput | None
     ) -> None:
         """Write the results of the sweep.
 
@@ -106,11 +130,6 @@ class SweepRun:
             for name, figure in figures.items():
                 client.log_figure(self.run_id, figure, f"{name}.png")
 
-    def end(self, status: str = FINISHED) -> None:
-        """Close the run with a status of MLflow's: FINISHED, FAILED or KILLED."""
-        with self._store.translate_errors():
-            self._store.client.set_terminated(self.run_id, status)
-
     def attach_final_run(self, training: TrainingInput) -> dict[str, float]:
         """Make the run of the best trial's final training a child of this run, and return its test metrics.
 
@@ -127,33 +146,6 @@ class SweepRun:
             client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self.run_id)
             client.log_batch(self.run_id, [Metric(name, value, now, 0) for name, value in test_metrics.items()])
         return test_metrics
-
-
-def find_sweep(store: Store, fingerprint: str) -> Run | None:
-    """Return the MLflow run of a sweep, or None."""
-    return store.find_first({SWEEP_TAG: fingerprint})
-
-
-def find_outcome(store: Store, training: TrainingInput, sweep: str | None) -> Outcome | None:
-    """Return the recorded outcome of a trial, or None if it has to be run.
-
-    A trial is complete if any run with the same input is. Pruned and failed trials count only in their own sweep.
-
-    Args:
-        store: Store of the trials.
-        training: Input of the trial.
-        sweep: Id of the MLflow run of the sweep, if it exists.
-    """
-    if run := store.find_complete({INPUT_TAG: training.fingerprint}):
-        in_this_sweep = sweep is not None and run.data.tags.get(MLFLOW_PARENT_RUN_ID) == sweep
-        return Outcome("complete", _accuracies(store, run), origin="before" if in_this_sweep else "elsewhere")
-    run = store.find_first(_trial_tags(training, sweep)) if sweep else None
-    if run is None or run.data.tags.get(STATE_TAG) not in FINAL_STATES:
-        return None
-    tags = run.data.tags
-    last = int(tags[EPOCHS_TAG])  # the process of the trial may have trained on for a moment
-    accuracies = {epoch: value for epoch, value in _accuracies(store, run).items() if epoch <= last}
-    return Outcome(cast(State, tags[STATE_TAG]), accuracies, tags.get(REASON_TAG, ""), origin="before")
 
 
 def find_history(store: Store, training: TrainingInput) -> pd.DataFrame | None:
@@ -192,7 +184,7 @@ def find_best_trial(store: Store, fingerprint: str) -> RecordedRun:
     Raises:
         InputError: The store does not have the sweep, or the sweep has no best trial.
     """
-    sweep = find_sweep(store, fingerprint)
+    sweep = store.find_first({SWEEP_TAG: fingerprint})
     if sweep is None:
         with store.translate_errors():
             known = store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")
@@ -201,13 +193,3 @@ def find_best_trial(store: Store, fingerprint: str) -> RecordedRun:
     if BEST_TAG not in sweep.data.tags:
         raise InputError(f"Sweep {fingerprint} has no best trial: it is not finished, or its trials are replicates.")
     return read_run(store, sweep.data.tags[BEST_TAG])
-
-
-def _trial_tags(training: TrainingInput, sweep: str) -> dict[str, str]:
-    return {MLFLOW_PARENT_RUN_ID: sweep, INPUT_TAG: training.fingerprint}
-
-
-def _accuracies(store: Store, run: Run) -> dict[int, float]:
-    with store.translate_errors():
-        points = store.client.get_metric_history(run.info.run_id, ACCURACY)
-    return {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
