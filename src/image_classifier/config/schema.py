@@ -131,8 +131,7 @@ class Validation(StrictModel):
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
-        expected = "test" if self.every_epoch else "final_test"
-        if self.name != (expected if self.size == 0 else "held_out"):
+        if self.name != ("held_out" if self.size else "test" if self.every_epoch else "final_test"):
             values = f"size={self.size}, every_epoch={str(self.every_epoch).lower()}"
             raise ValueError(f"name={self.name}: does not fit {values}; choose validation=test, held_out or final_test")
         return self
@@ -228,6 +227,11 @@ class Track(StrictModel):
 
     run: RunName
     tracking: Tracking
+
+
+STAGES: dict[str, type[StrictModel]] = {
+    schema.__name__.lower(): schema for schema in (Fetch, Prepare, Diagram, Train, Evaluate, Compare, Track)
+}
 
 
 class Row(StrictModel):
