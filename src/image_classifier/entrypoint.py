@@ -1,7 +1,6 @@
 """Common behaviour of all commands: composed and checked configuration, one-line errors, Ctrl-C."""
 
 import errno
-import functools
 import os
 import re
 import signal
@@ -39,7 +38,6 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
                 summary = function(resolve(schema, composed))
             print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
 
-        @functools.wraps(function)
         def main() -> None:
             _exit_on_interrupt()
             _check_sweep_flags(stage)

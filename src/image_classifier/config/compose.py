@@ -55,29 +55,17 @@ def load_yaml(path: Path) -> object:
 
 
 def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
-    """Read the pipeline runs from params.yaml.
-
-    Raises:
-        InputError: The file is missing, is not YAML, or does not fit `Table`.
-    """
+    """Read the pipeline runs from params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
     return validate(Table, load_yaml(params), origin=f"{params.name}: ").runs
 
 
 def load_tracking() -> Tracking:
-    """Read conf/tracking/default.yaml.
-
-    Raises:
-        InputError: The file is missing, is not YAML, or does not fit `Tracking`.
-    """
+    """Read conf/tracking/default.yaml; raises `InputError` as `load_yaml` and `validate` do."""
     return validate(Tracking, load_yaml(paths.CONF / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
 
 
 def check_is_row(run: str, table: dict[str, Row]) -> None:
-    """Refuse a run that is not a row of params.yaml.
-
-    Raises:
-        InputError: The message lists the rows.
-    """
+    """Raise `InputError`, which lists the rows of params.yaml, for a run that is not one of them."""
     if run not in table:
         raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
 

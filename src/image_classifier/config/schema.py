@@ -4,14 +4,13 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from image_classifier.errors import InputError
 
-RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(min_length=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1)]
 KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -135,7 +134,7 @@ class Sweep(StrictModel):
     grace_period: PositiveInt
     reduction_factor: Annotated[int, Field(gt=1)]
     max_failures: Annotated[int, Field(ge=0)]
-    address: Annotated[str, StringConstraints(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
+    address: Annotated[str, Field(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
     dry_run: bool
     retrain_best: bool
 
