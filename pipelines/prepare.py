@@ -6,10 +6,9 @@ from image_classifier import environment, paths
 from image_classifier.config.schema import Prepare
 from image_classifier.dataset import read_arrays
 from image_classifier.entrypoint import entrypoint
-from image_classifier.fetch.digests import verify_digests
+from image_classifier.fetch.sources import verify_digests
 from image_classifier.files import atomic_write, write_figure, write_json
-from image_classifier.prepare.description import describe_dataset
-from image_classifier.prepare.validation import select_examples
+from image_classifier.prepare.examples import describe_dataset, select_examples
 
 
 @entrypoint("prepare", Prepare)

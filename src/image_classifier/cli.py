@@ -10,15 +10,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
 from image_classifier import paths
 from image_classifier.environment import gc_paused
 from image_classifier.errors import InputError
-
-Arguments = ParamSpec("Arguments")
 
 PACKAGE = "src/image_classifier"
 MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
@@ -48,18 +46,18 @@ def find_project(folder: Path) -> Path | None:
     return next((place for place in folders if all((place / marker).exists() for marker in MARKERS)), None)
 
 
-def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+def command(function: Callable[..., None]) -> Callable[..., None]:
     """Register a function as a subcommand, which needs a project and reports a user's mistake in one line."""
 
     @functools.wraps(function)
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    def run(**arguments: Any) -> None:
         from image_classifier.entrypoint import exit_on_input_error
 
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with exit_on_input_error():
             if not find_project(Path.cwd()):
                 raise InputError(f"{Path.cwd()} is not in a project. Change to a folder with {', '.join(MARKERS)}.")
-            function(*args, **kwargs)
+            function(**arguments)
 
     return app.command()(run)
 
@@ -123,9 +121,9 @@ def compare(
         from image_classifier.compare.pair import compare_pair
         from image_classifier.track.reader import find_predictions
 
-    found = {run: find_predictions(run, test, table, experiment, config.batch_size) for run in (first, second)}
-    probabilities = {run: predicted for run, (predicted, _) in found.items()}
-    recipes = {run: recipe for run, (_, recipe) in found.items()}
+    probabilities, recipes = {}, {}
+    for run in (first, second):
+        probabilities[run], recipes[run] = find_predictions(run, test, table, experiment, config.batch_size)
     typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, config.confidence))
 
 
@@ -137,8 +135,7 @@ def replicate(
         int, typer.Option(min=1, help="CPUs, and threads, of each training. Another number gives other weights.")
     ] = 1,
     address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine."),
+        str | None, typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
@@ -151,24 +148,15 @@ def replicate(
     with gc_paused():
         from image_classifier.sweep.replicate import replicate_runs
 
-    replicate_runs(
-        runs,
-        seeds=seeds,
-        cpus_per_trial=cpus_per_trial,
-        address=address,
-        dry_run=dry_run,
-        command=shlex.join(["image-classifier", *sys.argv[1:]]),
-    )
+    repeat = shlex.join(["image-classifier", *sys.argv[1:]])
+    replicate_runs(runs, seeds=seeds, cpus_per_trial=cpus_per_trial, address=address, dry_run=dry_run, command=repeat)
 
 
 @command
 def verify(
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of an MLflow run.")],
     tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Accepted absolute difference of each metric of each epoch. 0 requires the same bits."
-        ),
+        float, typer.Option(min=0, help="Accepted absolute difference of any metric in any epoch. 0: the same bits.")
     ] = 0.0,
 ) -> None:
     """Train a recorded run again and compare every epoch.
@@ -211,18 +199,14 @@ def promote(
         from image_classifier.track.store import Store
 
     tracking = load_tracking()
-    name = f"{tracking.registered_model}@{tracking.alias}"
-    promotion = registry.promote(
-        Store(tracking.experiment), read_result(run), tracking.registered_model, tracking.alias
-    )
+    model, alias = tracking.registered_model, tracking.alias
+    promotion = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
     previous = f"; it was version {promotion.previous}" if promotion.previous else ""
-    typer.echo(f"{name} is now version {promotion.version} ({run}){previous}.")
+    typer.echo(f"{model}@{alias} is now version {promotion.version} ({run}){previous}.")
 
 
 @command
-def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5001,
-) -> None:
+def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5001) -> None:
     """Serve the promoted model over HTTP on 127.0.0.1.
 
     Clients send POST /invocations with {"inputs": [images]}. Ctrl-C ends the server.

@@ -1,7 +1,6 @@
 """Common behaviour of all commands: composed and checked configuration, one-line errors, Ctrl-C."""
 
 import errno
-import functools
 import os
 import re
 import signal
@@ -39,10 +38,9 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
                 summary = function(resolve(schema, composed))
             print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
 
-        @functools.wraps(function)
         def main() -> None:
-            exit_on_interrupt()
-            _check_sweep_flags(stage, sys.argv[1:])
+            _exit_on_interrupt()
+            _check_sweep_flags(stage)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
             try:
                 with exit_on_input_error():
@@ -55,16 +53,14 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
     return decorate
 
 
-def _check_sweep_flags(stage: str, arguments: list[str]) -> None:
+def _check_sweep_flags(stage: str) -> None:
     """Refuse -m for stages other than train, and settings of a sweep without -m."""
-    is_sweep = any(
-        argument == "-m" or (len(argument) > len("--m") and "--multirun".startswith(argument)) for argument in arguments
-    )
+    is_sweep = any(argument.startswith(("-m", "--m")) for argument in sys.argv[1:])  # argparse admits abbreviations
+    settings = [argument for argument in sys.argv[1:] if re.match(r"[+~]*sweep[.=]", argument)]
     if is_sweep and stage != "train":
         sys.exit("Error: only trainings can be swept: python -m pipelines.train -m …")
-    for argument in arguments:
-        if stage == "train" and not is_sweep and re.match(r"[+~]*sweep[.=]", argument):
-            sys.exit(f"Error: {argument} belongs to a sweep, which needs -m: python -m pipelines.train -m …")
+    if settings and stage == "train" and not is_sweep:
+        sys.exit(f"Error: {settings[0]} belongs to a sweep, which needs -m: python -m pipelines.train -m …")
 
 
 @contextmanager
@@ -83,12 +79,12 @@ def exit_on_input_error() -> Iterator[None]:
         sys.exit(f"Error: the disk is full ({reason}). Make room, and type the same command again.")
 
 
-def exit_on_interrupt() -> None:
+def _exit_on_interrupt() -> None:
     """End the process on Ctrl-C at once: unwinding through a callback of TensorFlow corrupts its memory."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        os.write(sys.stderr.fileno(), b"Interrupted. The same command resumes.\n")
+        os._exit(130)
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup ignores the signal
-        signal.signal(signal.SIGINT, _interrupt)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    os.write(sys.stderr.fileno(), b"Interrupted. The same command resumes.\n")
-    os._exit(130)
+        signal.signal(signal.SIGINT, interrupt)

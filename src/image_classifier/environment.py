@@ -6,22 +6,16 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, cast
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
-NOTICES = (b"I0000 00:00:", b"To enable the following instructions: ", b"WARNING: All log messages before absl::Init")
-NOTICE_FILTER = f"""
-import sys
-for line in sys.stdin.buffer:
-    if not line.startswith({NOTICES}):
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
-"""
+# The lines that TensorFlow writes to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL
+NOTICES = "^(I0000 00:00:|To enable the following instructions: |WARNING: All log messages before absl::Init)"
+NOTICE_FILTER = ("grep", "--line-buffered", "--text", "--invert-match", "--extended-regexp", NOTICES)
 
 
 def describe() -> dict[str, str]:
@@ -60,8 +54,7 @@ def gc_paused() -> Iterator[None]:
 def tensorflow_import() -> Iterator[None]:
     """Import TensorFlow and Keras quickly and without TensorFlow's start-up notices.
 
-    TensorFlow writes these lines to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL. A filter process forwards
-    all other lines at once, also when this process crashes.
+    A filter process forwards all other lines of file descriptor 2 at once, also when this process crashes.
     """
     if "keras" in sys.modules:
         yield
@@ -73,24 +66,22 @@ def tensorflow_import() -> Iterator[None]:
 
 @contextmanager
 def _notices_dropped() -> Iterator[None]:
-    with ExitStack() as cleanup:  # runs in reverse order
-        with suppress(OSError):  # standard error is closed, or no process can be started: nothing is dropped
-            stderr = os.dup(2)
-            cleanup.callback(os.close, stderr)
-            reader = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", NOTICE_FILTER],
-                stdin=subprocess.PIPE,
-                stdout=stderr,
-                start_new_session=True,  # Ctrl-C does not reach it
-            )
-            # A process that was started in the block can keep the pipe open: wait for a second at most.
-            waiter = threading.Thread(target=reader.wait, daemon=True)
-            cleanup.callback(waiter.join, timeout=1)
-            cleanup.callback(waiter.start)
-            cleanup.callback(os.dup2, stderr, 2)
-            with cast(IO[bytes], reader.stdin) as pipe:
-                os.dup2(pipe.fileno(), 2)
+    try:
+        stderr = os.dup(2)
+        # Ctrl-C does not reach a session of its own.
+        notice_filter = subprocess.Popen(NOTICE_FILTER, stdin=subprocess.PIPE, stdout=stderr, start_new_session=True)
+    except OSError:  # standard error is closed, or no process can be started: nothing is dropped
         yield
+        return
+    with cast(IO[bytes], notice_filter.stdin) as pipe:
+        os.dup2(pipe.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        with suppress(subprocess.TimeoutExpired):  # a process that was started in the block can keep the pipe open
+            notice_filter.wait(timeout=1)
 
 
 def _processor() -> str:

@@ -52,8 +52,7 @@ def file_hashes(root: Path, paths: Iterable[str]) -> dict[str, str]:
     The hash of a folder covers the paths and contents of all of its files except `__pycache__`, which `.dvcignore`
     excludes, and ends in ".dir" (see `dvc_data.hashfile.tree`).
     """
-    found = {path: root / path for path in paths}
-    return {path: _path_hash(place) for path, place in found.items() if place.exists()}
+    return {path: _path_hash(root / path) for path in paths if (root / path).exists()}
 
 
 def _path_hash(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from image_classifier.errors import InputError
@@ -41,58 +40,24 @@ TRACKING_DATABASE = DVC_ROOT / "mlflow.db"
 TRACKING_ARTIFACTS = DVC_ROOT / "mlartifacts"
 
 
-@dataclass(frozen=True)
 class RunFiles:
     """The files of one run."""
 
-    directory: Path
-
-    @property
-    def model(self) -> Path:
-        return self.directory / "model.h5"
-
-    @property
-    def history(self) -> Path:
-        return self.directory / "history.csv"
-
-    @property
-    def configuration(self) -> Path:
-        return self.directory / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.directory / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.directory / "predictions.npz"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.model = directory / "model.h5"
+        self.history = directory / "history.csv"
+        self.configuration = directory / "config.yaml"
+        self.metrics = directory / "metrics.json"
+        self.predictions = directory / "predictions.npz"
 
     def plot(self, name: str) -> Path:
         return self.directory / "plots" / f"{name}.png"
 
 
-def run_metadata(result: str) -> Path:
-    """Return the file with the metadata of the training that made a result.
-
-    Args:
-        result: Fingerprint of the result.
-    """
-    return DVC_ROOT / "run_metadata" / f"{result}.json"
-
-
-def tracked_marker(run: str) -> Path:
-    """Return the file with the fingerprint of the result of a pipeline run that MLflow received last."""
-    return ROOT / "run_metadata" / f"{run}.tracked"
-
-
 def pipeline_run(name: str) -> RunFiles:
     """Return the files of a row of params.yaml, which belong to DVC."""
     return RunFiles(ROOT / "runs" / name)
-
-
-def leftover_runs(rows: Iterable[str]) -> list[str]:
-    """List the folders in runs/ that are not rows of params.yaml, relative to the project."""
-    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(rows))
 
 
 def adhoc_run(name: str) -> RunFiles:
@@ -116,6 +81,21 @@ def trained_run(root: Path, run: str) -> RunFiles:
     """Return the files of a run in another copy of the project, where it is a pipeline run or an ad hoc run."""
     files = RunFiles(root / "runs" / run)
     return files if files.model.exists() else RunFiles(root / "outputs" / run)
+
+
+def leftover_runs(rows: Iterable[str]) -> list[str]:
+    """List the folders in runs/ that are not rows of params.yaml, relative to the project."""
+    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(rows))
+
+
+def run_metadata(result: str) -> Path:
+    """Return the file with the metadata of the training that made the result with this fingerprint."""
+    return DVC_ROOT / "run_metadata" / f"{result}.json"
+
+
+def tracked_marker(run: str) -> Path:
+    """Return the file with the fingerprint of the result of a pipeline run that MLflow received last."""
+    return ROOT / "run_metadata" / f"{run}.tracked"
 
 
 def checkpoint(run: str) -> Path:

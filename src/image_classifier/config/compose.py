@@ -12,21 +12,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from image_classifier import paths
-from image_classifier.config.schema import (
-    Compare,
-    Diagram,
-    Evaluate,
-    Fetch,
-    Prepare,
-    Row,
-    Schema,
-    StrictModel,
-    Table,
-    Track,
-    Tracking,
-    Train,
-    validate,
-)
+from image_classifier.config.schema import STAGES, Row, Schema, Table, Tracking, Train, validate
 from image_classifier.errors import InputError
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -69,29 +55,17 @@ def load_yaml(path: Path) -> object:
 
 
 def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
-    """Read the pipeline runs from params.yaml.
-
-    Raises:
-        InputError: The file is missing, is not YAML, or does not fit `Table`.
-    """
+    """Read the pipeline runs from params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
     return validate(Table, load_yaml(params), origin=f"{params.name}: ").runs
 
 
-def load_tracking(conf: Path = paths.CONF) -> Tracking:
-    """Read conf/tracking/default.yaml.
-
-    Raises:
-        InputError: The file is missing, is not YAML, or does not fit `Tracking`.
-    """
-    return validate(Tracking, load_yaml(conf / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
+def load_tracking() -> Tracking:
+    """Read conf/tracking/default.yaml; raises `InputError` as `load_yaml` and `validate` do."""
+    return validate(Tracking, load_yaml(paths.CONF / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
 
 
 def check_is_row(run: str, table: dict[str, Row]) -> None:
-    """Refuse a run that is not a row of params.yaml.
-
-    Raises:
-        InputError: The message lists the rows.
-    """
+    """Raise `InputError`, which lists the rows of params.yaml, for a run that is not one of them."""
     if run not in table:
         raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
 
@@ -102,24 +76,19 @@ def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
     Raises:
         InputError: A value of the row, or of a file that it names, cannot be used, or DVC would miss its changes.
     """
+    bases = {f"optimizer/{row.optimizer}.yaml": {"_self_"}, f"training/{row.training}.yaml": {"_self_", "default"}}
     try:
         train = resolve(Train, compose("train", row.overrides(run), conf))
-        _check_inherited(conf / "optimizer" / f"{row.optimizer}.yaml", [])
-        _check_inherited(conf / "training" / f"{row.training}.yaml", ["default"])
+        for file, known in bases.items():
+            inherited = [str(base) for base in yaml.safe_load((conf / file).read_text()).get("defaults", [])]
+            if missed := ", ".join(base for base in inherited if base not in known):
+                raise InputError(f"conf/{file} inherits from {missed}, whose changes DVC would miss. Copy its values.")
     except InputError as error:
         raise InputError(f"params.yaml: runs.{run}: {error}") from None
     return train
 
 
-def _check_inherited(file: Path, known: list[str]) -> None:
-    """Refuse `defaults` that are not dependencies in dvc.yaml: their changes would not train the runs again."""
-    inherited = yaml.safe_load(file.read_text()).get("defaults", [])
-    if unknown := [str(name) for name in inherited if name not in ("_self_", *known)]:
-        place = f"conf/{file.parent.name}/{file.name}"
-        raise InputError(f"{place} inherits from {', '.join(unknown)}, whose changes DVC would miss. Copy its values.")
-
-
-def check_configuration(params: Path = paths.PARAMS, conf: Path = paths.CONF) -> dict[str, Train]:
+def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
     """Check params.yaml and every file of conf/ that the stages and the rows use.
 
     Returns:
@@ -128,19 +97,10 @@ def check_configuration(params: Path = paths.PARAMS, conf: Path = paths.CONF) ->
     Raises:
         InputError: A value cannot be used, or two stages have different data or models.
     """
-    table = load_table(params)
-    first_run = [f"run={next(iter(table))}"]
-    stages: dict[str, tuple[type[StrictModel], list[str]]] = {
-        "fetch": (Fetch, []),
-        "prepare": (Prepare, []),
-        "diagram": (Diagram, []),
-        "train": (Train, first_run),
-        "evaluate": (Evaluate, first_run),
-        "compare": (Compare, []),
-        "track": (Track, first_run),
-    }
+    table = load_table()
     checked = {}
-    for stage, (schema, overrides) in stages.items():
+    for stage, schema in STAGES.items():
+        overrides = [f"run={next(iter(table))}"] if "run" in schema.model_fields else []
         try:
             checked[stage] = resolve(schema, compose(stage, overrides, conf)).model_dump()
         except InputError as error:
@@ -157,14 +117,13 @@ def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
     Raises:
         InputError: It has the name of a row and other values.
     """
-    if train.run not in table:
-        return False
-    if train != compose_run(train.run, table[train.run]):
+    row = table.get(train.run)
+    if row and train != compose_run(train.run, row):
         raise InputError(
             f"run={train.run} is a row of params.yaml with other values. "
             "Edit the row and type `dvc repro`, or choose another name for this run."
         )
-    return True
+    return row is not None
 
 
 def explain(error: Exception, stage: str, conf: Path) -> InputError:

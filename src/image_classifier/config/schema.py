@@ -1,25 +1,16 @@
 """Schemas of conf/ and params.yaml: their keys, and the values that each key may have."""
 
+import math
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from image_classifier.errors import InputError
 
-RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(min_length=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1)]
 KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -33,50 +24,36 @@ class StrictModel(BaseModel):
 Schema = TypeVar("Schema", bound=StrictModel)
 
 
-def _check_target(config: dict[str, Any]) -> dict[str, Any]:
-    """Admit Hydra's `_target_` for classes of Keras only, and refuse Hydra's other special keys."""
-    for key, value in [("_target_", config.get("_target_")), *_walk(config)]:
-        if key.startswith("_") and key != "_target_":
-            raise ValueError(f"{key}: unknown key")
-        if key == "_target_" and not KERAS_CLASS.fullmatch(str(value)):
-            raise ValueError(f"_target_={value}: should be a class of Keras, such as keras.optimizers.SGD")
-    return config
+def _check_objects(value: Any, place: str = "") -> Any:
+    """Admit mappings, at any depth, only as classes of Keras in Hydra's form: `_target_` and arguments."""
+    if isinstance(value, dict):
+        if not KERAS_CLASS.fullmatch(str(target := value.get("_target_"))):
+            raise ValueError(f"{place}_target_={target}: should be a class of Keras, such as keras.optimizers.SGD")
+        if special := [key for key in value if str(key).startswith("_") and key != "_target_"]:
+            raise ValueError(f"{place}{special[0]}: unknown key")
+    arguments = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, nested in arguments:
+        _check_objects(nested, f"{place}{key}.")
+    return value
 
 
-def _walk(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the keys and values of nested mappings and lists."""
-    for key, nested in value.items() if isinstance(value, dict) else ():
-        yield str(key), nested
-        yield from _walk(nested)
-    for nested in value if isinstance(value, list) else ():
-        yield from _walk(nested)
-
-
-KerasObject = Annotated[dict[str, Any], AfterValidator(_check_target)]
+KerasObject = Annotated[dict[str, Any], AfterValidator(_check_objects)]
 
 
 def _check_optimizer(config: dict[str, Any]) -> dict[str, Any]:
-    for key, value in config.items():
-        if isinstance(value, str) and key not in ("_target_", "name", "learning_rate"):
-            raise ValueError(f"{key}={value}: should be a number, true, false or null")
-    rate = config.get("learning_rate")
-    if isinstance(rate, dict):
-        try:
-            _check_schedule(_check_target(rate))
-        except ValueError as error:
-            raise ValueError(f"learning_rate.{error}") from None
-    elif isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+    rate: Any = config.get("learning_rate")
+    if not isinstance(rate, dict) and not (type(rate) in (int, float) and 0 < rate < math.inf):
         raise ValueError(f"learning_rate={rate}: should be a number greater than 0, or a Keras schedule")
-    return config
-
-
-def _check_schedule(config: dict[str, Any]) -> None:
     for key, value in config.items():
-        share = ", or a share of the training's steps such as 15%" if key.endswith("_steps") else ""
-        words = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
-        is_share = bool(share) and not isinstance(value, list) and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", str(value))
-        if words and not is_share and key not in ("_target_", "name"):
-            raise ValueError(f"{key}={value}: should be a number{share}")
+        if isinstance(value, str) and key not in ("_target_", "name"):
+            raise ValueError(f"{key}={value}: should be a number, true, false or null")
+    for key, value in rate.items() if isinstance(rate, dict) else ():
+        is_share = key.endswith("_steps") and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", str(value))
+        has_word = any(isinstance(number, str) for number in (value if isinstance(value, list) else [value]))
+        if has_word and not is_share and key not in ("_target_", "name"):
+            share = ", or a share of the training's steps such as 15%" if key.endswith("_steps") else ""
+            raise ValueError(f"learning_rate.{key}={value}: should be a number{share}")
+    return config
 
 
 # A Keras optimizer whose learning rate is written down: a number above 0, or a schedule.
@@ -131,8 +108,7 @@ class Validation(StrictModel):
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
-        expected = "test" if self.every_epoch else "final_test"
-        if self.name != (expected if self.size == 0 else "held_out"):
+        if self.name != ("held_out" if self.size else "test" if self.every_epoch else "final_test"):
             values = f"size={self.size}, every_epoch={str(self.every_epoch).lower()}"
             raise ValueError(f"name={self.name}: does not fit {values}; choose validation=test, held_out or final_test")
         return self
@@ -158,7 +134,7 @@ class Sweep(StrictModel):
     grace_period: PositiveInt
     reduction_factor: Annotated[int, Field(gt=1)]
     max_failures: Annotated[int, Field(ge=0)]
-    address: Annotated[str, StringConstraints(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
+    address: Annotated[str, Field(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
     dry_run: bool
     retrain_best: bool
 
@@ -228,6 +204,11 @@ class Track(StrictModel):
 
     run: RunName
     tracking: Tracking
+
+
+STAGES: dict[str, type[StrictModel]] = {
+    schema.__name__.lower(): schema for schema in (Fetch, Prepare, Diagram, Train, Evaluate, Compare, Track)
+}
 
 
 class Row(StrictModel):

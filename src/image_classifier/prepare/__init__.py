@@ -1,1 +1,1 @@
-"""Stage prepare: validation, description and sample images of the data set."""
+"""Stage prepare: selection, description and sample images of the data set."""

@@ -1,10 +1,27 @@
-"""Description of the data set in numbers."""
+"""Selection of the examples that are used, and their description in numbers."""
 
 from typing import Any
 
 import numpy as np
 
-from image_classifier.dataset import CLASSES, Arrays
+from image_classifier.dataset import ARRAY_NAMES, CLASSES, Arrays
+from image_classifier.errors import InputError
+
+
+def select_examples(raw: Arrays, train_examples: int, test_examples: int) -> Arrays:
+    """Return the first images of each part with a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
+
+    Raises:
+        InputError: A class does not occur among so few images.
+    """
+    sizes = {"train": train_examples, "test": test_examples}
+    chosen = {name: raw[name][: sizes[name.split("_")[0]]] for name in ARRAY_NAMES}
+    for part, size in sizes.items():
+        if missing := set(range(CLASSES)) - set(chosen[f"{part}_labels"].tolist()):
+            raise InputError(
+                f"data.{part}_examples={size}: no image has the classes {missing}. Choose a greater number."
+            )
+    return {name: array[..., np.newaxis] if array.ndim == 3 else array for name, array in chosen.items()}
 
 
 def describe_dataset(prepared: Arrays) -> dict[str, Any]:
