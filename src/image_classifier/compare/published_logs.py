@@ -35,12 +35,16 @@ def match_log(
         significance: Significance level of each match, 0 to 1, exclusive.
 
     Returns:
-        All pairs of run and lag, the closest losses first, as JSON types. A run with fewer epochs than the log has
-        none. The keys are run; lag, the epochs by which the log starts late (its epoch k is compared with epoch k + lag
-        of the run); epochs, the number of epochs compared; loss_ratio, the typical factor between the losses, training
-        and validation, at least 1 (see `seeds.log_distance`); differing_epochs, the number of epochs with significantly
-        different validation accuracies; p_value, the result of `seeds.replicate_p_value`, or None if the run has fewer
-        than three replicates; and differs: whether p_value is significant or, without a p-value, any epoch differs.
+        One match for each run and lag as JSON types, the closest losses first. A run with fewer epochs than the log has
+        none. The keys of a match are:
+
+        - run: Name of the run.
+        - lag: Epochs by which the log starts late: its epoch k is compared with epoch k + lag of the run.
+        - epochs: Number of epochs compared.
+        - loss_ratio: Typical factor between the losses, training and validation, at least 1; see `seeds.log_distance`.
+        - differing_epochs: Number of epochs with significantly different validation accuracies.
+        - p_value: Result of `seeds.replicate_p_value`; None if the run has fewer than three replicates.
+        - differs: Whether `p_value` is significant or, without a p-value, any epoch differs.
     """
     matches = []
     for run, history in histories.items():

@@ -42,8 +42,11 @@ def paired_tests(correct: Mapping[str, np.ndarray], confidence: float) -> list[R
         confidence: Level of the intervals, 0 to 1, exclusive.
 
     Returns:
-        Tests with three keys of their own: only_first and only_second, the numbers of images that only one of the runs
-        classifies correctly, and examples, the number of images.
+        Tests with the keys of `_make_test` and three more:
+
+        - only_first: Number of images that only the first run classifies correctly.
+        - only_second: Number of images that only the second run classifies correctly.
+        - examples: Number of images.
     """
     tests = []
     for first, second in combinations(correct, 2):
@@ -64,9 +67,11 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
         confidence: Level of the intervals, 0 to 1, exclusive.
 
     Returns:
-        Tests with three keys of their own: seeds, the numbers of seeds of both runs; method, "paired t" for Student's
-        paired t test if both runs have the same seeds, otherwise "Welch's t"; and deviation, the standard deviation of
-        the difference between a seed of the first and a seed of the second run.
+        Tests with the keys of `_make_test` and three more:
+
+        - seeds: Number of seeds of the first and of the second run.
+        - method: "paired t" for Student's paired t test, if both runs have the same seeds; "Welch's t" otherwise.
+        - deviation: Standard deviation of the difference between a seed of the first and a seed of the second run.
     """
     tests = []
     for first, second in combinations(accuracies, 2):
@@ -90,11 +95,15 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
 def _make_test(
     first: str, second: str, difference: float, interval: tuple[float, float], p_value: float, evidence: RunTest
 ) -> RunTest:
-    """Return the keys that all tests have, and the evidence.
+    """Make a test of two runs.
 
-    `difference` is the accuracy of the first run minus that of the second, -1 to 1, with the confidence interval from
-    `low` to `high`. `p_value` is the probability of a difference at least as large if both runs were equally good.
-    `adjusted` is the p-value with Holm's correction for all tests that were made together.
+    Returns:
+        The names of the runs, the values of `evidence`, and:
+
+        - difference: Accuracy of the first run minus accuracy of the second, -1 to 1.
+        - low, high: Ends of the confidence interval of the difference.
+        - p_value: Probability of a difference at least as large if both runs were equally good.
+        - adjusted: P-value with Holm's correction, which `adjust_p_values` makes for all tests together.
     """
     low, high = map(float, interval)
     values = {"difference": float(difference), "low": low, "high": high, "p_value": float(p_value), "adjusted": 1.0}
