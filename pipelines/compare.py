@@ -11,16 +11,16 @@ from image_classifier.provenance.fingerprint import workspace_recipes
 @entrypoint("compare", Compare)
 def main(config: Compare) -> str:
     with environment.gc_paused():
-        from image_classifier.compare.report import compare_runs
+        from image_classifier.compare.report import compare_runs, format_report
 
     table = load_table()
     for leftover in paths.leftover_runs(table):
         print(f"Warning: {leftover} is not a row of params.yaml. Remove it: rm -r {leftover}")
-    report = compare_runs(table, workspace_recipes(table), config.confidence, config.max_epoch_lag)
-    write_json(paths.COMPARISON, report.to_dict())
+    report, figure = compare_runs(table, workspace_recipes(table), config.confidence, config.max_epoch_lag)
+    write_json(paths.COMPARISON, report)
     with atomic_write(paths.COMPARISON_TEXT) as path:
-        path.write_text(report.to_markdown())
-    write_figure(paths.COMPARISON_PLOT, report.plot())
+        path.write_text(format_report(report))
+    write_figure(paths.COMPARISON_PLOT, figure)
     return f"{len(table)} runs"
 
 

@@ -18,13 +18,13 @@ def main(config: Evaluate) -> str:
         from image_classifier.evaluate.run import evaluate_run
 
     files = paths.pipeline_run(config.run)
-    evaluation, figures = evaluate_run(files, test, config.batch_size, config.seed)
-    write_json(files.metrics, evaluation.metrics())
+    metrics, probabilities, figures = evaluate_run(files, test, config.batch_size, config.seed)
+    write_json(files.metrics, metrics)
     with atomic_write(files.predictions) as path:
-        np.savez(path, probabilities=evaluation.probabilities, labels=test.labels)
+        np.savez(path, probabilities=probabilities, labels=test.labels)
     for name, figure in figures.items():
         write_figure(files.plot(name), figure)
-    return f"{config.run} has {evaluation.accuracy:.2%} test accuracy, loss {evaluation.loss:.4f}"
+    return f"{config.run} has {metrics['test_accuracy']:.2%} test accuracy, loss {metrics['test_loss']:.4f}"
 
 
 if __name__ == "__main__":

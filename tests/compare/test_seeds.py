@@ -129,9 +129,11 @@ def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(seeds.read_replicates(file), THREE)
 
 
-def test_a_file_with_other_columns_is_named(tmp_path: Path) -> None:
+def test_a_file_that_lacks_columns_is_named_with_them(tmp_path: Path) -> None:
     (tmp_path / "replicates.csv").write_text("run,seed\n")
-    with pytest.raises(InputError, match=r"replicates\.csv: should have the columns run, recipe, seed, "):
+    with pytest.raises(
+        InputError, match=r"replicates\.csv cannot be read \(.* not found: .*'recipe'.*\)\. Restore it: "
+    ):
         seeds.read_replicates(tmp_path / "replicates.csv")
 
 

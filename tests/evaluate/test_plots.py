@@ -16,8 +16,8 @@ def probabilities(examples: Examples) -> np.ndarray:
 
 
 def test_loss_and_accuracy_curves_show_training_and_validation_with_markers(history: pd.DataFrame) -> None:
-    for draw, metric in ((plots.loss_curves, "loss"), (plots.accuracy_curves, "accuracy")):
-        axes = draw(history, "title").axes[0]
+    for metric in plots.CURVES:
+        axes = plots.training_curves(history, metric, "title").axes[0]
         np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], history[[f"val_{metric}", metric]].T)
         assert all(line.get_marker() != "None" for line in axes.lines)
         assert axes.get_legend() is not None

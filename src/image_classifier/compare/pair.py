@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from image_classifier import paths
 from image_classifier.compare.seeds import final_accuracies, read_replicates, select_replicates
-from image_classifier.compare.significance import PairedTest, SeedsTest, paired_tests, seeds_tests, verdict
+from image_classifier.compare.significance import RunTest, paired_tests, seeds_tests, verdict
 
 
 def compare_pair(
@@ -35,38 +36,33 @@ def compare_pair(
     if np.array_equal(probabilities[first], probabilities[second]):
         return f"{first} and {second} are identical: the same probabilities for all {len(labels):,} test images."
     correct = {run: probabilities[run].argmax(axis=1) == labels for run in (first, second)}
-    (test,) = paired_tests(correct, confidence)
-    text = format_pair(test, {run: float(values.mean()) for run, values in correct.items()}, confidence)
+    (on_images,) = paired_tests(correct, confidence)
+    text = _format_test(on_images, correct, confidence)
     replicates = select_replicates(read_replicates(paths.REPLICATES), recipes)
     if recipes[first] == recipes[second] or not {first, second} <= set(replicates):
         return text
     accuracies = {run: final_accuracies(replicates[run]) for run in (first, second)}
     (over_seeds,) = seeds_tests(accuracies, confidence)
-    means = {run: float(values.mean()) for run, values in accuracies.items()}
-    return f"{text}\n{format_pair(over_seeds, means, confidence)}"
+    return f"{text}\n{_format_test(over_seeds, accuracies, confidence)}"
 
 
-def format_pair(test: PairedTest | SeedsTest, accuracies: Mapping[str, float], confidence: float) -> str:
-    """Return four lines of text: the accuracies of two runs, their difference, the test, and the verdict.
-
-    Args:
-        test: Test of the two runs.
-        accuracies: Accuracy of each run, 0 to 1; the mean over the seeds for a `SeedsTest`.
-        confidence: Level of the interval, 0 to 1, exclusive.
-    """
-    if isinstance(test, PairedTest):
-        basis, scope = f"On {test.examples:,} test images", " on these images"
-        evidence = f"{test.only_first} images correct only in the first run, {test.only_second} only in the second"
-        method = "exact McNemar test"
-    else:
+def _format_test(test: RunTest, values: Mapping[str, np.ndarray | pd.Series], confidence: float) -> str:
+    """Return four lines of text: the mean values of two runs, their difference, the test, and the verdict."""
+    first, second = test["first"], test["second"]
+    if "seeds" in test:
         basis, scope = "Over the seeds", ""
-        evidence, method = f"{test.seeds[0]} and {test.seeds[1]} seeds", f"{test.method} test"
+        evidence = f"{test['seeds'][0]} and {test['seeds'][1]} seeds; {test['method']} test"
+    else:
+        basis, scope = f"On {test['examples']:,} test images", " on these images"
+        counts = f"{test['only_first']} images correct only in the first run, {test['only_second']} only in the second"
+        evidence = f"{counts}; exact McNemar test"
     result = verdict(test, 1 - confidence)
     noise = result.startswith("within noise")
-    conclusion = f"The difference is {result}" if noise else f"{test.first} is {result} than {test.second}{scope}"
+    conclusion = f"The difference is {result}" if noise else f"{first} is {result} than {second}{scope}"
     return (
-        f"{basis}: {test.first} {accuracies[test.first]:.2%}, {test.second} {accuracies[test.second]:.2%}\n"
-        f"  difference {test.difference:+.2%}, {100 * confidence:g}% interval {test.low:+.2%} to {test.high:+.2%}\n"
-        f"  {evidence}; {method}: p = {test.p_value:.2g}\n"
+        f"{basis}: {first} {values[first].mean():.2%}, {second} {values[second].mean():.2%}\n"
+        f"  difference {test['difference']:+.2%}, "
+        f"{100 * confidence:g}% interval {test['low']:+.2%} to {test['high']:+.2%}\n"
+        f"  {evidence}: p = {test['p_value']:.2g}\n"
         f"  {conclusion}."
     )

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from scipy import stats
@@ -13,65 +12,14 @@ from image_classifier.compare.seeds import log_distance, replicate_p_value
 LOG_EXAMPLES = 10_000  # the notebook validates on the whole test set
 
 
-@dataclass(frozen=True)
-class LogMatch:
-    """Fit of a run to a published log that lags behind it.
-
-    Attributes:
-        run: Name of the run.
-        lag: Epochs by which the log starts late: its epoch k is compared with epoch k + lag of the run.
-        epochs: Number of epochs compared.
-        loss_ratio: Typical factor between the losses, training and validation, at least 1; see `seeds.log_distance`.
-        differing_epochs: Number of epochs with significantly different validation accuracies.
-        p_value: Result of `seeds.replicate_p_value`; None if the run has fewer than three replicates.
-        differs: Whether `p_value` is significant or, without a p-value, any epoch differs.
-    """
-
-    run: str
-    lag: int
-    epochs: int
-    loss_ratio: float
-    differing_epochs: int
-    p_value: float | None
-    differs: bool
-
-
-@dataclass(frozen=True)
-class LogVerdict:
-    """Verdict on the label of a published log.
-
-    Attributes:
-        log: Label of the log in the notebook, which is the name of the run with the labelled configuration.
-        matches: All pairs of run and lag, the closest losses first. A run with fewer epochs than the log has none.
-    """
-
-    log: str
-    matches: list[LogMatch]
-
-    @property
-    def conclusion(self) -> Literal["consistent", "refuted", "open"]:
-        """Conclusion about the label.
-
-        "consistent": The labelled run without a lag is the closest and does not differ from the log. "refuted": Another
-        match is the closest and does not differ, and the labelled run does. "open": Any other case.
-        """
-        labelled = next((match for match in self.matches if (match.run, match.lag) == (self.log, 0)), None)
-        if labelled is None or self.matches[0].differs:
-            return "open"
-        if labelled == self.matches[0]:
-            return "consistent"
-        return "refuted" if labelled.differs else "open"
-
-
 def match_log(
-    log: str,
     published: pd.DataFrame,
     histories: Mapping[str, pd.DataFrame],
     replicates: Mapping[str, pd.DataFrame],
     examples: int,
     max_epoch_lag: int,
     significance: float,
-) -> LogVerdict:
+) -> list[dict[str, Any]]:
     """Compare a published log with every run at every lag.
 
     Fisher's exact test compares the validation accuracies of each epoch, with Bonferroni's correction for the number of
@@ -79,13 +27,24 @@ def match_log(
     finding no difference. It does not cover the differences between seeds; `seeds.replicate_p_value` does.
 
     Args:
-        log: Label of the log.
         published: Columns loss, val_loss and val_accuracy of the log; index epoch, from 1.
         histories: The same columns of each run.
         replicates: Replicates of the runs that have some, columns `seeds.COLUMNS`.
         examples: Number of validation images of the runs.
         max_epoch_lag: Greatest lag of the log, in epochs.
         significance: Significance level of each match, 0 to 1, exclusive.
+
+    Returns:
+        One match for each run and lag as JSON types, the closest losses first. A run with fewer epochs than the log has
+        none. The keys of a match are:
+
+        - run: Name of the run.
+        - lag: Epochs by which the log starts late: its epoch k is compared with epoch k + lag of the run.
+        - epochs: Number of epochs compared.
+        - loss_ratio: Typical factor between the losses, training and validation, at least 1; see `seeds.log_distance`.
+        - differing_epochs: Number of epochs with significantly different validation accuracies.
+        - p_value: Result of `seeds.replicate_p_value`; None if the run has fewer than three replicates.
+        - differs: Whether `p_value` is significant or, without a p-value, any epoch differs.
     """
     matches = []
     for run, history in histories.items():
@@ -100,17 +59,35 @@ def match_log(
             ]
             differing = sum(p_value < significance / len(p_values) for p_value in p_values)
             p_value = replicate_p_value(replicates[run], lagging) if run in replicates else None
-            match = LogMatch(
-                run=run,
-                lag=lag,
-                epochs=len(p_values),
-                loss_ratio=math.exp(log_distance(history, lagging)),
-                differing_epochs=differing,
-                p_value=p_value,
-                differs=differing > 0 if p_value is None else p_value < significance,
-            )
+            match = {
+                "run": run,
+                "lag": lag,
+                "epochs": len(p_values),
+                "loss_ratio": math.exp(log_distance(history, lagging)),
+                "differing_epochs": differing,
+                "p_value": p_value,
+                "differs": differing > 0 if p_value is None else p_value < significance,
+            }
             matches.append(match)
-    return LogVerdict(log, sorted(matches, key=lambda match: match.loss_ratio))
+    return sorted(matches, key=lambda match: match["loss_ratio"])
+
+
+def judge_label(log: str, matches: list[dict[str, Any]]) -> Literal["consistent", "refuted", "open"]:
+    """Return the conclusion about the label of a log.
+
+    "consistent": The labelled run without a lag is the closest and does not differ from the log. "refuted": Another
+    match is the closest and does not differ, and the labelled run does. "open": Any other case.
+
+    Args:
+        log: Label of the log in the notebook, which is the name of the run with the labelled configuration.
+        matches: Matches of the log from `match_log`.
+    """
+    labelled = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), None)
+    if labelled is None or matches[0]["differs"]:
+        return "open"
+    if labelled == matches[0]:
+        return "consistent"
+    return "refuted" if labelled["differs"] else "open"
 
 
 def _counts(accuracy: float, examples: int) -> tuple[int, int]:

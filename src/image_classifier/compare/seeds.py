@@ -19,16 +19,13 @@ def read_replicates(path: Path) -> pd.DataFrame:
     """Read a file of replicates: columns `COLUMNS`, one row for each run, seed and epoch.
 
     Raises:
-        InputError: The file does not exist, is not a CSV file, or has other columns.
+        InputError: The file does not exist, is not a CSV file, or lacks a column.
     """
-    restore = f"Restore it: git checkout reports/{path.name}"
     try:
-        histories = pd.read_csv(path)
+        return pd.read_csv(path, usecols=COLUMNS)[COLUMNS]
     except (FileNotFoundError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}). {restore}") from None
-    if list(histories.columns) != COLUMNS:
-        raise InputError(f"{path}: should have the columns {', '.join(COLUMNS)}. {restore}")
-    return histories
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}). Restore it: git checkout reports/{path.name}") from None
 
 
 def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -161,8 +158,9 @@ def replicate_p_value(histories: pd.DataFrame, other: pd.DataFrame) -> float | N
     seeds = len(curves)
     if seeds < 3:
         return None
-    others = (curves[:index] + curves[index + 1 :] for index in range(seeds))
-    reference = np.log([_distance_from_mean(curve, rest) for curve, rest in zip(curves, others, strict=True)])
+    reference = np.log(
+        [_distance_from_mean(curve, curves[:index] + curves[index + 1 :]) for index, curve in enumerate(curves)]
+    )
     excess = np.log(_distance_from_mean(other, curves)) - reference.mean()
     statistic = excess / (reference.std(ddof=1) * (1 + 1 / seeds) ** 0.5)
     return float(stats.t.sf(statistic, seeds - 1))

@@ -9,35 +9,23 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from image_classifier.dataset import Examples
 
+CURVES = {"loss": "Loss (cross-entropy)", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
 
 
-def loss_curves(history: pd.DataFrame, title: str) -> Figure:
-    """Draw training and test loss by epoch.
+def training_curves(history: pd.DataFrame, metric: str, title: str) -> Figure:
+    """Draw a metric on the training and test images by epoch.
 
     Args:
-        history: Columns loss and val_loss; index epoch, from 1.
+        history: Columns loss and val_loss, or accuracy and val_accuracy (0 to 1); index epoch, from 1.
+        metric: Key of `CURVES`.
         title: Title of the figure.
     """
-    return _plot_curves(history, "loss", "Loss (cross-entropy)", title)
-
-
-def accuracy_curves(history: pd.DataFrame, title: str) -> Figure:
-    """Draw training and test accuracy by epoch.
-
-    Args:
-        history: Columns accuracy and val_accuracy, 0 to 1; index epoch, from 1.
-        title: Title of the figure.
-    """
-    return _plot_curves(history, "accuracy", "Accuracy", title)
-
-
-def _plot_curves(history: pd.DataFrame, metric: str, label: str, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(history.index, history[f"val_{metric}"], marker="o", linewidth=2, label="Validation = test")
     axes.plot(history.index, history[metric], marker="s", linewidth=2, label="Training (dropout, any augmentation)")
-    axes.set(xlabel="Epoch", ylabel=label, title=title)
+    axes.set(xlabel="Epoch", ylabel=CURVES[metric], title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))

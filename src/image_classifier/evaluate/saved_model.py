@@ -1,7 +1,5 @@
 """Loading of saved models."""
 
-import errno
-import os
 from pathlib import Path
 
 import keras
@@ -16,8 +14,7 @@ def load_model(path: Path) -> keras.Model:
         FileNotFoundError: The file does not exist.
         InputError: The file is not a Keras model.
     """
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))  # Keras raises a ValueError
+    path.stat()  # raises FileNotFoundError, where Keras raises a ValueError
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:

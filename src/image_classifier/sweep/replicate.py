@@ -68,7 +68,9 @@ def replicate_runs(
         with atomic_write(paths.REPLICATES) as path:
             histories.to_csv(path, index=False)
         current = replicates.select_replicates(histories, recipes)
-        figure = plots.plot_replicates(replicates.prediction_intervals(current, confidence), confidence)
+        bands = replicates.prediction_intervals(current, confidence)
+        means = {run: band["mean"] for run, band in bands.items()}
+        figure = plots.plot_curves(means, bands, {}, confidence, "means of the seeds")
         write_figure(paths.REPLICATES_PLOT, figure)
         accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
         problem = f"Not recorded: {'; '.join(missing)}. The same command tries again." if missing else ""
