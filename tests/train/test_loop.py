@@ -79,7 +79,9 @@ def checkpoints(config: Train, examples: Examples) -> list[TrainingState]:
     return states
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", [name if name == "adadelta" else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_resuming_after_an_epoch_gives_the_same_weights_slots_and_history(examples: Examples, optimizer: str) -> None:
     config = configure(f"optimizer={optimizer}")
     model, history = train(config, examples)
@@ -128,7 +130,8 @@ def test_label_smoothing_equals_that_of_keras_own_loss(examples: Examples) -> No
     assert history["loss"].iloc[0] == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_fast_training_is_reproduced_to_the_bit_and_resumes_with_the_same_moved_images(
     examples: Examples, precision: str
 ) -> None:
