@@ -60,7 +60,7 @@ def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
 
 
 def _record(result: Result) -> str:
-    return record_result(Store("test"), result).run_id
+    return record_result(Store("test"), result)
 
 
 @pytest.mark.slow
