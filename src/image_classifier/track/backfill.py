@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.history import StoredResult, restore, stored_results
-from image_classifier.track.store import RESULT_TAG, Store, exists
+from image_classifier.track.store import RESULT_TAG, Store, sqlite_file, tracking_uri
 from image_classifier.track.writer import record_result
 
 
@@ -16,7 +16,8 @@ def missing_results(experiment: str, stored: list[StoredResult]) -> list[StoredR
     Raises:
         InputError: MLflow cannot be reached.
     """
-    if not exists():
+    database = sqlite_file(tracking_uri())
+    if database and not database.exists():
         return stored
     store = Store(experiment)
     return [result for result in stored if not store.find_complete({RESULT_TAG: result.fingerprint})]

@@ -44,12 +44,6 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
-def exists() -> bool:
-    """Return whether the tracking store exists; a store that is not a SQLite file is assumed to exist."""
-    database = sqlite_file(tracking_uri())
-    return database is None or database.exists()
-
-
 def is_complete(run: Run) -> bool:
     """Return whether a run holds its complete result."""
     return RESULT_TAG in run.data.tags and run.info.status == FINISHED
