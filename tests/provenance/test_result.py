@@ -159,7 +159,7 @@ def test_two_ad_hoc_runs_with_the_same_model_are_two_results(project: Path) -> N
         RunMetadata(
             TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, Revision(), None, [30.5]
         ).write(RunFiles(folder))
-    assert [read_result(name).run for name in ("first", "second")] == ["first", "second"]
+    assert [read_result(name).input.run for name in ("first", "second")] == ["first", "second"]
 
 
 def test_the_metadata_of_the_first_training_with_an_input_are_kept(project: Path) -> None:

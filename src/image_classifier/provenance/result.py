@@ -42,11 +42,6 @@ class Result:
     dataset: Path
 
     @property
-    def run(self) -> str:
-        """Name of the run."""
-        return self.input.run
-
-    @property
     def fingerprint(self) -> str:
         """Digest of the outputs."""
         return digest(self.outputs)

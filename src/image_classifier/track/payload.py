@@ -75,7 +75,7 @@ def result_tags(result: Result) -> dict[str, str]:
         **input_tags(result.input, result.revision, result.metadata),
         RESULT_TAG: result.fingerprint,
         RECIPE_TAG: result.recipe,
-        "dvc.stage": f"train@{result.run}" if result.is_pipeline_run else None,
+        "dvc.stage": f"train@{result.input.run}" if result.is_pipeline_run else None,
         **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
         MLFLOW_RUN_NOTE: note(result),
     }
@@ -166,7 +166,7 @@ def note(result: Result) -> str:
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
     if revision.experiment:
         checkout = f"dvc exp apply {revision.experiment}\n"
-    command = f"dvc repro evaluate@{result.run}" if result.is_pipeline_run else result.input.command
+    command = f"dvc repro evaluate@{result.input.run}" if result.is_pipeline_run else result.input.command
     uncommitted, defaults = (
         ", ".join(f"`{name}`" for name in names) for names in (revision.uncommitted, config["library_defaults"])
     )

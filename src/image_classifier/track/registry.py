@@ -58,5 +58,5 @@ def find_version(store: Store, model: str, alias: str) -> str | None:
 
 
 def _not_recorded(result: Result, part: str) -> InputError:
-    command = f"dvc repro --force --single-item track@{result.run}"
-    return InputError(f"run={result.run} is not in MLflow with {part}. Record it: {command}")
+    command = f"dvc repro --force --single-item track@{result.input.run}"
+    return InputError(f"run={result.input.run} is not in MLflow with {part}. Record it: {command}")

@@ -136,7 +136,9 @@ def _log_model(store: Store, run: Run, result: Result) -> str:
     logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
     if ready := [model for model in logged if model.status == LoggedModelStatus.READY]:
         return str(ready[0].model_id)
-    model = logged[0] if logged else client.create_logged_model(store.experiment_id, result.run, source_run_id=run_id)
+    model = (
+        logged[0] if logged else client.create_logged_model(store.experiment_id, result.input.run, source_run_id=run_id)
+    )
 
     with environment.tensorflow_import():
         import mlflow.keras
