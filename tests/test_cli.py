@@ -15,6 +15,7 @@ from image_classifier import doctor, paths
 from image_classifier.cli import app, complete_run, find_project
 from image_classifier.doctor import Problem
 from image_classifier.provenance import revision, verify
+from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
 
 SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "promote", "replicate", "serve", "verify")
@@ -160,7 +161,7 @@ def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.Mo
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
     )
     commit = project.head.commit.hexsha
-    record = RecordedRun("0" * 32, "a", "", "", commit, "nothing", {}, {}, {}, pd.DataFrame(), "", None)
+    record = RecordedRun("0" * 32, TrainingInput("a", "", "", {}), "", commit, "nothing", {}, pd.DataFrame(), "", None)
     checkouts = []
 
     def interrupt(root: Path, _command: str, _run: str) -> NoReturn:

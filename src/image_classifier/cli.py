@@ -175,9 +175,9 @@ def verify(
         from image_classifier.track.reader import read_run
         from image_classifier.track.store import Store
 
-    verdict = verify_run(read_run(Store(load_tracking().experiment), run_id), tolerance)
+    verified, verdict = verify_run(read_run(Store(load_tracking().experiment), run_id), tolerance)
     typer.echo(verdict)
-    raise typer.Exit(0 if verdict.verified else 1)
+    raise typer.Exit(0 if verified else 1)
 
 
 @command
@@ -200,9 +200,9 @@ def promote(
 
     tracking = load_tracking()
     model, alias = tracking.registered_model, tracking.alias
-    promotion = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
-    previous = f"; it was version {promotion.previous}" if promotion.previous else ""
-    typer.echo(f"{model}@{alias} is now version {promotion.version} ({run}){previous}.")
+    version, previous = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
+    before = f"; it was version {previous}" if previous else ""
+    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}.")
 
 
 @command

@@ -1,9 +1,13 @@
 """Checks that configuration, pipeline, files and MLflow agree, with a fix for each disagreement."""
 
 import math
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
+
+import pandas as pd
 
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, compose, load_table, load_tracking, resolve
@@ -60,7 +64,12 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
         return  # the results in dvc.lock cannot be read
     yield from pipeline_problems(status)
     yield from replicate_problems(configurations)
-    yield from tracking_problems()
+    with environment.gc_paused():
+        from image_classifier.provenance.history import stored_results
+        from image_classifier.track.backfill import missing_results
+    results = [result for result in stored_results() if result.newest is None]
+    for result in missing_results(load_tracking().experiment, results):
+        yield Problem(f"MLflow does not have {result}.", "image-classifier backfill")
 
 
 def configuration_problems(configurations: Mapping[str, Train], images: int) -> Iterator[Problem]:
@@ -100,29 +109,19 @@ def pipeline_problems(status: dict[str, Any]) -> Iterator[Problem]:
     Args:
         status: Changes of each stage, in the form of `dvc status --json`.
     """
-    outputs = {path for changes in status.values() for path in _changes(changes, "outs")}
-    for stage, changes in status.items():
-        own = _changes(changes, "outs")
-        changed = {path: how for path, how in _changes(changes, "deps").items() if not _is_output(path, outputs)}
-        if "changed command" in changes or own or changed:
-            listed = ", ".join(f"{path} {how}" for path, how in {**changed, **own}.items())
-            pull = "dvc pull, or " if "not in cache" in own.values() and not changed else ""
-            yield Problem(f"{stage} does not match dvc.lock: {listed or 'its command changed'}.", f"{pull}dvc repro")
-
-
-def _changes(changes: list[Any], kind: str) -> dict[str, str]:
-    """Return the changed files, and the changed values as "file: key"; DVC nests the values of a file."""
-    found: dict[str, str] = {}
-    for change in changes:
-        entries = change.get(f"changed {kind}", {}) if isinstance(change, dict) else {}
-        for path, how in entries.items():
-            found |= {path: how} if isinstance(how, str) else {f"{path}: {key}": value for key, value in how.items()}
-    return found
-
-
-def _is_output(path: str, outputs: set[str]) -> bool:
-    """Return whether a dependency is an output, or a folder of outputs."""
-    return any(output == path or output.startswith(f"{path}/") for output in outputs)
+    changed = {
+        stage: ChainMap(*(change if isinstance(change, dict) else {change: {}} for change in changes))
+        for stage, changes in status.items()
+    }
+    outputs = [PurePath(path) for kinds in changed.values() for path in kinds.get("changed outs", {})]
+    for stage, kinds in changed.items():
+        own, read = kinds.get("changed outs", {}), kinds.get("changed deps", {})
+        others = {path: how for path, how in read.items() if not any(out.is_relative_to(path) for out in outputs)}
+        if own or others or "changed command" in kinds:
+            named = pd.json_normalize({**others, **own}, sep=": ")  # DVC nests the changed values of a file
+            listed = ", ".join(f"{name} {how}" for name, (how,) in named.items()) or "its command changed"
+            pull = "dvc pull, or " if "not in cache" in own.values() and not others else ""
+            yield Problem(f"{stage} does not match dvc.lock: {listed}.", f"{pull}dvc repro")
 
 
 def replicate_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]:
@@ -147,18 +146,3 @@ def replicate_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]
                 f"reports/replicates.csv has seeds of {run} from an older configuration, data set or code.",
                 f"image-classifier replicate {run}",
             )
-
-
-def tracking_problems() -> Iterator[Problem]:
-    """List the results of the workspace that MLflow does not have.
-
-    Raises:
-        InputError: MLflow cannot be reached.
-    """
-    with environment.gc_paused():
-        from image_classifier.provenance.history import stored_results
-        from image_classifier.track.backfill import unrecorded_results
-
-    results = [result for result in stored_results() if result.newest is None]
-    for result in unrecorded_results(load_tracking().experiment, results):
-        yield Problem(f"MLflow does not have {result}.", "image-classifier backfill")

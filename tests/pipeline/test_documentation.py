@@ -70,7 +70,9 @@ def test_the_commands_of_a_page_do_not_fail(project_copy: Path, page: str) -> No
     assert shell
     for command in commands((paths.ROOT / page).read_text()):
         if command.is_run and command.line.startswith(PROGRAMS):
-            line = re.sub(r"sweep\.trials=\d+", "sweep.trials=2", command.line)  # fewer trials, as there are fewer images
+            line = re.sub(
+                r"sweep\.trials=\d+", "sweep.trials=2", command.line
+            )  # fewer trials, as there are fewer images
             run(project_copy, shell, "-c", line, fails=command.fails)
         else:
             assert not command.is_run or command.line.startswith(("make ", "cd ", "source ")), command.line

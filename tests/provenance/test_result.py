@@ -17,9 +17,9 @@ from image_classifier.provenance.fingerprint import (
     recipe_fingerprint,
     training_files,
 )
-from image_classifier.provenance.history import stored_results
+from image_classifier.provenance.history import find_commit, stored_results
 from image_classifier.provenance.result import read_result
-from image_classifier.provenance.revision import Revision
+from image_classifier.provenance.revision import Revision, committed_revision
 from image_classifier.provenance.run_metadata import RunMetadata
 
 CONFIGURATION = "epochs: 1\n"
@@ -56,7 +56,8 @@ def stages(model: str = "weights", evaluated_model: str | None = None) -> dict[s
 
     train = {
         "cmd": "python -m pipelines.train run=sgd_32",
-        "deps": [{"path": "conf/train.yaml", "md5": "1"}, {"path": "data/prepared/mnist.npz", "md5": "2"}],
+        "deps": [{"path": "data/prepared/mnist.npz", "md5": "2"}],
+        "params": {"conf/train.yaml": {"defaults": []}},
         "outs": outputs(model),
     }
     return {"train@sgd_32": train, "evaluate@sgd_32": {"deps": outputs(evaluated_model or model)}}
@@ -110,12 +111,22 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_liste
     repository.git.update_ref(f"refs/exps/{third[:2]}/{third[2:]}/brave-fox", experiment)
     repository.git.reset("--hard", third)
     write_lock(project, stages("uncommitted"))
-    stored = {result.revision.commit: result for result in stored_results() if result.newest}
+    stored = {result.oldest: result for result in stored_results() if result.newest}
     assert set(stored) == {first, second, experiment}
     assert stored[second].newest == third
-    assert stored[experiment].revision.experiment == "brave-fox"
+    assert committed_revision(experiment) == Revision(experiment, (), "brave-fox")
+    assert committed_revision(second) == Revision(second)
+    assert find_commit(stored[second].fingerprint) == second
     (workspace,) = [result for result in stored_results() if result.newest is None]
     assert workspace.fingerprint not in {result.fingerprint for result in stored.values()}
+    assert find_commit(workspace.fingerprint) is None
+
+
+def test_a_result_of_an_older_version_of_the_project_is_left_out(project: Path) -> None:
+    older = stages()
+    del older["train@sgd_32"]["params"]  # the values of conf/ were not in dvc.lock
+    write_lock(project, older)
+    assert stored_results() == []
 
 
 def test_a_damaged_dvc_lock_is_named(project: Path) -> None:
@@ -148,7 +159,7 @@ def test_two_ad_hoc_runs_with_the_same_model_are_two_results(project: Path) -> N
         RunMetadata(
             TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, Revision(), None, [30.5]
         ).write(RunFiles(folder))
-    assert [read_result(name).run for name in ("first", "second")] == ["first", "second"]
+    assert [read_result(name).input.run for name in ("first", "second")] == ["first", "second"]
 
 
 def test_the_metadata_of_the_first_training_with_an_input_are_kept(project: Path) -> None:

@@ -12,6 +12,7 @@ from image_classifier import paths
 from image_classifier.config.compose import compose, load_table, resolve
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
+from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.sweep.add_run import add_run, express_as_row
 from image_classifier.sweep.plan import COMMAND
@@ -82,7 +83,9 @@ def record_best(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def record(*overrides: str) -> None:
         config, command = trial(*overrides)
         history = pd.DataFrame({"val_accuracy": [0.9, 0.9876]})
-        best = RecordedRun("id", "trial", command, "", None, "", {}, {}, config, history, "", None)
+        best = RecordedRun(
+            "id", TrainingInput("trial", command, yaml.safe_dump(config), {}), "", None, "", {}, history, "", None
+        )
         monkeypatch.setattr(store, "Store", lambda _experiment: None)
         monkeypatch.setattr(sweeps, "find_best_trial", lambda _store, _sweep: best)
 

@@ -53,7 +53,7 @@ def test_a_training_that_starts_again_with_other_metrics_is_another_run(
     for epoch, values in epochs_of(adhoc_result).items():
         second.log_epoch(epoch, values)
     second.end()
-    run_id = record_result(store, adhoc_result).run_id
+    run_id = record_result(store, adhoc_result)
     assert logged(store, run_id) == [(1, 0.6), (2, 0.3)]
     assert {run.info.status for run in runs_of(store, adhoc_result)} == {"KILLED", "FINISHED"}
 
@@ -70,7 +70,7 @@ def test_a_training_that_diverges_twice_is_one_run(store: Store, result: Result,
 def test_an_input_whose_result_is_recorded_is_not_logged(
     store: Store, adhoc_result: Result, metadata: RunMetadata
 ) -> None:
-    run_id = record_result(store, adhoc_result).run_id
+    run_id = record_result(store, adhoc_result)
     live = LiveRun(store, metadata)
     assert live.recorded == [run_id]
     live.log_epoch(1, {**epochs_of(adhoc_result)[1], "loss": 9.0})

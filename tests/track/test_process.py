@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ FINISHED = {"failed": False, "records_result": False}
 
 def track(monkeypatch: pytest.MonkeyPatch, metadata: RunMetadata, *messages: object) -> None:
     """Run the child's side with the messages that its parent sends."""
-    start = {"experiment": "test", "metadata": metadata.to_json()}
+    start = {"experiment": "test", "metadata": asdict(metadata)}
     lines = [json.dumps(message) + "\n" for message in (start, *messages)]
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines)))
     process.main()

@@ -7,7 +7,7 @@ import pytest
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.registry import Promotion, find_version, promote
+from image_classifier.track.registry import find_version, promote
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -16,9 +16,9 @@ def test_the_alias_moves_to_the_promoted_run_which_is_registered_once(any_store:
     other = replace(result, outputs={**result.outputs, "history.csv": "cdef"})
     for recorded in (result, other):
         record_result(any_store, recorded)
-    assert promote(any_store, result, "digits", "champion") == Promotion("1", None)
-    assert promote(any_store, other, "digits", "champion") == Promotion("2", "1")
-    assert promote(any_store, result, "digits", "champion") == Promotion("1", "2")
+    assert promote(any_store, result, "digits", "champion") == ("1", None)
+    assert promote(any_store, other, "digits", "champion") == ("2", "1")
+    assert promote(any_store, result, "digits", "champion") == ("1", "2")
     assert find_version(any_store, "digits", "champion") == "1"
     assert find_version(any_store, "digits", "challenger") is None
 
@@ -38,6 +38,6 @@ def test_a_run_without_a_model_is_not_promoted(store: Store, result: Result, adh
     record_result(store, adhoc_result)
     adhoc_metrics = {"test_loss": 0.2, "test_accuracy": 0.94}
     for name, value in adhoc_metrics.items():
-        store.client.log_metric(record_result(store, adhoc_result).run_id, name, value)
+        store.client.log_metric(record_result(store, adhoc_result), name, value)
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model\."):
         promote(store, result, "digits", "champion")

@@ -10,7 +10,7 @@ from tracking_helpers import logged
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.store import RESULT_TAG, Store, exists, tracking_uri
+from image_classifier.track.store import RESULT_TAG, Store, tracking_uri
 from image_classifier.track.writer import record_result
 
 
@@ -29,13 +29,6 @@ def test_a_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db has a relative path"):
         Store("test")
-
-
-@pytest.mark.usefixtures("no_store")
-def test_a_store_exists_once_it_was_opened(request: pytest.FixtureRequest) -> None:
-    assert not exists()
-    request.getfixturevalue("store")
-    assert exists()
 
 
 @pytest.mark.usefixtures("no_store")
@@ -60,7 +53,7 @@ def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
 
 
 def _record(result: Result) -> str:
-    return record_result(Store("test"), result).run_id
+    return record_result(Store("test"), result)
 
 
 @pytest.mark.slow

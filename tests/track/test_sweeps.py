@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-import yaml
 from matplotlib.figure import Figure
 from tracking_helpers import epochs_of, logged, runs_of
 
@@ -65,7 +64,7 @@ def test_a_finished_trial_is_complete_in_its_sweep_and_elsewhere(any_store: Stor
     sweep = start_sweep(any_store)
     assert adhoc_result.metadata
     trial = replace(adhoc_result, metadata=replace(adhoc_result.metadata, parent=sweep.run_id))
-    run = any_store.client.get_run(record_result(any_store, trial).run_id)
+    run = any_store.client.get_run(record_result(any_store, trial))
     assert run.data.tags["mlflow.parentRunId"] == sweep.run_id
     outcome = sweep.find_outcome(trial.input)
     assert outcome == Outcome("complete", {1: 0.91, 2: 0.94}, origin="before")
@@ -144,7 +143,7 @@ def test_an_interrupted_trial_can_be_completed(
     assert sweep.find_outcome(trial.input) is None
     (run,) = runs_of(store, trial)
     assert (run.info.status, run.data.tags["trial.reason"]) == ("KILLED", "interrupted")
-    assert record_result(store, trial).run_id == run.info.run_id
+    assert record_result(store, trial) == run.info.run_id
 
 
 def test_a_crashed_trial_is_tried_again(store: Store, sweep: SweepRun, trial: Result, metadata: RunMetadata) -> None:
@@ -163,7 +162,7 @@ def test_the_best_trial_of_a_sweep_is_found_by_the_fingerprint_of_the_sweep(
     record_result(store, trial)
     sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {"trials": Figure()}, trial.input)
     best = find_best_trial(store, "0123456789")
-    assert best.configuration == yaml.safe_load(trial.input.configuration)
+    assert best.input == trial.input
     assert best.history["val_accuracy"].iloc[-1] == 0.94
     assert {file.path for file in store.client.list_artifacts(sweep.run_id)} == {"trials.csv", "trials.png"}
 
@@ -177,7 +176,7 @@ def test_an_unknown_sweep_is_named_with_the_known_ones(store: Store, sweep: Swee
 def test_the_final_training_becomes_a_child_of_the_sweep(store: Store, sweep: SweepRun, result: Result) -> None:
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow\. Record it: python -m pipelines\.track"):
         sweep.attach_final_run(result.input)
-    run_id = record_result(store, result).run_id
+    run_id = record_result(store, result)
     assert sweep.attach_final_run(result.input) == {"test_loss": 0.2, "test_accuracy": 0.94}
     assert store.client.get_run(run_id).data.tags["mlflow.parentRunId"] == sweep.run_id
     assert store.client.get_run(sweep.run_id).data.metrics == {"test_loss": 0.2, "test_accuracy": 0.94}

@@ -18,13 +18,14 @@ from image_classifier.provenance.history import StoredResult
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import writer
+from image_classifier.track.backfill import missing_results
 from image_classifier.track.live import LiveRun
 from image_classifier.track.store import INPUT_TAG, Store
-from image_classifier.track.writer import missing_results, record_result, track_run
+from image_classifier.track.writer import record_result, track_run
 
 
 def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store, result: Result) -> None:
-    run = any_store.client.get_run(record_result(any_store, result).run_id)
+    run = any_store.client.get_run(record_result(any_store, result))
     assert (run.info.run_name, run.info.status) == ("sgd_32", "FINISHED")
     assert run.data.params == {
         "optimizer": "SGD",
@@ -78,7 +79,7 @@ def test_the_parameters_of_a_schedule_are_recorded_below_the_learning_rate(store
     }
     optimizer = {"_target_": "keras.optimizers.Nadam", "learning_rate": schedule, "use_ema": False, "clipnorm": None}
     training = reconfigured(adhoc_result.input, optimizer=optimizer)
-    run = store.client.get_run(record_result(store, replace(adhoc_result, input=training)).run_id)
+    run = store.client.get_run(record_result(store, replace(adhoc_result, input=training)))
     assert {name: value for name, value in run.data.params.items() if "rate" in name or name == "optimizer"} == {
         "optimizer": "Nadam",
         "learning_rate": "CosineDecay",
@@ -91,7 +92,7 @@ def test_the_parameters_of_a_schedule_are_recorded_below_the_learning_rate(store
 def test_the_recipe_is_recorded_if_the_code_is_that_of_the_workspace(
     store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = record_result(store, adhoc_result).run_id
+    run_id = record_result(store, adhoc_result)
     assert "recipe_fingerprint" not in store.client.get_run(run_id).data.tags
     monkeypatch.setattr(Result, "recipe", "the recipe")
     record_result(store, adhoc_result)
@@ -100,7 +101,7 @@ def test_the_recipe_is_recorded_if_the_code_is_that_of_the_workspace(
 
 def test_the_data_set_is_an_input_whose_digest_is_the_md5_of_dvc(store: Store, adhoc_result: Result) -> None:
     record_result(store, adhoc_result)
-    run = store.client.get_run(record_result(store, adhoc_result).run_id)
+    run = store.client.get_run(record_result(store, adhoc_result))
     assert run.inputs
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("mnist", "4567")
@@ -108,7 +109,7 @@ def test_the_data_set_is_an_input_whose_digest_is_the_md5_of_dvc(store: Store, a
 
 
 def test_the_description_has_the_result_and_the_commands_that_reproduce_it(store: Store, result: Result) -> None:
-    note = store.client.get_run(record_result(store, result).run_id).data.tags["mlflow.note.content"]
+    note = store.client.get_run(record_result(store, result)).data.tags["mlflow.note.content"]
     assert note.startswith("Test accuracy 94.00%, loss 0.2000.")
     assert "```\ngit checkout c0ffee\ndvc repro evaluate@sgd_32\n```" in note
     assert "Uncommitted changes when it was recorded: `params.yaml`." in note
@@ -116,7 +117,7 @@ def test_the_description_has_the_result_and_the_commands_that_reproduce_it(store
 
 def test_a_value_that_keras_chose_is_named(store: Store, adhoc_result: Result) -> None:
     training = reconfigured(adhoc_result.input, library_defaults=["optimizer.rho"])
-    tags = store.client.get_run(record_result(store, replace(adhoc_result, input=training)).run_id).data.tags
+    tags = store.client.get_run(record_result(store, replace(adhoc_result, input=training))).data.tags
     assert tags["library_defaults"] == "optimizer.rho"
     assert "Keras' defaults decide `optimizer.rho`." in tags["mlflow.note.content"]
 
@@ -124,7 +125,7 @@ def test_a_value_that_keras_chose_is_named(store: Store, adhoc_result: Result) -
 def test_a_final_training_has_its_last_validation_as_test_metrics(store: Store, adhoc_result: Result) -> None:
     validation = {"name": "final_test", "size": 0, "every_epoch": False}
     training = reconfigured(adhoc_result.input, validation=validation)
-    run = store.client.get_run(record_result(store, replace(adhoc_result, input=training)).run_id)
+    run = store.client.get_run(record_result(store, replace(adhoc_result, input=training)))
     assert (run.data.metrics["test_loss"], run.data.metrics["test_accuracy"]) == (0.2, 0.94)
 
 
@@ -134,20 +135,20 @@ def test_more_epochs_than_one_request_holds_are_recorded(
     long = pd.concat([history] * 150, ignore_index=True)
     long.index = pd.RangeIndex(1, 301, name="epoch")
     long.to_csv(adhoc_result.files.history)
-    run_id = record_result(any_store, replace(adhoc_result, metadata=None)).run_id
+    run_id = record_result(any_store, replace(adhoc_result, metadata=None))
     assert [step for step, _ in logged(any_store, run_id)] == list(range(1, 301))
 
 
 def test_every_file_of_the_run_and_the_diagram_are_recorded(any_store: Store, adhoc_result: Result) -> None:
-    run_id = record_result(any_store, adhoc_result).run_id
+    run_id = record_result(any_store, adhoc_result)
     files = {file.path for file in any_store.client.list_artifacts(run_id)}
     assert files == {"config.yaml", "diagram", "history.csv", "metrics.json", "model.h5", "plots"}
     assert [file.path for file in any_store.client.list_artifacts(run_id, "diagram")] == ["diagram/model.png"]
 
 
 def test_the_model_is_logged_once_with_a_signature_and_predicts_the_same(any_store: Store, result: Result) -> None:
-    run_id = record_result(any_store, result).run_id
-    assert record_result(any_store, result).run_id == run_id
+    run_id = record_result(any_store, result)
+    assert record_result(any_store, result) == run_id
     (model,) = any_store.client.search_logged_models([any_store.experiment_id], f"source_run_id = '{run_id}'")
     assert {metric.key: metric.value for metric in model.metrics or []} == {"test_loss": 0.2, "test_accuracy": 0.94}
     mlflow.set_tracking_uri(any_store.uri)
@@ -161,17 +162,17 @@ def test_the_model_is_logged_once_with_a_signature_and_predicts_the_same(any_sto
 
 def test_recording_a_result_again_changes_nothing(any_store: Store, result: Result) -> None:
     first = record_result(any_store, result)
-    before = any_store.client.get_run(first.run_id)
+    before = any_store.client.get_run(first)
     assert record_result(any_store, result) == first
     assert len(runs_of(any_store, result)) == 1
-    after = any_store.client.get_run(first.run_id)
+    after = any_store.client.get_run(first)
     assert after.data.to_dictionary() == before.data.to_dictionary()
     assert after.info.end_time == before.info.end_time
-    assert len(logged(any_store, first.run_id)) == 2
+    assert len(logged(any_store, first)) == 2
 
 
 def test_a_plot_that_looks_different_is_replaced(store: Store, adhoc_result: Result, tmp_path: Path) -> None:
-    run_id = record_result(store, adhoc_result).run_id
+    run_id = record_result(store, adhoc_result)
     adhoc_result.files.plot("loss").write_bytes(b"another plot")
     record_result(store, adhoc_result)
     assert (
@@ -196,35 +197,34 @@ def test_an_interrupted_record_is_completed_and_not_doubled(
         patch.setattr(MlflowClient, step, interrupt)
         with pytest.raises(Interruption):
             record_result(store, result)
-    run_id = record_result(store, result).run_id
+    run_id = record_result(store, result)
     (run,) = runs_of(store, result)
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
     assert logged(store, run_id) == [(1, 0.6), (2, 0.3)]
     assert len(store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")) == 1
 
 
-def test_another_result_of_the_same_input_is_a_second_run_and_is_reported(store: Store, adhoc_result: Result) -> None:
+def test_another_result_of_the_same_input_is_a_second_run(store: Store, adhoc_result: Result) -> None:
     first = record_result(store, adhoc_result)
     second = record_result(store, replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": "cdef"}))
-    assert second.contradicting == [first.run_id]
-    assert len(runs_of(store, adhoc_result)) == 2
+    assert [run.info.run_id for run in runs_of(store, adhoc_result)] == [first, second]
 
 
 def test_the_same_result_of_a_changed_input_is_the_same_run(any_store: Store, adhoc_result: Result) -> None:
     first = record_result(any_store, adhoc_result)
     edited = replace(adhoc_result, input=replace(adhoc_result.input, files={**adhoc_result.input.files, "edited": "1"}))
     assert record_result(any_store, edited) == first
-    assert any_store.client.get_run(first.run_id).data.tags[INPUT_TAG] == edited.input.fingerprint
+    assert any_store.client.get_run(first).data.tags[INPUT_TAG] == edited.input.fingerprint
 
 
 def test_a_result_that_was_trained_elsewhere_is_recorded_without_times(store: Store, adhoc_result: Result) -> None:
-    run = store.client.get_run(record_result(store, replace(adhoc_result, metadata=None)).run_id)
+    run = store.client.get_run(record_result(store, replace(adhoc_result, metadata=None)))
     assert {"epoch_seconds", "images_per_second"}.isdisjoint(run.data.metrics)
     assert run.info.status == "FINISHED"
 
 
 def test_test_metrics_that_have_changed_are_corrected(store: Store, result: Result) -> None:
-    run_id = record_result(store, result).run_id
+    run_id = record_result(store, result)
     result.files.metrics.write_text(json.dumps({"test_loss": 0.1, "test_accuracy": 0.95}))
     record_result(store, result)
     metrics = store.client.get_run(run_id).data.metrics
@@ -232,17 +232,23 @@ def test_test_metrics_that_have_changed_are_corrected(store: Store, result: Resu
 
 
 def test_a_result_is_missing_until_it_is_recorded(store: Store, adhoc_result: Result) -> None:
-    stored = StoredResult("sgd_32", adhoc_result.fingerprint, None, adhoc_result.revision)
-    assert missing_results(store, [stored]) == [stored]
+    stored = StoredResult("sgd_32", adhoc_result.fingerprint, {}, None, None)
+    assert missing_results("test", [stored]) == [stored]
     record_result(store, adhoc_result)
-    assert missing_results(store, [stored]) == []
+    assert missing_results("test", [stored]) == []
+
+
+def test_every_result_is_missing_without_a_store_which_is_not_created(no_store: Path) -> None:
+    stored = StoredResult("sgd_32", "0123", {}, None, None)
+    assert missing_results("test", [stored]) == [stored]
+    assert not no_store.exists()
 
 
 def test_the_result_of_a_training_completes_its_live_run(
     any_store: Store, adhoc_result: Result, metadata: RunMetadata
 ) -> None:
     live_run = log_live(any_store, metadata, adhoc_result)
-    assert record_result(any_store, adhoc_result).run_id == live_run
+    assert record_result(any_store, adhoc_result) == live_run
     (run,) = runs_of(any_store, adhoc_result)
     assert run.info.status == "FINISHED"
     assert logged(any_store, live_run) == [(1, 0.6), (2, 0.3)]
@@ -255,9 +261,9 @@ def test_a_changed_input_with_a_known_result_leaves_one_run(
     first = record_result(store, adhoc_result)
     edited = replace(adhoc_result.input, files={**adhoc_result.input.files, "edited": "1"})
     log_live(store, replace(metadata, input=edited), adhoc_result)
-    assert record_result(store, replace(adhoc_result, input=edited)).run_id == first.run_id
+    assert record_result(store, replace(adhoc_result, input=edited)) == first
     (run,) = store.find({INPUT_TAG: edited.fingerprint})
-    assert run.info.run_id == first.run_id
+    assert run.info.run_id == first
 
 
 def test_an_ad_hoc_training_that_is_repeated_after_an_edit_leaves_one_finished_run(
@@ -289,7 +295,7 @@ def test_tracking_a_pipeline_run_writes_the_fingerprint_of_its_result(
 def test_tracking_a_result_that_was_not_reproduced_warns(
     store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = record_result(store, replace(adhoc_result, outputs={"history.csv": "cdef"})).run_id
+    first = record_result(store, replace(adhoc_result, outputs={"history.csv": "cdef"}))
     monkeypatch.setattr(writer, "read_result", {"sgd_32": adhoc_result}.__getitem__)
     second = track_run("sgd_32", "test")
     assert f"WARNING: not reproducible. MLflow runs {first} and {second} have the same configuration" in (

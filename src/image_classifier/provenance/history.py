@@ -1,20 +1,16 @@
 """Results that DVC stores: in the workspace, in git's history, and in DVC experiments."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import git
-import yaml
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.provenance.dvc_lock import Stage, locked_inputs, locked_outputs, locked_trainings
-from image_classifier.provenance.result import Result, pipeline_result, read_workspace
-from image_classifier.provenance.revision import Revision, open_repository, workspace_revision
-from image_classifier.provenance.run_metadata import result_fingerprint
+from image_classifier.files import digest
+from image_classifier.provenance.result import Result, Stage, locked_trainings, pipeline_result, workspace_trainings
+from image_classifier.provenance.revision import committed_revision, open_repository, workspace_revision
 
 
 @dataclass(frozen=True)
@@ -24,100 +20,70 @@ class StoredResult:
     Attributes:
         run: Name of the run.
         fingerprint: Fingerprint of the `Result`.
+        stage: The run's `train` stage in dvc.lock.
         newest: Newest commit that has the files in their present state; None means the workspace.
-        revision: Oldest position in git.
+        oldest: Oldest commit with the result; None means that it is only in the workspace.
     """
 
     run: str
     fingerprint: str
+    stage: Stage
     newest: str | None
-    revision: Revision
+    oldest: str | None
 
     def __str__(self) -> str:
         """Return the run and its commit."""
         return f"{self.run} of " + (f"commit {self.newest[:10]}" if self.newest else "the workspace")
 
 
-class NotStoredError(InputError):
-    """The files of a result are in no cache and no remote."""
-
-
 def stored_results() -> list[StoredResult]:
-    """List every distinct result of the workspace, of git's history and of DVC experiments, oldest first."""
-    repository = open_repository()
-    experiments = _experiments(repository)
+    """List every distinct result of the workspace, of git's history and of DVC experiments, oldest first.
+
+    Raises:
+        InputError: dvc.lock or params.yaml of the workspace is not YAML.
+    """
+    versions: list[tuple[str | None, dict[str, Stage]]] = [(None, workspace_trainings())]  # the newest first
+    if repository := open_repository():
+        for commit in repository.git.log("--all", "--full-history", "--format=%H", "--", "dvc.lock").split():
+            with suppress(git.GitCommandError, InputError):  # one of the files did not exist, or was damaged
+                texts = (repository.git.show(f"{commit}:{name}") for name in ("dvc.lock", "params.yaml"))
+                versions.append((commit, locked_trainings(*texts)))
     found: dict[str, StoredResult] = {}
-    for commit, run, stage in _trainings(_versions(repository)):
-        fingerprint = result_fingerprint(locked_outputs(stage))
-        newest = found[fingerprint].newest if fingerprint in found else commit
-        inputs = locked_inputs(stage)
-        revision = Revision(commit, (), experiments.get(commit)) if commit else workspace_revision(inputs)
-        found[fingerprint] = StoredResult(run, fingerprint, newest, revision)
+    for commit, trainings in versions:
+        for run, stage in trainings.items():
+            fingerprint = digest(stage["outs"])
+            newest = found.setdefault(fingerprint, StoredResult(run, fingerprint, stage, commit, commit))
+            found[fingerprint] = replace(newest, oldest=commit)
     return list(reversed(found.values()))
 
 
-@contextmanager
-def restored(stored: StoredResult) -> Iterator[Result]:
-    """Yield a stored result whose files are restored from DVC's cache or remote into a temporary folder.
+def restore(stored: StoredResult, root: Path) -> Result:
+    """Restore the files of a stored result from DVC's cache or remote.
+
+    Args:
+        stored: Result to restore.
+        root: Folder that receives the files.
 
     Raises:
-        NotStoredError: Files of the result are in no cache or remote, or an older version of the project made it.
+        InputError: Files of the result are in no cache or remote, or differ from dvc.lock.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
 
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
-        source = DVCFileSystem(str(paths.ROOT), rev=stored.newest)
-        reports = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY, paths.DATASET_REPORT)
-        wanted = (Path("runs") / stored.run, *(file.relative_to(paths.ROOT) for file in reports))
-        try:
-            for path in wanted:
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                source.get(path.as_posix(), str(root / path), recursive=True)
-            trainings = locked_trainings(source.read_text("dvc.lock"), source.read_text("params.yaml"))
-            result = pipeline_result(stored.run, trainings[stored.run], root, stored.revision)
-        except (DvcException, DataIndexDirError, OSError) as error:
-            raise NotStoredError(f"{stored} is in no cache or remote. Try: dvc fetch --all-commits") from error
-        if "_target_" not in yaml.safe_load(result.input.configuration)["optimizer"]:
-            raise NotStoredError(f"{stored} was trained by an older version of this project, and is skipped.")
-        yield result
+    inputs = [*stored.stage["deps"], *stored.stage["params"]]
+    revision = committed_revision(stored.oldest) if stored.oldest else workspace_revision(inputs)
+    source = DVCFileSystem(str(paths.ROOT), rev=stored.newest)
+    reports = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY, paths.DATASET_REPORT)
+    try:
+        for path in (f"runs/{stored.run}", *(file.relative_to(paths.ROOT).as_posix() for file in reports)):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            source.get(path, str(root / path), recursive=True)
+        return pipeline_result(stored.run, stored.stage, root, revision)
+    except (DvcException, DataIndexDirError, OSError) as error:
+        raise InputError(f"{stored} is in no cache or remote. Try: dvc fetch --all-commits") from error
 
 
 def find_commit(fingerprint: str) -> str | None:
     """Return the first commit, of git's history or a DVC experiment, whose dvc.lock has a result."""
-    found = None
-    for commit, _, stage in _trainings(version for version in _versions(open_repository()) if version[0]):
-        if result_fingerprint(locked_outputs(stage)) == fingerprint:
-            found = commit
-    return found
-
-
-def _versions(repository: git.Repo | None) -> Iterator[tuple[str | None, str, str]]:
-    """Yield commit, dvc.lock and params.yaml of each version, newest first; the workspace has no commit."""
-    yield None, *read_workspace()
-    if repository:
-        for commit in repository.git.log("--all", "--full-history", "--format=%H", "--", "dvc.lock").split():
-            with suppress(git.GitCommandError):  # one of the files did not exist
-                yield commit, repository.git.show(f"{commit}:dvc.lock"), repository.git.show(f"{commit}:params.yaml")
-
-
-def _trainings(versions: Iterable[tuple[str | None, str, str]]) -> Iterator[tuple[str | None, str, Stage]]:
-    """Yield commit, run and `train` stage of each evaluated result."""
-    for commit, lock, params in versions:
-        try:
-            locked = locked_trainings(lock, params)
-        except InputError:
-            if commit is None:
-                raise
-            continue  # a damaged file that was committed once
-        for run, stage in locked.items():
-            yield commit, run, stage
-
-
-def _experiments(repository: git.Repo | None) -> dict[str, str]:
-    """Return commit and name of each DVC experiment: refs/exps/<2 digits>/<38 digits>/<name>."""
-    references = repository.git.for_each_ref("refs/exps", format="%(objectname) %(refname)") if repository else ""
-    pairs = (line.split(" ") for line in references.splitlines())
-    return {commit: name.split("/")[4] for commit, name in pairs if name.count("/") == 4}
+    return next((stored.oldest for stored in stored_results() if stored.fingerprint == fingerprint), None)

@@ -1,18 +1,20 @@
-"""Results of finished trainings in the workspace."""
+"""Results of finished trainings."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.files import file_hashes
+from image_classifier.files import digest, file_hashes
 from image_classifier.paths import RunFiles
-from image_classifier.provenance.dvc_lock import Stage, hashes, locked_inputs, locked_outputs, locked_trainings
 from image_classifier.provenance.fingerprint import TrainingInput, workspace_recipe
 from image_classifier.provenance.revision import Revision, workspace_revision
-from image_classifier.provenance.run_metadata import RunMetadata, output_hashes, read_metadata, result_fingerprint
+from image_classifier.provenance.run_metadata import OUTPUTS, RunMetadata, read_metadata
+
+Stage = dict[str, Any]  # an entry of dvc.lock, with path (`deps`) or file name (`outs`) and MD5 of each file
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,14 @@ class Result:
     dataset: Path
 
     @property
-    def run(self) -> str:
-        """Name of the run."""
-        return self.input.run
-
-    @property
     def fingerprint(self) -> str:
         """Digest of the outputs."""
-        return result_fingerprint(self.outputs)
+        return digest(self.outputs)
 
     @property
     def recipe(self) -> str | None:
         """Recipe fingerprint, or None if the training code is not that of this workspace."""
         return workspace_recipe(yaml.safe_load(self.input.configuration), self.input.files)
-
-
-def read_workspace() -> tuple[str, str]:
-    """Return the texts of dvc.lock and params.yaml, empty where there is no file."""
-    lock, params = (file.read_text() if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS))
-    return lock, params
 
 
 def read_result(run: str) -> Result:
@@ -67,17 +58,52 @@ def read_result(run: str) -> Result:
     Raises:
         InputError: The training is not finished, or its files have changed since.
     """
-    locked = locked_trainings(*read_workspace())
-    if run in locked:
-        return pipeline_result(run, locked[run], paths.ROOT, workspace_revision(locked_inputs(locked[run])))
+    stage = workspace_trainings().get(run)
+    if stage:
+        return pipeline_result(run, stage, paths.ROOT, workspace_revision([*stage["deps"], *stage["params"]]))
     files = paths.adhoc_run(run)
     if not files.model.exists():
         raise InputError(f"dvc.lock has no evaluated training of run={run}. Make it: dvc repro track@{run}")
-    outputs = output_hashes(files)
+    outputs = file_hashes(files.directory, OUTPUTS)
     metadata = read_metadata(outputs)
     if metadata is None:
         raise InputError(f"{files.directory} has changed since it was trained, or run_metadata/ is lost. Train again.")
     return Result(metadata.input, outputs, files, False, metadata.revision, metadata, (), paths.DATASET_REPORT)
+
+
+def workspace_trainings() -> dict[str, Stage]:
+    """Return the `locked_trainings` of this workspace, which has none without dvc.lock or params.yaml."""
+    return locked_trainings(*(file.read_text() if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
+
+
+def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
+    """Return the `train` stage of each run whose evaluation used the same outputs.
+
+    Left out are stages of older versions of this project, which have no values of conf/ in dvc.lock.
+
+    Args:
+        lock: Text of dvc.lock.
+        params: Text of params.yaml; dvc.lock keeps the stages of removed rows.
+
+    Raises:
+        InputError: One of the texts is not YAML.
+    """
+    try:
+        stages = (yaml.safe_load(lock) or {}).get("stages", {})
+        rows = (yaml.safe_load(params) or {}).get("runs", {})
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"dvc.lock or params.yaml is not YAML: {reason}. Restore it: git checkout …") from None
+    trainings = {}
+    for name, stage in stages.items():
+        kind, _, run = name.partition("@")
+        if kind == "train" and run in rows and "conf/train.yaml" in stage.get("params", {}):
+            evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
+            if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
+                deps = {file["path"]: file["md5"] for file in stage["deps"]}
+                outs = {Path(file["path"]).name: file["md5"] for file in stage["outs"]}
+                trainings[run] = {**stage, "deps": deps, "outs": outs}
+    return trainings
 
 
 def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> Result:
@@ -93,23 +119,20 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         FileNotFoundError: A file of the run is missing.
         InputError: A file of the run differs from dvc.lock.
     """
-    files = RunFiles(root / "runs" / run)
-    outputs = locked_outputs(stage)
+    files, outputs = RunFiles(root / "runs" / run), stage["outs"]
     found = file_hashes(files.directory, outputs)
     for name, md5 in outputs.items():
         if name not in found:
             raise FileNotFoundError(str(files.directory / name))
         if found[name] != md5:
             raise InputError(f"runs/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
-    inputs = {path: md5 for path, md5 in hashes(stage["deps"]).items() if not path.startswith("conf/")}
-    diagrams = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY)
     return Result(
-        TrainingInput(run, stage["cmd"], files.configuration.read_text(), inputs),
+        TrainingInput(run, stage["cmd"], files.configuration.read_text(), stage["deps"]),
         outputs,
         files,
         True,
         revision,
         read_metadata(outputs),
-        tuple(root / file.relative_to(paths.ROOT) for file in diagrams),
+        tuple(root / file.relative_to(paths.ROOT) for file in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY)),
         root / paths.DATASET_REPORT.relative_to(paths.ROOT),
     )

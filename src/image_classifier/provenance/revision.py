@@ -46,6 +46,12 @@ def workspace_revision(files: Iterable[str]) -> Revision:
     return Revision(repository.head.commit.hexsha, uncommitted, os.environ.get("DVC_EXP_NAME"))
 
 
+def committed_revision(commit: str) -> Revision:
+    """Return a commit with the name of its DVC experiment, which git has in refs/exps/<2 digits>/<38 digits>/<name>."""
+    refs = git.Repo(paths.ROOT).git.for_each_ref("refs/exps/*/*/*", points_at=commit, format="%(refname:lstrip=4)")
+    return Revision(commit, experiment=next(iter(refs.splitlines()), None))
+
+
 @contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
     """Yield a temporary copy of the project at a commit.

@@ -1,14 +1,15 @@
 """Metadata that repeating a training does not reproduce: times, machine, revision."""
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
+from pydantic import TypeAdapter
+
 from image_classifier import environment, paths
 from image_classifier.errors import InputError
-from image_classifier.files import atomic_write, digest, file_hashes
+from image_classifier.files import digest, file_hashes, write_json
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.revision import Revision
@@ -43,55 +44,34 @@ class RunMetadata:
         """Return the metadata of a training that starts now."""
         return cls(training, time.time(), training_images, environment.describe(), revision, parent)
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Parse the text that `to_json` returned."""
-        values = json.loads(text)
-        revision = Revision(**{**values["revision"], "uncommitted": tuple(values["revision"]["uncommitted"])})
-        return cls(**{**values, "input": TrainingInput(**values["input"]), "revision": revision})
-
-    def to_json(self) -> str:
-        """Return the metadata as one line of JSON."""
-        return json.dumps(asdict(self))
-
     def write(self, files: RunFiles) -> None:
         """Store the metadata under the fingerprint of the result in `files`.
 
         A repetition with the same input keeps the metadata of the first training, except for the sweep.
         """
-        path = paths.run_metadata(result_fingerprint(output_hashes(files)))
-        kept = self
-        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # no file, or a damaged one
-            first = self.from_json(path.read_text())
-            kept = first if first.input.fingerprint == self.input.fingerprint else self
-        with atomic_write(path) as temporary:
-            temporary.write_text(replace(kept, parent=self.parent).to_json() + "\n")
-
-
-def output_hashes(files: RunFiles) -> dict[str, str]:
-    """Return the MD5 of config.yaml, history.csv and model.h5 of a run."""
-    return file_hashes(files.directory, OUTPUTS)
-
-
-def result_fingerprint(outputs: dict[str, str]) -> str:
-    """Return a digest of the complete configuration, the history and the model; see `output_hashes`."""
-    return digest(outputs)
+        outputs, kept = file_hashes(files.directory, OUTPUTS), self
+        with suppress(InputError):  # a damaged file
+            first = read_metadata(outputs)
+            if first and first.input.fingerprint == self.input.fingerprint:
+                kept = first
+        write_json(paths.run_metadata(digest(outputs)), asdict(replace(kept, parent=self.parent)))
 
 
 def read_metadata(outputs: dict[str, str]) -> RunMetadata | None:
     """Read the metadata of a result, or return None if the training ran in another project folder.
 
     Args:
-        outputs: Hashes of the outputs, see `output_hashes`.
+        outputs: MD5 of config.yaml, history.csv and model.h5.
 
     Raises:
         InputError: The file is damaged.
     """
-    path = paths.run_metadata(result_fingerprint(outputs))
-    if not path.exists():
-        return None
+    path = paths.run_metadata(digest(outputs))
     try:
-        return RunMetadata.from_json(path.read_text())
-    except (ValueError, KeyError, TypeError) as error:
+        return TypeAdapter(RunMetadata).validate_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
         lost = "the times of that training are lost, and an ad hoc run must be trained again"
-        raise InputError(f"{path} is damaged ({error}). Remove it: {lost}.") from None
+        raise InputError(f"{path} is damaged ({reason}). Remove it: {lost}.") from None

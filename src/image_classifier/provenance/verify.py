@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from image_classifier import environment, paths
 from image_classifier.errors import InputError
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
+from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.history import find_commit
 from image_classifier.provenance.revision import checked_out
 
@@ -27,98 +27,59 @@ class RecordedRun:
 
     Attributes:
         run_id: Id of its MLflow run.
-        run: Name of the run.
-        command: Command line that started it.
+        input: Configuration, data and code.
         fingerprint: Fingerprint of its result.
         commit: Commit that was checked out when it was trained; None outside of a git repository.
         uncommitted: Changed files that went into it, as text.
-        files: Path and hash of its data and code.
         environment: Facts from `environment.describe`.
-        configuration: Values of its config.yaml.
         history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
         model: MD5 of its model.h5.
         recipe: Recipe fingerprint, if the record has one.
     """
 
     run_id: str
-    run: str
-    command: str
+    input: TrainingInput
     fingerprint: str
     commit: str | None
     uncommitted: str
-    files: dict[str, str]
     environment: dict[str, str]
-    configuration: dict[str, Any]
     history: pd.DataFrame
     model: str
     recipe: str | None
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Comparison of a repeated training with its record.
-
-    Attributes:
-        epoch: First epoch whose metrics differ; None if all are identical.
-        changes: Differences of the metrics in that epoch, repeated minus recorded; empty if a history ends earlier.
-        largest: Greatest absolute difference of any metric in any epoch; infinite if a history lacks values.
-        same_model: Whether model.h5 has the same bytes.
-        differences: Differences of data, code, configuration and environment, as text.
-        tolerance: Accepted absolute difference of the metrics; 0 requires the same bits, including the model's.
-    """
-
-    epoch: int | None
-    changes: dict[str, float]
-    largest: float
-    same_model: bool
-    differences: list[str]
-    tolerance: float
-
-    @property
-    def verified(self) -> bool:
-        """Whether the result is identical, or its metrics are within the tolerance."""
-        if self.tolerance > 0 and self.largest <= self.tolerance:
-            return True
-        return self.same_model and self.epoch is None
-
-    def __str__(self) -> str:
-        """Return the verdict in a few lines."""
-        if self.epoch is None and self.same_model:
-            lines = ["Identical to the bit: every metric of every epoch, and model.h5."]
-        elif self.epoch is None:
-            lines = ["Every metric of every epoch is identical to the bit, model.h5 is not."]
-        else:
-            changes = ", ".join(f"{name} by {value:+.3g}" for name, value in self.changes.items())
-            lines = [
-                f"The first difference is in epoch {self.epoch}: {changes or 'one of the two histories ends earlier'}.",
-                f"Largest difference in any epoch: {self.largest:.3g}, tolerance {self.tolerance:g}.",
-            ]
-        if self.differences:
-            lines += ["Differences from the record:", *(f"  {difference}" for difference in self.differences)]
-        elif self.epoch is not None or not self.same_model:
-            lines.append("Data, code, configuration and environment are those of the record.")
-        return "\n".join(lines)
-
-
-def verify_run(record: RecordedRun, tolerance: float) -> Verdict:
+def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
     """Train a recorded run again in a temporary checkout of its commit, and compare.
 
     Args:
         record: Record of the run.
         tolerance: Accepted absolute difference of the metrics, 0 or more.
 
+    Returns:
+        See `judge`.
+
     Raises:
         InputError: The commit is unknown, or a command fails.
     """
+    training = record.input
     committed = find_commit(record.fingerprint)  # the commit that was checked out may be its parent
     commit = committed or record.commit
     if commit is None:
-        raise InputError(f"MLflow run {record.run_id} ({record.run}) was trained outside of a git repository.")
-    print(f"{record.run} of commit {commit[:10]}: {record.command}", flush=True)
+        raise InputError(f"MLflow run {record.run_id} ({training.run}) was trained outside of a git repository.")
+    print(f"{training.run} of commit {commit[:10]}: {training.command}", flush=True)
     if not committed and record.uncommitted != "nothing":
         print(f"Uncommitted changes when it was trained: {record.uncommitted}", flush=True)
     with checked_out(commit) as root:
-        return compare_with_record(record, root, _train_again(root, record.command, record.run), tolerance)
+        files = _train_again(root, training.command, training.run)
+        changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
+        same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
+        differences = list_differences(
+            training.files | yaml.safe_load(training.configuration) | record.environment,
+            file_hashes(root, training.files)
+            | yaml.safe_load(files.configuration.read_text())
+            | environment.describe(),
+        )
+    return judge(changes, same_model, differences, tolerance)
 
 
 def _train_again(root: Path, command: str, run: str) -> RunFiles:
@@ -132,51 +93,57 @@ def _train_again(root: Path, command: str, run: str) -> RunFiles:
     return paths.trained_run(root, run)
 
 
-def compare_with_record(record: RecordedRun, root: Path, files: RunFiles, tolerance: float) -> Verdict:
-    """Compare a repeated training with its record.
+def compare_histories(recorded: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes of the metrics, now minus recorded, in the epochs that are not equal to the bit.
 
-    Args:
-        record: Record of the first training.
-        root: Copy of the project in which the training was repeated.
-        files: Files of the repetition.
-        tolerance: Accepted absolute difference of the metrics, 0 or more.
-    """
-    epoch, changes, largest = first_difference(record.history, pd.read_csv(files.history, index_col="epoch"))
-    differences = [
-        *list_differences(record.files, file_hashes(root, record.files)),
-        *list_differences(record.configuration, yaml.safe_load(files.configuration.read_text())),
-        *list_differences(record.environment, environment.describe()),
-    ]
-    same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
-    return Verdict(epoch, changes, largest, same_model, differences, tolerance)
-
-
-def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the differences of two nested mappings as lines of text, with keys such as `optimizer.learning_rate`."""
-    for key in [*recorded, *(key for key in now if key not in recorded)]:
-        old, new = recorded.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from list_differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            old, new = ("nothing" if value is None else value for value in (old, new))
-            yield f"{prefix}{key}: {old} in the record, {new} now"
-
-
-def first_difference(recorded: pd.DataFrame, now: pd.DataFrame) -> tuple[int | None, dict[str, float], float]:
-    """Find the first epoch in which two histories are not equal to the bit.
+    A change is infinite where only one of the two histories has a value.
 
     Args:
         recorded: Index epoch, a column for each metric.
-        now: History with the same index and columns.
-
-    Returns:
-        `epoch`, `changes` and `largest` of a `Verdict`.
+        now: History with the same columns.
     """
     old, new = recorded.align(now)
-    unequal = ~((old == new) | (old.isna() & new.isna())).all(axis=1)
-    if not unequal.any():
-        return None, {}, 0.0
-    epoch, change = unequal.idxmax(), new - old
-    changes = {str(name): float(value) for name, value in change.loc[epoch].items() if value and np.isfinite(value)}
-    lacking = bool((old.isna() != new.isna()).any(axis=None))
-    return int(epoch), changes, np.inf if lacking else float(change.abs().max(axis=None))
+    changes = (new - old).mask(old.isna() != new.isna(), np.inf).fillna(0)
+    return changes[changes.any(axis=1)]
+
+
+def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """List the differences of two nested mappings as lines of text, with keys such as `optimizer.learning_rate`."""
+    old, new = (pd.json_normalize(values).to_dict("records")[0] for values in (recorded, now))
+    return [
+        f"{key}: {old.get(key, 'nothing')} in the record, {new.get(key, 'nothing')} now"
+        for key in old | new
+        if old.get(key) != new.get(key)
+    ]
+
+
+def judge(changes: pd.DataFrame, same_model: bool, differences: list[str], tolerance: float) -> tuple[bool, str]:
+    """Judge a repeated training.
+
+    Args:
+        changes: Changes of the metrics, see `compare_histories`.
+        same_model: Whether model.h5 has the same bytes.
+        differences: Differences of data, code, configuration and environment from the record.
+        tolerance: Accepted absolute difference of the metrics; 0 requires the same bits, including the model's.
+
+    Returns:
+        Whether the result is identical, or its metrics are within the tolerance; and the reasons in a few lines.
+    """
+    identical = same_model and changes.empty
+    if identical:
+        lines = ["Identical to the bit: every metric of every epoch, and model.h5."]
+    elif changes.empty:
+        lines = ["Every metric of every epoch is identical to the bit, model.h5 is not."]
+    else:
+        epoch, first = next(changes.iterrows())
+        named = ", ".join(f"{name} by {value:+.3g}" for name, value in first.items() if value and np.isfinite(value))
+        lines = [
+            f"The first difference is in epoch {epoch}: {named or 'one of the two histories ends earlier'}.",
+            f"Largest difference in any epoch: {changes.abs().max(axis=None):.3g}, tolerance {tolerance:g}.",
+        ]
+    if differences:
+        lines += ["Differences from the record:", *(f"  {difference}" for difference in differences)]
+    elif not identical:
+        lines.append("Data, code, configuration and environment are those of the record.")
+    within = tolerance > 0 and bool((changes.abs() <= tolerance).all(axis=None))
+    return identical or within, "\n".join(lines)

@@ -38,7 +38,7 @@ def add_run(sweep_id: str, name: str) -> None:
         from image_classifier.track.sweeps import find_best_trial
 
     best = find_best_trial(Store(experiment), sweep_id)
-    row, optimizer = express_as_row(best.configuration, best.command, name)
+    row, optimizer = express_as_row(yaml.safe_load(best.input.configuration), best.input.command, name)
     if optimizer:
         accuracy = best.history["val_accuracy"].iloc[-1]
         command = shlex.join([*COMMAND, *row.overrides(name)[1:]])

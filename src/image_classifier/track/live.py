@@ -12,7 +12,7 @@ from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
 from image_classifier.track.payload import STATE_TAG
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store
-from image_classifier.track.writer import belongs_to, create_run, write_input
+from image_classifier.track.writer import belongs_to, write_input
 
 
 class LiveRun:
@@ -31,27 +31,24 @@ class LiveRun:
         """
         self._store, self._metadata = store, metadata
         self._epochs: dict[int, dict[str, float]] = {}
-        self._run_id: str | None = None
         with store.locked():
             same_input = store.find({INPUT_TAG: metadata.input.fingerprint})
             self.recorded = [run.info.run_id for run in same_input if RESULT_TAG in run.data.tags]
-            if self.recorded:
-                return
-            unfinished = [run for run in same_input if belongs_to(run, metadata)]
-            self._run_id = self._start(unfinished[-1] if unfinished else None)
+            if not self.recorded:
+                self._start(next((run for run in reversed(same_input) if belongs_to(run, metadata)), None))
+
+    def _start(self, run: Run | None) -> None:
+        store, metadata, client = self._store, self._metadata, self._store.client
+        tags = payload.input_tags(metadata.input, metadata.revision, metadata)
+        run = write_input(store, run, metadata.input, metadata, tags, paths.DATASET_REPORT)
+        self._run_id = str(run.info.run_id)
+        self._losses = {point.step: point.value for point in client.get_metric_history(self._run_id, "loss")}
+        client.update_run(self._run_id, status="RUNNING")
+        if STATE_TAG in run.data.tags:  # a crashed trial is tried again
+            client.delete_tag(self._run_id, STATE_TAG)
         monitor: Any = SystemMetricsMonitor  # MLflow has no types for it
         self._monitor = monitor(self._run_id, resume_logging=True, tracking_uri=store.uri)
         self._monitor.start()
-
-    def _start(self, run: Run | None) -> str:
-        store, metadata = self._store, self._metadata
-        tags = payload.input_tags(metadata.input, metadata.revision, metadata)
-        run = run or create_run(store, metadata.input, metadata, tags)
-        write_input(store, run, metadata.input, tags, paths.DATASET_REPORT)
-        store.client.update_run(run.info.run_id, status="RUNNING")
-        if STATE_TAG in run.data.tags:  # a crashed trial is tried again
-            store.client.delete_tag(run.info.run_id, STATE_TAG)
-        return str(run.info.run_id)
 
     def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Log an epoch that the run does not have yet.
@@ -60,16 +57,13 @@ class LiveRun:
             epoch: Number of the epoch, from 1.
             values: Row of the history, with `seconds`.
         """
-        self._epochs[epoch] = values
-        if self._run_id is None:
+        if self.recorded:
             return
+        self._epochs[epoch] = values
         with self._store.translate_errors():
-            logged = self._store.client.get_metric_history(self._run_id, "loss")
-            repeated = [point for point in logged if point.step in self._epochs]
-            losses = [self._epochs[point.step]["loss"] for point in repeated]
-            if not np.array_equal([point.value for point in repeated], losses, equal_nan=True):
+            if not np.array_equal(self._losses.get(epoch, values["loss"]), values["loss"], equal_nan=True):
                 self.end("KILLED")  # the interrupted training ran on another kind of machine: its metrics differ
-                self._run_id = self._start(None)
+                self._start(None)
         now, images = int(time.time() * 1000), self._metadata.training_images
         metrics = [payload.epoch_metrics(number, row, now, images) for number, row in self._epochs.items()]
         self._store.log_missing(self._run_id, [metric for of_epoch in metrics for metric in of_epoch])
@@ -81,7 +75,7 @@ class LiveRun:
             status: Final status of the run. None keeps the run open for its result; the status of a trial that its
                 sweep has stopped is kept as well.
         """
-        if self._run_id is None:
+        if self.recorded:
             return
         self._monitor.finish()
         with self._store.translate_errors():

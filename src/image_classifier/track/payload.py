@@ -1,7 +1,8 @@
 """Contents of an MLflow run: parameters, metrics, tags, data set and description of a training and its result."""
 
 import json
-from itertools import accumulate
+from collections.abc import Iterable
+from itertools import accumulate, repeat
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ from image_classifier.track.store import INPUT_TAG, RESULT_TAG
 RECIPE_TAG = "recipe_fingerprint"
 STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
 DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+SETTINGS = ("seed", "intra_op_threads", "precision", "max_shift_px", "label_smoothing")  # of conf/training/
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
     "held_out": "Validated on held-out training images. The test images were not read.",
@@ -42,29 +44,22 @@ def params(training: TrainingInput) -> dict[str, str]:
     optimizer, settings = config["optimizer"], config["training"]
     unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
     in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
-    values = {}
+    values = {"validation": config["validation"]["name"], "model": config["model"]["name"]}
+    values |= {name: config[name] for name in ("batch_size", "epochs")}
+    values |= {name: settings[name] for name in SETTINGS}
     for key, value in pd.json_normalize({"optimizer": in_force}).to_dict("records")[0].items():
         name = key.removesuffix("._target_").removeprefix("optimizer.")
         values[name] = value.rpartition(".")[2] if key.endswith("._target_") else value
-    values |= {
-        "batch_size": config["batch_size"],
-        "epochs": config["epochs"],
-        "validation": config["validation"]["name"],
-        "model": config["model"]["name"],
-        **{name: settings[name] for name in ("seed", "intra_op_threads", "precision", "max_shift_px")},
-        "label_smoothing": settings["label_smoothing"],
-    }
     return {name: str(value) for name, value in values.items()}
 
 
 def input_tags(training: TrainingInput, revision: Revision, metadata: RunMetadata | None) -> dict[str, str]:
     """Return the tags of a training's origin: command, commit, hashes of data and code, sweep and environment."""
-    uncommitted = ", ".join(revision.uncommitted) or "nothing"
     tags = {
         INPUT_TAG: training.fingerprint,
         MLFLOW_SOURCE_NAME: training.command,
         MLFLOW_GIT_COMMIT: revision.commit,
-        "git.uncommitted": uncommitted if revision.commit else None,
+        "git.uncommitted": (", ".join(revision.uncommitted) or "nothing") if revision.commit else None,
         "dvc.experiment": revision.experiment,
         "library_defaults": ", ".join(yaml.safe_load(training.configuration)["library_defaults"]),
         **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
@@ -80,7 +75,7 @@ def result_tags(result: Result) -> dict[str, str]:
         **input_tags(result.input, result.revision, result.metadata),
         RESULT_TAG: result.fingerprint,
         RECIPE_TAG: result.recipe,
-        "dvc.stage": f"train@{result.run}" if result.is_pipeline_run else None,
+        "dvc.stage": f"train@{result.input.run}" if result.is_pipeline_run else None,
         **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
         MLFLOW_RUN_NOTE: note(result),
     }
@@ -110,37 +105,36 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     )
 
 
-def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training_images: int | None) -> list[Metric]:
+def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training_images: int) -> list[Metric]:
     """Return the metrics of one epoch.
 
     Args:
         epoch: Number of the epoch, from 1, which becomes MLflow's step.
         values: Row of the history; `seconds` may be missing.
         timestamp: End of the epoch in milliseconds since 1970.
-        training_images: Number of images in an epoch, if it is known.
+        training_images: Number of images in an epoch, for the speed.
     """
     metrics = {name: value for name, value in values.items() if name != "seconds"}
-    if "seconds" in values and training_images:
+    if "seconds" in values:
         metrics["epoch_seconds"] = values["seconds"]
         metrics["images_per_second"] = training_images / values["seconds"]
     return [Metric(name, float(value), timestamp, epoch) for name, value in metrics.items()]
 
 
-def read_history(result: Result) -> pd.DataFrame:
-    """Read the history of a result, with the column `seconds` if the durations of the epochs are known."""
-    history = pd.read_csv(result.files.history, index_col="epoch")
-    return history.assign(seconds=result.metadata.epoch_seconds) if result.metadata else history
-
-
 def history_metrics(result: Result, now: int) -> list[Metric]:
     """Return the metrics of all epochs; `now` replaces times that are not known."""
-    history, metadata = read_history(result), result.metadata
-    ends, images = [now] * len(history), None
+    history, metadata, images = read_history(result), result.metadata, 0
+    ends: Iterable[int] = repeat(now)
     if metadata:
-        ends = [int((metadata.started + seconds) * 1000) for seconds in accumulate(metadata.epoch_seconds)]
-        images = metadata.training_images
-    rows = zip(history.iterrows(), ends, strict=True)
+        history["seconds"], images = metadata.epoch_seconds, metadata.training_images
+        ends = (int((metadata.started + seconds) * 1000) for seconds in accumulate(metadata.epoch_seconds))
+    rows = zip(history.iterrows(), ends, strict=False)
     return [metric for (epoch, row), end in rows for metric in epoch_metrics(epoch, dict(row.dropna()), end, images)]
+
+
+def read_history(result: Result) -> pd.DataFrame:
+    """Read the history of a result, whose index is the epoch, from 1."""
+    return pd.read_csv(result.files.history, index_col="epoch")
 
 
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
@@ -172,7 +166,7 @@ def note(result: Result) -> str:
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
     if revision.experiment:
         checkout = f"dvc exp apply {revision.experiment}\n"
-    command = f"dvc repro evaluate@{result.run}" if result.is_pipeline_run else result.input.command
+    command = f"dvc repro evaluate@{result.input.run}" if result.is_pipeline_run else result.input.command
     uncommitted, defaults = (
         ", ".join(f"`{name}`" for name in names) for names in (revision.uncommitted, config["library_defaults"])
     )

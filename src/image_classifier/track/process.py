@@ -9,8 +9,11 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+from pydantic import TypeAdapter
 
 from image_classifier import paths
 from image_classifier.errors import InputError
@@ -44,7 +47,7 @@ class TrackingProcess:
             process_group=0,  # Ctrl-C ends the training only; the child then marks the run as killed
         )
         os.close(read_end)
-        self._send({"experiment": experiment, "metadata": metadata.to_json()})
+        self._send({"experiment": experiment, "metadata": asdict(metadata)})
 
     def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Log an epoch, from 1, and its row of the history."""
@@ -80,7 +83,7 @@ def main() -> None:
     from image_classifier.track.writer import track_run
 
     start = json.loads(sys.stdin.readline())
-    metadata = RunMetadata.from_json(start["metadata"])
+    metadata = TypeAdapter(RunMetadata).validate_python(start["metadata"])
     try:
         run = LiveRun(Store(start["experiment"]), metadata)
         if run.recorded:

@@ -13,6 +13,7 @@ from image_classifier import environment, paths
 from image_classifier.config.schema import Row
 from image_classifier.dataset import Examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import RECIPE_TAG
@@ -37,17 +38,15 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
         configuration, history = (
             Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
         )
-        values = yaml.safe_load(configuration.read_text())
+        text = configuration.read_text()
+        files = {path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path}  # without the outputs
         return RecordedRun(
             run_id=run_id,
-            run=values["run"],
-            command=tags[MLFLOW_SOURCE_NAME],
+            input=TrainingInput(yaml.safe_load(text)["run"], tags[MLFLOW_SOURCE_NAME], text, files),
             fingerprint=tags[RESULT_TAG],
             commit=tags.get(MLFLOW_GIT_COMMIT),
             uncommitted=tags.get("git.uncommitted", "nothing"),
-            files={path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path},  # without the outputs
             environment=_tags_below("environment.", tags),
-            configuration=values,
             history=pd.read_csv(history, index_col="epoch"),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
@@ -74,20 +73,17 @@ def find_predictions(
         InputError: There is no such run, it is not finished, its stored predictions are for other images, or MLflow
             cannot be reached.
     """
-    if run in table:
+    if run in table or paths.adhoc_run(run).model.exists():
         result = read_result(run)
+        if not result.is_pipeline_run:
+            return _predict(result.files.model, test, batch_size), result.recipe
         stored = read_arrays(result.files.predictions)
         if not np.array_equal(stored["labels"], test.labels):
             raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
         return stored["probabilities"], result.recipe
-    if paths.adhoc_run(run).model.exists():
-        result = read_result(run)
-        return _predict(result.files.model, test, batch_size), result.recipe
     if not RUN_ID.fullmatch(run):
-        rows = ", ".join(table)
-        raise InputError(
-            f"{run} is not a row of params.yaml ({rows}), a folder of outputs/ or the id of an MLflow run."
-        )
+        rows = f"a row of params.yaml ({', '.join(table)})"
+        raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
     store = Store(experiment)
     recipe = read_run(store, run).recipe
     with TemporaryDirectory() as folder:

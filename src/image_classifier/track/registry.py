@@ -1,7 +1,5 @@
 """The model registry, whose alias names the model version that people use."""
 
-from dataclasses import dataclass
-
 import mlflow
 from mlflow.entities import LoggedModelStatus
 
@@ -11,20 +9,7 @@ from image_classifier.track import payload
 from image_classifier.track.store import RESULT_TAG, Store
 
 
-@dataclass(frozen=True)
-class Promotion:
-    """A move of an alias.
-
-    Attributes:
-        version: Version of the registered model that the alias names now.
-        previous: Version that it named before, if any.
-    """
-
-    version: str
-    previous: str | None
-
-
-def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
+def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, str | None]:
     """Register the model of a result, unless it is registered already, and give it an alias.
 
     Args:
@@ -32,6 +17,9 @@ def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
         result: Result of a pipeline run.
         model: Name of the registered model.
         alias: Alias of the version.
+
+    Returns:
+        Version of the registered model that the alias names now, and the version that it named before, if any.
 
     Raises:
         InputError: The store cannot be reached, or does not hold the complete result with its metrics and model.
@@ -42,28 +30,24 @@ def promote(store: Store, result: Result, model: str, alias: str) -> Promotion:
         run = store.find_complete({RESULT_TAG: result.fingerprint})
         if run is None or not payload.test_metrics(result).items() <= run.data.metrics.items():
             raise _not_recorded(result, "its metrics")
-        source = f"source_run_id = '{run.info.run_id}'"
-        logged = client.search_logged_models([store.experiment_id], source)
-        ready = next((candidate for candidate in logged if candidate.status == LoggedModelStatus.READY), None)
-        if ready is None:
+        logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run.info.run_id}'")
+        ready = [candidate for candidate in logged if candidate.status == LoggedModelStatus.READY]
+        if not ready:
             raise _not_recorded(result, "its model")
         previous = find_version(store, model, alias)
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(model)
-        versions = client.search_model_versions(f"name = '{model}' and run_id = '{run.info.run_id}'")
-        version = (
-            versions[0]
-            if versions
-            else client.create_model_version(
+        versions = client.search_model_versions(f"name = '{model}' and run_id = '{run.info.run_id}'") or [
+            client.create_model_version(
                 model,
-                f"models:/{ready.model_id}",
+                f"models:/{ready[0].model_id}",
                 run.info.run_id,
                 description=payload.note(result),
-                model_id=ready.model_id,
+                model_id=ready[0].model_id,
             )
-        )
-        client.set_registered_model_alias(model, alias, version.version)
-    return Promotion(str(version.version), previous)
+        ]
+        client.set_registered_model_alias(model, alias, versions[0].version)
+    return str(versions[0].version), previous
 
 
 def find_version(store: Store, model: str, alias: str) -> str | None:
@@ -74,5 +58,5 @@ def find_version(store: Store, model: str, alias: str) -> str | None:
 
 
 def _not_recorded(result: Result, part: str) -> InputError:
-    command = f"dvc repro --force --single-item track@{result.run}"
-    return InputError(f"run={result.run} is not in MLflow with {part}. Record it: {command}")
+    command = f"dvc repro --force --single-item track@{result.input.run}"
+    return InputError(f"run={result.input.run} is not in MLflow with {part}. Record it: {command}")

@@ -39,10 +39,9 @@ def tracking_uri() -> str:
     return uri
 
 
-def exists() -> bool:
-    """Return whether the tracking store exists; a store that is not a SQLite file is assumed to exist."""
-    uri = tracking_uri()
-    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a tracking store, or None if the store is not a SQLite file."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
 def is_complete(run: Run) -> bool:
@@ -72,19 +71,19 @@ class Store:
             InputError: The store cannot be reached or written, or the experiment was deleted.
         """
         self.uri = tracking_uri()
+        database = sqlite_file(self.uri)
         with self.locked():
-            _create_database(self.uri)
+            if database and not database.exists():
+                with atomic_write(database) as path:  # a killed process leaves no incomplete database
+                    MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(experiment)
             if found and found.lifecycle_stage != LifecycleStage.ACTIVE:
                 restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
                 raise InputError(f"MLflow's experiment {experiment} was deleted. Restore it: {restore}")
-            self.experiment_id = found.experiment_id if found else self._create_experiment(experiment)
-
-    def _create_experiment(self, name: str) -> str:
-        server_decides = self.uri.startswith(("http:", "https:"))
-        location = None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()
-        return str(self.client.create_experiment(name, location))
+            server_decides = self.uri.startswith(("http:", "https:"))
+            location = None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()
+            self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment, location)
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -105,7 +104,7 @@ class Store:
 
         The lock covers all processes that use the same SQLite file or, with a server, the same project folder.
         """
-        database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else paths.TRACKING_DATABASE
+        database = sqlite_file(self.uri) or paths.TRACKING_DATABASE
         with self.translate_errors():
             database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{database}.lock"):
@@ -147,11 +146,3 @@ def _root_cause(error: BaseException) -> BaseException:
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error
-
-
-def _create_database(uri: str) -> None:
-    """Create a SQLite file under a temporary name, so that a killed process leaves no incomplete database."""
-    database = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and not database.exists():
-        with atomic_write(database) as path:
-            MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)

@@ -1,7 +1,6 @@
 """Recording of results: exactly one MLflow run for each distinct result."""
 
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,26 +14,12 @@ from image_classifier import environment, paths
 from image_classifier.dataset import CLASSES, INPUT_SHAPE
 from image_classifier.files import atomic_write
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.history import StoredResult
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
 from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store
 
 SERVED_WITH = ("mlflow", "tensorflow", "keras", "numpy")  # libraries that a logged model needs
-
-
-@dataclass(frozen=True)
-class RecordedResult:
-    """Record of a result in MLflow.
-
-    Attributes:
-        run_id: Id of its MLflow run.
-        contradicting: Ids of runs with the same input and another result.
-    """
-
-    run_id: str
-    contradicting: list[str]
 
 
 def track_run(run: str, experiment: str) -> str:
@@ -50,21 +35,22 @@ def track_run(run: str, experiment: str) -> str:
         FileNotFoundError: A file of the run is missing.
         InputError: The training is not finished, or the store cannot be reached or written.
     """
-    result = read_result(run)
-    recorded = record_result(Store(experiment), result)
+    store, result = Store(experiment), read_result(run)
+    run_id = record_result(store, result)
     if result.is_pipeline_run:
         with atomic_write(paths.tracked_marker(run)) as path:
             path.write_text(f"{result.fingerprint}\n")
-    for other in recorded.contradicting:
-        print(
-            f"WARNING: not reproducible. MLflow runs {other} and {recorded.run_id} have the same configuration, data "
-            "and code, and different results. Compare their environment tags in the MLflow UI."
-        )
-    return recorded.run_id
+    for other in store.find({INPUT_TAG: result.input.fingerprint}):
+        if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint:
+            print(
+                f"WARNING: not reproducible. MLflow runs {other.info.run_id} and {run_id} have the same configuration, "
+                "data and code, and different results. Compare their environment tags in the MLflow UI."
+            )
+    return run_id
 
 
-def record_result(store: Store, result: Result) -> RecordedResult:
-    """Write a result into its MLflow run.
+def record_result(store: Store, result: Result) -> str:
+    """Write a result into its MLflow run, and return the id of the run.
 
     This is the run that has the result already, or the run that logged this training live, or a new run. Missing
     contents are added, and files are replaced, because a new version of the project may draw plots differently.
@@ -76,23 +62,14 @@ def record_result(store: Store, result: Result) -> RecordedResult:
     with store.locked():
         same_input = store.find({INPUT_TAG: result.input.fingerprint})
         live = [run for run in same_input if belongs_to(run, result.metadata) and _has_epochs_of(store, run, result)]
-        runs = [*store.find({RESULT_TAG: result.fingerprint}), *live]
+        known = [*store.find({RESULT_TAG: result.fingerprint}), *live]
         tags = payload.result_tags(result)
-        run = runs[0] if runs else create_run(store, result.input, result.metadata, tags)
-        write_input(store, run, result.input, tags, result.dataset)
+        run = write_input(store, known[0] if known else None, result.input, result.metadata, tags, result.dataset)
         _write_outputs(store, run, result)
         for duplicate in live:
             if duplicate.info.run_id != run.info.run_id:  # an edited comment, for example, led to a known result
                 store.client.delete_run(duplicate.info.run_id)
-    others = [
-        other for other in same_input if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint
-    ]
-    return RecordedResult(run.info.run_id, [other.info.run_id for other in others])
-
-
-def missing_results(store: Store, stored: list[StoredResult]) -> list[StoredResult]:
-    """Return the results that the store does not hold completely."""
-    return [result for result in stored if store.find_complete({RESULT_TAG: result.fingerprint}) is None]
+    return str(run.info.run_id)
 
 
 def belongs_to(run: Run, metadata: RunMetadata | None) -> bool:
@@ -104,17 +81,31 @@ def belongs_to(run: Run, metadata: RunMetadata | None) -> bool:
     return RESULT_TAG not in run.data.tags and run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent
 
 
-def create_run(store: Store, training: TrainingInput, metadata: RunMetadata | None, tags: dict[str, str]) -> Run:
-    """Create the MLflow run of a training. Its start time is the present if the metadata are not known."""
-    start = int(metadata.started * 1000) if metadata else None
-    return store.client.create_run(store.experiment_id, start, tags, training.run)
+def write_input(
+    store: Store,
+    run: Run | None,
+    training: TrainingInput,
+    metadata: RunMetadata | None,
+    tags: dict[str, str],
+    dataset: Path,
+) -> Run:
+    """Write the parameters, tags and data set of a training into its MLflow run, and return the run.
 
-
-def write_input(store: Store, run: Run, training: TrainingInput, tags: dict[str, str], dataset: Path) -> None:
-    """Write the parameters, tags and data set of a training into its run; see `payload.dataset_input`."""
+    Args:
+        store: Store of the run.
+        run: The run if it exists. A new one starts at the present if the metadata are not known.
+        training: Input of the training.
+        metadata: Metadata of the training, if they are known.
+        tags: Tags of the run.
+        dataset: Description of the data set, see `payload.dataset_input`.
+    """
+    if run is None:
+        start = int(metadata.started * 1000) if metadata else None
+        run = store.client.create_run(store.experiment_id, start, tags, training.run)
     store.log_params_and_tags(run.info.run_id, payload.params(training), tags)
     if not (run.inputs and run.inputs.dataset_inputs):
         store.client.log_inputs(run.info.run_id, [payload.dataset_input(training, dataset)])
+    return run
 
 
 def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
@@ -145,7 +136,9 @@ def _log_model(store: Store, run: Run, result: Result) -> str:
     logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
     if ready := [model for model in logged if model.status == LoggedModelStatus.READY]:
         return str(ready[0].model_id)
-    model = logged[0] if logged else client.create_logged_model(store.experiment_id, result.run, source_run_id=run_id)
+    model = (
+        logged[0] if logged else client.create_logged_model(store.experiment_id, result.input.run, source_run_id=run_id)
+    )
 
     with environment.tensorflow_import():
         import mlflow.keras
