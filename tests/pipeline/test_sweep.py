@@ -68,7 +68,7 @@ def test_a_sweep_names_its_best_trial_and_keeps_only_the_files_of_the_winner(swe
 
 @pytest.mark.slow
 def test_a_dry_run_prints_the_plan_and_trains_nothing(untracked_copy: Path) -> None:
-    plan = run(untracked_copy, *SWEEP, *GRID, "sweep.dry_run=true")
+    plan = run(untracked_copy, *SWEEP, *GRID, "validation.size=50", "sweep.dry_run=true")
     assert "4 trials, grid over optimizer=sgd,adam, batch_size=64,128." in plan
     assert "4 are to be run" in plan
     assert not (untracked_copy / "outputs").exists()
