@@ -35,12 +35,8 @@ lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in 
 	mypy
 	cog --check -P -I docs -p 'import tables' README.md docs/*.md
 
-ui: $(INSTALLED)  ## Start the MLflow UI on http://127.0.0.1:5000
-	@case "$$MLFLOW_TRACKING_URI" in \
-	http*) echo "MLFLOW_TRACKING_URI names a server, which has a UI: $$MLFLOW_TRACKING_URI" ;; \
-	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
-	     --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
-	esac
+ui: $(INSTALLED)  ## Open the runs in the MLflow UI on http://127.0.0.1:5000
+	image-classifier ui
 
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
 	image-classifier serve

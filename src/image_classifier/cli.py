@@ -22,8 +22,8 @@ PACKAGE = "src/image_classifier"
 MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
 
 app = typer.Typer(
-    help="Compare, replicate, verify, promote and serve trained runs, and check the project. Stages and sweeps have "
-    "another command line: python -m pipelines.train --help",
+    help="Compare, show, replicate, verify, promote and serve trained runs, and check the project. Stages and sweeps "
+    "have another command line: python -m pipelines.train --help",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -217,6 +217,24 @@ def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.
         from image_classifier.serve import server
 
     server.serve(port)
+
+
+@command
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the runs in the MLflow UI on 127.0.0.1.
+
+    The table and the charts show what distinguishes the runs. Ctrl-C ends the server.
+
+    Example: image-classifier ui --port 5000
+    """
+    from image_classifier.config.compose import load_tracking
+
+    with gc_paused():
+        from image_classifier.track.ui import open_ui
+
+    open_ui(load_tracking().experiment, port)
 
 
 @command

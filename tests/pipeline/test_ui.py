@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import RUNS
+from helpers import CLI, RUNS, copy_project, started, wait_for_line
 from playwright.sync_api import Page, expect, sync_playwright
-from servers import mlflow_server
+from servers import free_port
 
 from image_classifier import paths
 
@@ -43,33 +43,36 @@ def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def ui(request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The runs of the experiment, in the UI's mode for training."""
-    if request.config.getoption("screenshots"):
-        store = paths.TRACKING_DATABASE
-    else:
-        store = tmp_path_factory.mktemp("store") / "mlflow.db"
-        shutil.copy(request.getfixturevalue("repro_project") / "mlflow.db", store)
-    with (
-        mlflow_server(f"sqlite:///{store}", tmp_path_factory.mktemp("artifacts")) as server,
-        sync_playwright() as playwright,
-    ):
+    """The page that `image-classifier ui` opens."""
+    project = paths.ROOT
+    if not request.config.getoption("screenshots"):
+        project = tmp_path_factory.mktemp("ui") / "project"
+        copy_project(request.getfixturevalue("repro_project"), project)
+    with started(project, CLI, "ui", "--port", str(free_port())) as server, sync_playwright() as playwright:
+        address = wait_for_line(server, "The runs: ").splitlines()[-1].removeprefix("The runs: ")
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.goto(f"{server}/#/experiments/1/runs")
-        page.get_by_text("Model training", exact=True).click()
+        page.goto(address)
         page.get_by_role("button", name="Close").click()  # the assistant
         yield page
         browser.close()
 
 
-def open_runs(page: Page, query: str = "") -> None:
-    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs{query}")
+def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:
+    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs?{query}")
     page.reload()
     expect(page.get_by_role("link", name=RUNS[0], exact=True).first).to_be_visible(timeout=30_000)
 
 
+def test_the_table_shows_what_distinguishes_the_runs(ui: Page, screenshots: Path) -> None:
+    open_runs(ui)
+    for column in ("Dataset", "optimizer", "batch_size", "epochs", "test_accuracy"):
+        expect(ui.get_by_role("columnheader", name=column, exact=True)).to_be_visible(timeout=30_000)
+    ui.screenshot(path=screenshots / "runs.png")
+
+
 def test_the_charts_show_a_curve_for_each_run(ui: Page, screenshots: Path) -> None:
-    open_runs(ui, "?compareRunsMode=CHART")
+    open_runs(ui, "viewStateShareKey=overview&compareRunsMode=CHART")
     ui.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(CURVES)})$")
     for curve in CURVES:
         for name in RUNS:

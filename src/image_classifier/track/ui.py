@@ -1,0 +1,108 @@
+"""The MLflow UI, which opens with the columns and charts that matter for image classifiers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import typer
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from image_classifier.errors import InputError
+from image_classifier.track.store import Store
+
+HOST = "127.0.0.1"
+VIEW = "overview"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # MLflow's UI reads a view from this tag of an experiment
+COLUMNS = (
+    "attributes.`Dataset`",
+    *(f"params.`{name}`" for name in ("optimizer", "batch_size", "epochs")),
+    *(f"metrics.`{name}`" for name in ("test_accuracy", "test_loss", "val_accuracy")),
+)
+CHARTS = {"test_accuracy": "BAR", "loss": "LINE", "val_loss": "LINE", "accuracy": "LINE", "val_accuracy": "LINE"}
+DESCRIPTION = """\
+Each run is one result of a training: a row of `params.yaml` (such as `sgd_32`), a single training from the command
+line, a trial of a sweep (below the run `sweep_…`) or a replicate with another seed. *test_accuracy* and *test_loss*
+are measured on the test images; trials are compared on held-out training images and do not have these metrics. Each
+run names its data, code and configuration, and the command that reproduces it.
+"""
+
+
+def open_ui(experiment: str, port: int) -> None:
+    """Print the address of the experiment in the MLflow UI, open it in a browser, and serve it until Ctrl-C.
+
+    A tracking server has a UI of its own, so that nothing is started for it. Without a terminal no browser is opened.
+
+    Args:
+        experiment: Name of the MLflow experiment.
+        port: Port on 127.0.0.1.
+
+    Raises:
+        InputError: The store cannot be reached, the port is in use, or MLflow does not start.
+    """
+    store = Store(experiment)
+    with store.translate_errors():
+        store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
+        store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
+    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    page += f"&viewStateShareKey={VIEW}"
+    if store.uri.startswith(("http:", "https:")):
+        _show(store.uri.rstrip("/") + page)
+        return
+    if _answers(port):
+        raise InputError(f"--port {port}: the port is in use. End the other server, or choose another port.")
+    command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # otherwise it starts 13 more processes
+    with subprocess.Popen([sys.executable, "-m", *command], env=environment) as server:
+        try:
+            while server.poll() is None and not _answers(port):
+                time.sleep(0.2)
+            if server.poll() is None:
+                _show(f"http://{HOST}:{port}{page}")
+            if server.wait() > 0:
+                raise InputError(f"The MLflow UI ended with exit code {server.returncode}.")
+        except KeyboardInterrupt:
+            server.terminate()
+
+
+def view() -> dict[str, Any]:
+    """Return the state of the runs page in the UI: columns, and charts without those of system metrics."""
+    charts = [
+        {
+            "uuid": f"{VIEW}-{metric}",
+            "type": kind,
+            "metricKey": metric,
+            "displayName": metric,
+            "metricSectionId": VIEW,
+            "runsCountToCompare": 10,
+            "deleted": False,
+            "isGenerated": False,
+        }
+        for metric, kind in CHARTS.items()
+    ]
+    return {
+        "searchFilter": "",
+        "selectedColumns": COLUMNS,
+        "columnOrder": COLUMNS,
+        "columnWidths": {COLUMNS[0]: 130},
+        "compareRunCharts": charts,
+        "compareRunSections": [{"uuid": VIEW, "name": "Results", "display": True, "isReordered": True}],
+        "isAccordionReordered": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+def _show(address: str) -> None:
+    print(f"The runs: {address}", flush=True)
+    if sys.stdout.isatty():
+        typer.launch(address)
