@@ -38,8 +38,8 @@ lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in 
 ui: $(INSTALLED)  ## Start the MLflow UI on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) echo "MLFLOW_TRACKING_URI names a server, which has a UI: $$MLFLOW_TRACKING_URI" ;; \
-	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
-	     --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
+	*) uri=$$(python -m image_classifier.track.store) && MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	     mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri "$$uri" ;; \
 	esac
 
 serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
@@ -57,7 +57,11 @@ lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 clean:  ## Remove the environment and caches of tools; data, runs and MLflow's records stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-# Only a finished installation leaves the stamp. After an interruption, the installation starts over.
+# Only a finished installation leaves the stamp, with the folder of the project: the scripts in .venv contain its path.
+# After an interruption, or when the project was moved, the installation starts over.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
 # uv installs several times as fast as pip. It does not read pip's settings, so it receives the package index from them;
 # pip takes over where uv is not available or fails. Both check the hashes of all packages, including uv's own.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -71,4 +75,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  && $(UV) --require-hashes -r requirements.lock \
 	  || { echo "uv failed; installing with pip, which takes longer"; $(PIP) --require-hashes -r requirements.lock; }
 	@$(PIP) --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd -P > $@

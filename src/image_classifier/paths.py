@@ -37,7 +37,7 @@ LOCKS = ROOT / ".dvc/tmp/locks"
 SWEEP_LOCK = LOCKS / "sweep.lock"
 
 TRACKING_DATABASE = DVC_ROOT / "mlflow.db"
-TRACKING_ARTIFACTS = DVC_ROOT / "mlartifacts"
+ARTIFACTS = "mlartifacts"
 
 
 class RunFiles:
@@ -53,6 +53,11 @@ class RunFiles:
 
     def plot(self, name: str) -> Path:
         return self.directory / "plots" / f"{name}.png"
+
+
+def artifacts_of(database: Path) -> Path:
+    """Return the folder with the artifacts of MLflow's SQLite file, which is beside it so that both move together."""
+    return database.absolute().with_name(ARTIFACTS)
 
 
 def pipeline_run(name: str) -> RunFiles:

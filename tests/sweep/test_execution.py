@@ -39,7 +39,6 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
     """A store in a folder of its own, which also has the outputs, checkpoints and locks of trials."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(paths, "TRACKING_ARTIFACTS", tmp_path / "mlartifacts")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "SWEEP_LOCK", tmp_path / "sweep.lock")
     monkeypatch.setattr(execution, "cluster", two_slots)
