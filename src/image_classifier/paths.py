@@ -70,6 +70,12 @@ def adhoc_run(name: str) -> RunFiles:
     return RunFiles(ROOT / "outputs" / name)
 
 
+def finished_adhoc_runs() -> list[str]:
+    """List the names of the ad hoc runs that are trained to the end."""
+    names = sorted(model.parent.name for model in (ROOT / "outputs").glob("*/model.h5"))
+    return [name for name in names if not checkpoint(name).exists()]
+
+
 def new_adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run that has not been trained.
 
@@ -111,3 +117,9 @@ def checkpoint(run: str) -> Path:
 def training_lock(run: str) -> Path:
     """Return the lock of the process that trains a run."""
     return LOCKS / f"train_{run}.lock"
+
+
+def training_locks(run: str) -> list[Path]:
+    """Return the training locks of a run in this folder and in the copies in which DVC runs queued experiments."""
+    lock = training_lock(run)
+    return [lock, *(ROOT / ".dvc/tmp/exps").glob(f"*/{lock.relative_to(ROOT)}")]
