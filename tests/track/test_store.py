@@ -2,8 +2,11 @@
 
 import errno
 import multiprocessing
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,11 @@ from mlflow.exceptions import MlflowException
 from tracking_helpers import logged
 
 from image_classifier import paths
+from image_classifier.config.compose import load_tracking
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.track.registry import find_version, promote
-from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, sqlite_uri, tracking_uri
+from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, main, sqlite_uri, tracking_uri
 from image_classifier.track.writer import record_result
 
 
@@ -176,6 +180,33 @@ def test_a_damaged_database_is_moved_aside(no_store: Path) -> None:
         InputError, match=r"file is not a database.* Move it aside, then type: image-classifier backfill"
     ):
         Store("test")
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"NO_PROXY": "corp"}, {"no_proxy": "corp", "NO_PROXY": ""}, {"no_proxy": "*"}]
+)
+def test_a_server_on_this_machine_is_reached_without_the_proxy(variables: dict[str, str]) -> None:
+    program = (
+        "import image_classifier.track; from requests.utils import should_bypass_proxies as direct; "
+        "print(direct('http://127.0.0.1:5000', None), direct('http://localhost', None), direct('http://corp', None))"
+    )
+    own = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=paths.ROOT / "src",
+        env={**own, "HTTP_PROXY": "http://127.0.0.1:9", **variables},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert completed.stdout == f"True True {bool(variables)}\n"
+
+
+def test_the_ui_gets_a_store_whose_experiment_has_local_files(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    assert capsys.readouterr().out == f"{store.uri}\n"
+    (experiment,) = store.client.search_experiments(filter_string=f"name = '{load_tracking().experiment}'")
+    assert experiment.artifact_location == paths.artifacts_of(paths.TRACKING_DATABASE).as_uri()
 
 
 def _record(result: Result) -> str:

@@ -105,7 +105,7 @@ def execute_plan(
             print("Interrupted. The same command resumes.", file=sys.stderr)
             sys.exit(130)
         if lost := [trial.name for trial, end in results if _is_lost(sweep_run, trial, end)]:
-            raise InputError(f"Complete trials are not in MLflow: {', '.join(lost)}. The same command trains them again.")
+            raise InputError(f"MLflow lacks complete trials: {', '.join(lost)}. The same command trains them again.")
         if summary.problem:
             raise InputError(summary.problem)
         return summary
