@@ -53,7 +53,11 @@ lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 clean:  ## Remove the environment and caches of tools; data, runs and MLflow's records stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-# Only a finished installation leaves the stamp. After an interruption, the installation starts over.
+# Only a finished installation leaves the stamp, with the folder of the project: the scripts in .venv contain its path.
+# After an interruption, or when the project was moved, the installation starts over.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
 # uv installs several times as fast as pip. It does not read pip's settings, so it receives the package index from them;
 # pip takes over where uv is not available or fails. Both check the hashes of all packages, including uv's own.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -67,4 +71,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  && $(UV) --require-hashes -r requirements.lock \
 	  || { echo "uv failed; installing with pip, which takes longer"; $(PIP) --require-hashes -r requirements.lock; }
 	@$(PIP) --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd -P > $@

@@ -9,9 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
-from image_classifier import paths
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
@@ -34,7 +32,6 @@ def seconds(store: Store, template: Result, number: int) -> float:
 def main() -> None:
     template = read_result(sys.argv[1] if len(sys.argv) > 1 else "sgd_32")
     with tempfile.TemporaryDirectory() as folder:
-        paths.TRACKING_ARTIFACTS = Path(folder) / "mlartifacts"
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         store = Store("benchmark")
         seconds(store, template, 0)  # imports Keras

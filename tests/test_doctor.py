@@ -7,7 +7,14 @@ import pytest
 from image_classifier import doctor, paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Train
-from image_classifier.doctor import Problem, configuration_problems, find_problems, pipeline_problems
+from image_classifier.doctor import (
+    Problem,
+    configuration_problems,
+    find_problems,
+    folder_problems,
+    pipeline_problems,
+    record_problems,
+)
 from image_classifier.errors import InputError
 
 
@@ -115,3 +122,64 @@ def test_replicates_of_an_older_recipe_are_reported(
     monkeypatch.setattr("image_classifier.provenance.fingerprint.workspace_recipes", lambda _runs: {"sgd_32": "new"})
     fixes = [problem.fix for problem in doctor.replicate_problems({"sgd_32": sgd_32()["sgd_32"]})]
     assert fixes == [f"image-classifier replicate {run}" for run in expected]
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("/x/a b%20c'", 0), ("/x/ö", 1), ("/x/a#b", 1), ("/x/a?b", 1)])
+def test_a_folder_in_which_dvc_cannot_run_queued_experiments_is_reported(folder: str, expected: int) -> None:
+    problems = list(folder_problems(Path(folder)))
+    assert len(problems) == expected
+    assert all(problem.fix == "Move the project to another folder." for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("missing", "open_runs", "fixes"),
+    [
+        ([], [], []),
+        (["mine"], [], ["python -m pipelines.track run=mine"]),
+        (["mine"], [("1", "mine", "python -m pipelines.train")], ["python -m pipelines.track run=mine"]),
+        ([], [("1", "other", "a command")], ["a command, or remove it: mlflow runs delete --run-id 1"]),
+        ([], [("1", "sgd_32", "a command")], ["dvc repro, or remove it: mlflow runs delete --run-id 1"]),
+    ],
+)
+def test_unrecorded_results_and_open_runs_are_reported(
+    monkeypatch: pytest.MonkeyPatch, missing: list[str], open_runs: list[tuple[str, str, str]], fixes: list[str]
+) -> None:
+    monkeypatch.setattr(paths, "finished_adhoc_runs", lambda: ["mine"])
+    monkeypatch.setattr("image_classifier.provenance.history.stored_results", list)
+    monkeypatch.setattr("image_classifier.provenance.result.read_result", str)
+    monkeypatch.setattr(
+        "image_classifier.track.backfill.missing_results",
+        lambda _experiment, results: [result for result in results if result in missing],
+    )
+    monkeypatch.setattr("image_classifier.track.backfill.abandoned_runs", lambda _experiment: open_runs)
+    assert [problem.fix for problem in record_problems("test", {"sgd_32": None})] == fixes
+
+
+def test_an_unreachable_store_is_an_error_and_no_problem_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_experiment: str, results: list[str]) -> list[str]:
+        if results:
+            raise InputError("MLflow cannot be reached.")
+        return []
+
+    monkeypatch.setattr(paths, "finished_adhoc_runs", lambda: ["mine"])
+    monkeypatch.setattr("image_classifier.provenance.history.stored_results", list)
+    monkeypatch.setattr("image_classifier.provenance.result.read_result", str)
+    monkeypatch.setattr("image_classifier.track.backfill.missing_results", refuse)
+    with pytest.raises(InputError, match=r"^MLflow cannot be reached\.$"):
+        list(record_problems("test", {}))
+
+
+def test_a_run_whose_files_changed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_run: str) -> None:
+        raise InputError("outputs/mine has changed.")
+
+    monkeypatch.setattr(paths, "finished_adhoc_runs", lambda: ["mine"])
+    monkeypatch.setattr("image_classifier.provenance.history.stored_results", list)
+    monkeypatch.setattr("image_classifier.provenance.result.read_result", refuse)
+    monkeypatch.setattr("image_classifier.track.backfill.missing_results", lambda _experiment, results: results)
+    monkeypatch.setattr("image_classifier.track.backfill.abandoned_runs", lambda _experiment: [])
+    (problem,) = record_problems("test", {})
+    assert (problem.message, problem.fix) == (
+        "outputs/mine has changed.",
+        "Train again, or remove the run: rm -r outputs/mine",
+    )

@@ -2,9 +2,9 @@
 
 import math
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -52,6 +52,7 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
     yield from configuration_problems(configurations, images)
     if config_only:
         return
+    yield from folder_problems(paths.ROOT)
     for leftover in paths.leftover_runs(configurations):
         yield Problem(f"{leftover}/ is not a row of params.yaml.", f"rm -r {leftover}")
     with environment.gc_paused():
@@ -64,12 +65,50 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
         return  # the results in dvc.lock cannot be read
     yield from pipeline_problems(status)
     yield from replicate_problems(configurations)
+    yield from record_problems(load_tracking().experiment, configurations)
+
+
+def folder_problems(folder: Path) -> Iterator[Problem]:
+    """Check that DVC can run queued experiments in copies of a folder.
+
+    DVC takes the path for a URL, in which # and ? have a meaning, and writes it to its configuration as ASCII text.
+    """
+    if not str(folder).isascii() or {"#", "?"} & set(str(folder)):
+        reason = "DVC cannot run queued experiments below a folder with #, ? or letters that are not ASCII"
+        yield Problem(f"{folder}: {reason}; dvc exp run --run-all hangs.", "Move the project to another folder.")
+
+
+def record_problems(experiment: str, rows: Container[str]) -> Iterator[Problem]:
+    """List the results that MLflow lacks, and its open runs that no process trains.
+
+    Args:
+        experiment: Name of the MLflow experiment.
+        rows: Names of the rows of params.yaml.
+
+    Raises:
+        InputError: MLflow cannot be reached.
+    """
     with environment.gc_paused():
         from image_classifier.provenance.history import stored_results
-        from image_classifier.track.backfill import missing_results
+        from image_classifier.provenance.result import read_result
+        from image_classifier.track.backfill import abandoned_runs, missing_results
     results = [result for result in stored_results() if result.newest is None]
-    for result in missing_results(load_tracking().experiment, results):
+    for result in missing_results(experiment, results):
         yield Problem(f"MLflow does not have {result}.", "image-classifier backfill")
+    unrecorded = []
+    for run in paths.finished_adhoc_runs():
+        try:
+            trained = read_result(run)
+        except InputError as error:
+            yield Problem(str(error), f"Train again, or remove the run: rm -r outputs/{run}")
+            continue
+        if missing_results(experiment, [trained]):
+            unrecorded.append(run)
+            yield Problem(f"MLflow does not have outputs/{run}/.", f"python -m pipelines.track run={run}")
+    for run_id, name, command in abandoned_runs(experiment):
+        if name not in unrecorded:
+            fix = f"{'dvc repro' if name in rows else command}, or remove it: mlflow runs delete --run-id {run_id}"
+            yield Problem(f"MLflow run {run_id} ({name}) is open, but no process trains it.", fix)
 
 
 def configuration_problems(configurations: Mapping[str, Train], images: int) -> Iterator[Problem]:

@@ -37,7 +37,7 @@ LOCKS = ROOT / ".dvc/tmp/locks"
 SWEEP_LOCK = LOCKS / "sweep.lock"
 
 TRACKING_DATABASE = DVC_ROOT / "mlflow.db"
-TRACKING_ARTIFACTS = DVC_ROOT / "mlartifacts"
+ARTIFACTS = "mlartifacts"
 
 
 class RunFiles:
@@ -55,6 +55,11 @@ class RunFiles:
         return self.directory / "plots" / f"{name}.png"
 
 
+def artifacts_of(database: Path) -> Path:
+    """Return the folder with the artifacts of MLflow's SQLite file, which is beside it so that both move together."""
+    return database.absolute().with_name(ARTIFACTS)
+
+
 def pipeline_run(name: str) -> RunFiles:
     """Return the files of a row of params.yaml, which belong to DVC."""
     return RunFiles(ROOT / "runs" / name)
@@ -63,6 +68,12 @@ def pipeline_run(name: str) -> RunFiles:
 def adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run: one that was trained from the command line, outside of DVC."""
     return RunFiles(ROOT / "outputs" / name)
+
+
+def finished_adhoc_runs() -> list[str]:
+    """List the names of the ad hoc runs that are trained to the end."""
+    names = sorted(model.parent.name for model in (ROOT / "outputs").glob("*/model.h5"))
+    return [name for name in names if not checkpoint(name).exists()]
 
 
 def new_adhoc_run(name: str) -> RunFiles:
@@ -106,3 +117,9 @@ def checkpoint(run: str) -> Path:
 def training_lock(run: str) -> Path:
     """Return the lock of the process that trains a run."""
     return LOCKS / f"train_{run}.lock"
+
+
+def training_locks(run: str) -> list[Path]:
+    """Return the training locks of a run in this folder and in the copies in which DVC runs queued experiments."""
+    lock = training_lock(run)
+    return [lock, *(ROOT / ".dvc/tmp/exps").glob(f"*/{lock.relative_to(ROOT)}")]

@@ -39,7 +39,6 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
     """A store in a folder of its own, which also has the outputs, checkpoints and locks of trials."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(paths, "TRACKING_ARTIFACTS", tmp_path / "mlartifacts")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "SWEEP_LOCK", tmp_path / "sweep.lock")
     monkeypatch.setattr(execution, "cluster", two_slots)
@@ -190,5 +189,24 @@ def test_a_complete_trial_that_mlflow_lacks_is_named(
     trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(execution, "run_trials", stub_ray({"a": {**PRUNED, STATE: "complete", REASON: ""}}))
-    execute(trial_config, store, "a")
+    with pytest.raises(InputError, match=r"^MLflow lacks complete trials: a\. The same command trains them again\.$"):
+        execute(trial_config, store, "a")
     assert "Warning: a is not in MLflow." in capsys.readouterr().err
+    assert runs(store)["sweep_0123456789"].info.status == "FAILED"
+
+
+def test_a_trial_that_cannot_be_recorded_ends_the_sweep_and_keeps_its_files(
+    trial_config: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("MLflow: database is locked.")
+
+    model = paths.adhoc_run("a").model
+    model.parent.mkdir(parents=True)
+    model.touch()
+    monkeypatch.setattr(execution, "read_result", lambda name: name)
+    monkeypatch.setattr(execution, "record_result", refuse)
+    monkeypatch.setattr(execution, "run_trials", stub_ray({}))
+    with pytest.raises(InputError, match=r"^MLflow: database is locked\.$"):
+        execute(trial_config, store, "a")
+    assert model.exists()

@@ -38,7 +38,6 @@ def no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of a tracking database that does not exist."""
     database = tmp_path / "mlflow.db"
     monkeypatch.setattr(paths, "TRACKING_DATABASE", database)
-    monkeypatch.setattr(paths, "TRACKING_ARTIFACTS", tmp_path / "mlartifacts")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")  # undone after the test, also if MLflow sets it
     return database
 

@@ -104,6 +104,19 @@ def test_a_training_never_waits_for_a_slow_server(
     assert capsys.readouterr().err.startswith("Warning: MLflow did not answer within 0.1 s. Record it later: ")
 
 
+def test_a_killed_tracking_process_is_a_warning_with_the_command_for_later(
+    metadata: RunMetadata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    with TrackingProcess(metadata, experiment="test", records_result=True):
+        pass
+    later = "Record it later: python -m pipelines.track run=sgd_32\n"
+    assert capsys.readouterr().err == f"Warning: The tracking process ended with exit code -9. {later}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), [(None, "RUNNING"), (KeyboardInterrupt, "FAILED")])
 def test_a_training_is_tracked_by_another_process(

@@ -1,8 +1,17 @@
 """The tracking store: its address, its errors, and its lock."""
 
+import errno
 import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import mlflow.pyfunc
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 from tracking_helpers import logged
@@ -10,7 +19,8 @@ from tracking_helpers import logged
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.store import RESULT_TAG, Store, tracking_uri
+from image_classifier.track.registry import find_version, promote
+from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, sqlite_uri, tracking_uri
 from image_classifier.track.writer import record_result
 
 
@@ -50,6 +60,145 @@ def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
     store.client.delete_experiment(store.experiment_id)
     with pytest.raises(InputError, match=r"^MLflow's experiment test was deleted\. Restore it: mlflow experiments"):
         Store("test")
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "100%", "a#b", "a?b", "ö", "o'n"])
+def test_the_store_may_be_in_any_folder(
+    tmp_path: Path, empty_database: Path, result: Result, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    database = tmp_path / name / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(empty_database, database)
+    monkeypatch.setattr(paths, "TRACKING_DATABASE", database)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = Store("test")
+    run_id = record_result(store, result)
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    artifacts = database.with_name("mlartifacts")
+    assert (artifacts / run_id / "artifacts/model.h5").exists()
+    assert (artifacts / "models" / model.model_id / "artifacts/MLmodel").exists()
+    assert store.find_complete({RESULT_TAG: result.fingerprint})
+
+
+def test_the_artifacts_are_beside_the_database(
+    tmp_path: Path, empty_database: Path, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    shutil.copy(empty_database, team / "x.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{team}/x.db")
+    run_id = record_result(Store("test"), adhoc_result)
+    assert (team / "mlartifacts" / run_id / "artifacts/model.h5").exists()
+
+
+@pytest.mark.parametrize("transfer", [shutil.move, shutil.copytree])
+def test_a_moved_or_copied_store_names_its_own_files(
+    tmp_path: Path, no_store: Path, empty_database: Path, result: Result, monkeypatch: pytest.MonkeyPatch, transfer: Any
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    shutil.copy(empty_database, old / no_store.name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(old / no_store.name))
+    store = Store("test")
+    run_id = record_result(store, result)
+    promote(store, result, "digits", "champion")
+    transfer(old, new)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(new / no_store.name))
+    moved = Store("test")
+    run = moved.find_complete({RESULT_TAG: result.fingerprint})
+    assert run is not None
+    assert run.info.artifact_uri == (new / "mlartifacts" / run_id / "artifacts").as_uri()
+    assert moved.client.create_run(moved.experiment_id).info.artifact_uri.startswith((new / "mlartifacts").as_uri())
+    assert find_version(moved, "digits", "champion") == "1"
+    mlflow.set_tracking_uri(moved.uri)
+    images = np.zeros((1, 28, 28, 1), np.float32)
+    assert mlflow.pyfunc.load_model("models:/digits@champion").predict(images).shape == (1, 10)
+
+
+def test_a_copy_of_the_database_alone_still_finds_the_files(
+    store: Store, tmp_path: Path, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_result(store, adhoc_result)
+    copy = tmp_path / "backup/mlflow.db"
+    copy.parent.mkdir()
+    shutil.copy(tmp_path / "mlflow.db", copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(copy))
+    assert Store("test").find_complete({RESULT_TAG: adhoc_result.fingerprint})
+
+
+def test_lost_files_make_a_record_incomplete_until_they_are_recorded_again(
+    store: Store, tmp_path: Path, result: Result
+) -> None:
+    run_id = record_result(store, result)
+    promote(store, result, "digits", "champion")
+    shutil.rmtree(tmp_path / "mlartifacts")
+    assert store.find_complete({RESULT_TAG: result.fingerprint}) is None
+    assert find_version(store, "digits", "champion") is None
+    with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow"):
+        promote(store, result, "digits", "champion")
+    assert record_result(store, result) == run_id
+    assert store.find_complete({INPUT_TAG: result.input.fingerprint})
+    assert promote(store, result, "digits", "champion") == ("1", "1")
+
+
+def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Result) -> None:
+    record_result(store, result)
+    shutil.rmtree(tmp_path / "mlartifacts/models")
+    with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model"):
+        promote(store, result, "digits", "champion")
+    record_result(store, result)
+    assert promote(store, result, "digits", "champion")[0] == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "The disk is full. Make room, and type the same command again.",
+        ),
+        (
+            sqlite3.OperationalError("database or disk is full"),
+            "The disk is full. Make room, and type the same command",
+        ),
+        (sqlite3.OperationalError("database is locked"), "Another process writes to it. Wait for it or end it"),
+        (
+            sqlite3.DatabaseError("database disk image is malformed"),
+            "Move it aside, then type: image-classifier backfill",
+        ),
+    ],
+)
+def test_an_error_of_the_store_names_its_remedy(store: Store, error: Exception, remedy: str) -> None:
+    with pytest.raises(InputError, match=rf"{error.args[-1]}\. .*{remedy}"), store.translate_errors():
+        raise MlflowException("wrapped") from error
+
+
+def test_a_damaged_database_is_moved_aside(no_store: Path) -> None:
+    no_store.write_bytes(b"no database" * 100)
+    with pytest.raises(
+        InputError, match=r"file is not a database.* Move it aside, then type: image-classifier backfill"
+    ):
+        Store("test")
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"NO_PROXY": "corp"}, {"no_proxy": "corp", "NO_PROXY": ""}, {"no_proxy": "*"}]
+)
+def test_a_server_on_this_machine_is_reached_without_the_proxy(variables: dict[str, str]) -> None:
+    program = (
+        "import image_classifier.track; from requests.utils import should_bypass_proxies as direct; "
+        "print(direct('http://127.0.0.1:5000', None), direct('http://localhost', None), direct('http://corp', None))"
+    )
+    own = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=paths.ROOT / "src",
+        env={**own, "HTTP_PROXY": "http://127.0.0.1:9", **variables},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert completed.stdout == f"True True {bool(variables)}\n"
 
 
 def _record(result: Result) -> str:

@@ -104,6 +104,8 @@ def execute_plan(
         if not searcher.finished:
             print("Interrupted. The same command resumes.", file=sys.stderr)
             sys.exit(130)
+        if lost := [trial.name for trial, end in results if _is_lost(sweep_run, trial, end)]:
+            raise InputError(f"MLflow lacks complete trials: {', '.join(lost)}. The same command trains them again.")
         if summary.problem:
             raise InputError(summary.problem)
         return summary
@@ -117,13 +119,22 @@ def _find_outcome(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial
         return outcome
     is_trained = files.model.exists() and not checkpoint.exists()
     if outcome is None and is_trained:  # while MLflow was down
+        result = None
         with suppress(InputError):  # the files are incomplete: the trial runs again
-            record_result(store, read_result(trial.name))
+            result = read_result(trial.name)
+        if result:
+            record_result(store, result)
         outcome = sweep_run.find_outcome(trial.input)
     if outcome or is_trained:
         shutil.rmtree(files.directory, ignore_errors=True)
         checkpoint.unlink(missing_ok=True)
     return outcome
+
+
+def _is_lost(sweep_run: SweepRun, trial: Trial, outcome: Outcome) -> bool:
+    """Return whether a trial was completed now and is not recorded."""
+    is_new = (outcome.state, outcome.origin) == ("complete", "now")
+    return is_new and sweep_run.find_outcome(trial.input) is None
 
 
 def _on_outcome(

@@ -1,16 +1,25 @@
-"""Backfill: recording in MLflow the results that DVC stores."""
+"""Backfill: recording in MLflow the results that DVC stores, and the search for what MLflow lacks."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
-from image_classifier.errors import InputError
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
+
+from image_classifier import paths
+from image_classifier.errors import BusyError, InputError
+from image_classifier.files import acquire_lock
 from image_classifier.provenance.history import StoredResult, restore, stored_results
+from image_classifier.provenance.result import Result
 from image_classifier.track.store import RESULT_TAG, Store, sqlite_file, tracking_uri
+from image_classifier.track.sweeps import SWEEP_TAG
 from image_classifier.track.writer import record_result
 
+AnyResult = TypeVar("AnyResult", Result, StoredResult)
 
-def missing_results(experiment: str, stored: list[StoredResult]) -> list[StoredResult]:
+
+def missing_results(experiment: str, stored: list[AnyResult]) -> list[AnyResult]:
     """Return the results that an experiment does not hold completely, without creating the tracking store.
 
     Raises:
@@ -21,6 +30,39 @@ def missing_results(experiment: str, stored: list[StoredResult]) -> list[StoredR
         return stored
     store = Store(experiment)
     return [result for result in stored if not store.find_complete({RESULT_TAG: result.fingerprint})]
+
+
+def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
+    """Yield id, name and command of each open run that no process trains.
+
+    Runs are judged only in the project's own database: trainings in other folders and on other machines are unknown.
+
+    Raises:
+        InputError: MLflow cannot be read.
+    """
+    if sqlite_file(tracking_uri()) != paths.TRACKING_DATABASE or not paths.TRACKING_DATABASE.exists():
+        return
+    store = Store(experiment)
+    with store.translate_errors():
+        runs = store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
+    sweeping = _is_locked(paths.SWEEP_LOCK)
+    for run in runs:
+        name, tags = str(run.info.run_name), run.data.tags
+        if SWEEP_TAG in tags or MLFLOW_PARENT_RUN_ID in tags:
+            active = sweeping
+        else:
+            active = any(_is_locked(lock) for lock in paths.training_locks(name))
+        if not active:
+            yield str(run.info.run_id), name, tags[MLFLOW_SOURCE_NAME]
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        if lock.exists():
+            acquire_lock(lock, "").release()
+    except BusyError:
+        return True
+    return False
 
 
 def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:

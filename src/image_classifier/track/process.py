@@ -64,11 +64,14 @@ class TrackingProcess:
         self._send({"failed": kind is not None, "records_result": self._records_result and kind is None})
         os.close(self._pipe)
         try:
-            self._process.wait(SHUTDOWN_SECONDS)
+            code = self._process.wait(SHUTDOWN_SECONDS)
+            problem = f"The tracking process ended with exit code {code}." if code else ""
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            print(f"Warning: MLflow did not answer within {SHUTDOWN_SECONDS} s. {self._later}", file=sys.stderr)
+            problem = f"MLflow did not answer within {SHUTDOWN_SECONDS} s."
+        if problem:
+            print(f"Warning: {problem} {self._later}", file=sys.stderr)
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # the child has ended with a warning, or is so slow that the pipe is full

@@ -1,12 +1,11 @@
 """The model registry, whose alias names the model version that people use."""
 
 import mlflow
-from mlflow.entities import LoggedModelStatus
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.track import payload
-from image_classifier.track.store import RESULT_TAG, Store
+from image_classifier.track.store import MODEL_FILE, RESULT_TAG, Store, has_files, lacks_files
 
 
 def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, str | None]:
@@ -31,8 +30,8 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
         if run is None or not payload.test_metrics(result).items() <= run.data.metrics.items():
             raise _not_recorded(result, "its metrics")
         logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run.info.run_id}'")
-        ready = [candidate for candidate in logged if candidate.status == LoggedModelStatus.READY]
-        if not ready:
+        complete = [candidate for candidate in logged if has_files(candidate)]
+        if not complete:
             raise _not_recorded(result, "its model")
         previous = find_version(store, model, alias)
         if not client.search_registered_models(f"name = '{model}'"):
@@ -40,10 +39,10 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
         versions = client.search_model_versions(f"name = '{model}' and run_id = '{run.info.run_id}'") or [
             client.create_model_version(
                 model,
-                f"models:/{ready[0].model_id}",
+                f"models:/{complete[0].model_id}",
                 run.info.run_id,
                 description=payload.note(result),
-                model_id=ready[0].model_id,
+                model_id=complete[0].model_id,
             )
         ]
         client.set_registered_model_alias(model, alias, versions[0].version)
@@ -51,10 +50,14 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
 
 
 def find_version(store: Store, model: str, alias: str) -> str | None:
-    """Return the version of a registered model that an alias names, or None."""
+    """Return the version of a registered model that an alias names, or None if there is none or its files are lost."""
+    client = store.client
     with store.translate_errors():
-        registered = store.client.search_registered_models(f"name = '{model}'")
-    return next((str(found.aliases[alias]) for found in registered if alias in found.aliases), None)
+        registered = client.search_registered_models(f"name = '{model}'")
+        if not any(alias in found.aliases for found in registered):
+            return None
+        version = str(client.get_model_version_by_alias(model, alias).version)
+        return None if lacks_files(client.get_model_version_download_uri(model, version), MODEL_FILE) else version
 
 
 def _not_recorded(result: Result, part: str) -> InputError:

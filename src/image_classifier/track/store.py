@@ -2,13 +2,18 @@
 
 import logging
 import os
+import re
+import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, LoggedModel, LoggedModelStatus, Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +25,14 @@ from image_classifier.files import atomic_write
 SQLITE = "sqlite:///"
 INPUT_TAG, RESULT_TAG = "input_fingerprint", "result_fingerprint"
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+RESULT_FILES = ("config.yaml", "history.csv", "model.h5")
+MODEL_FILE = "MLmodel"  # of a model in MLflow's format
+LOCATION_COLUMNS = (  # in MLflow's database: table and column
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
 
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # errors are raised as well: no second stack trace
 
@@ -30,7 +43,7 @@ def tracking_uri() -> str:
     Raises:
         InputError: It is not a URI, or the path of its SQLite file is relative.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{paths.TRACKING_DATABASE}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(paths.TRACKING_DATABASE)
     if uri.startswith("sqlite:") and not uri.startswith(f"{SQLITE}/"):
         raise InputError(f"MLFLOW_TRACKING_URI={uri} has a relative path. Write an absolute one: sqlite:////…")
     if "://" not in uri:
@@ -39,14 +52,38 @@ def tracking_uri() -> str:
     return uri
 
 
+def sqlite_uri(database: Path) -> str:
+    """Return the URI of a SQLite file, with the two characters escaped that SQLAlchemy would interpret.
+
+    All others stay: MLflow creates the parent folder of the file from the text of the URI.
+    """
+    return f"{SQLITE}{database}".replace("%", "%25").replace("?", "%3F")
+
+
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of a tracking store, or None if the store is not a SQLite file."""
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+    return Path(make_url(uri).database or "") if uri.startswith(SQLITE) else None
+
+
+def lacks_files(location: str, *names: str) -> bool:
+    """Return whether an artifact location is a folder of this machine and lacks one of these files."""
+    folder = _local_folder(location)
+    return folder is not None and not all((folder / name).exists() for name in names)
 
 
 def is_complete(run: Run) -> bool:
-    """Return whether a run holds its complete result."""
-    return RESULT_TAG in run.data.tags and run.info.status == FINISHED
+    """Return whether a run holds its complete result, including the files if they are on this machine."""
+    is_finished = RESULT_TAG in run.data.tags and run.info.status == FINISHED
+    return is_finished and not lacks_files(run.info.artifact_uri, *RESULT_FILES)
+
+
+def has_files(model: LoggedModel) -> bool:
+    """Return whether the files of a logged model were logged completely and, if they are on this machine, exist."""
+    return bool(model.status == LoggedModelStatus.READY) and not lacks_files(model.artifact_location, MODEL_FILE)
+
+
+def _local_folder(uri: str) -> Path | None:
+    return Path(url2pathname(urlsplit(uri).path)) if uri.startswith("file:") else None
 
 
 class Store:
@@ -75,14 +112,16 @@ class Store:
         with self.locked():
             if database and not database.exists():
                 with atomic_write(database) as path:  # a killed process leaves no incomplete database
-                    MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)
+                    MlflowClient(sqlite_uri(path)).search_experiments(max_results=1)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(experiment)
             if found and found.lifecycle_stage != LifecycleStage.ACTIVE:
                 restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
                 raise InputError(f"MLflow's experiment {experiment} was deleted. Restore it: {restore}")
+            if found and database:
+                _follow_move(database, found.artifact_location)
             server_decides = self.uri.startswith(("http:", "https:"))
-            location = None if server_decides else paths.TRACKING_ARTIFACTS.as_uri()
+            location = None if server_decides else paths.artifacts_of(database or paths.TRACKING_DATABASE).as_uri()
             self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment, location)
 
     @contextmanager
@@ -96,7 +135,7 @@ class Store:
             cause = _root_cause(error)
             reason = (str(cause) or type(cause).__name__).splitlines()[0]
             place = make_url(self.uri).render_as_string(hide_password=True)
-            raise InputError(f"MLflow at {place}: {reason}. Check MLFLOW_TRACKING_URI and the server.") from error
+            raise InputError(f"MLflow at {place}: {reason}. {_remedy(reason)}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -139,6 +178,37 @@ class Store:
             names = {metric.key for metric in metrics}
             logged = {(name, point.step) for name in names for point in self.client.get_metric_history(run_id, name)}
             self.client.log_batch(run_id, [metric for metric in metrics if (metric.key, metric.step) not in logged])
+
+
+def _follow_move(database: Path, location: str) -> None:
+    """Correct the absolute artifact locations of a SQLite file that was moved or copied together with its artifacts.
+
+    Args:
+        database: The SQLite file.
+        location: Artifact location of an experiment.
+    """
+    match, root = re.match(f".*/{paths.ARTIFACTS}(?=/|$)", location), paths.artifacts_of(database)
+    old_uri = match[0] if match else ""
+    old = _local_folder(old_uri)
+    if old is None or old.resolve() == root.resolve() or (old.exists() and not root.exists()):
+        return
+    print(f"MLflow's files were in {old}. Their locations in {database} now name {root}.", file=sys.stderr)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, column in LOCATION_COLUMNS:
+            condition = f"instr({column} || '/', ?) = 1"
+            update = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {condition}"  # noqa: S608  # constants
+            connection.execute(update, (root.as_uri(), len(old_uri) + 1, f"{old_uri}/"))
+
+
+def _remedy(reason: str) -> str:
+    """Return the remedy for an error of the store, from its text: each database and library has its own exceptions."""
+    if re.search("disk is full|No space left", reason):
+        return "The disk is full. Make room, and type the same command again."
+    if re.search("malformed|not a database", reason):
+        return "The file is damaged. Move it aside, then type: image-classifier backfill"
+    if "database is locked" in reason:
+        return "Another process writes to it. Wait for it or end it, and type the same command again."
+    return "Check MLFLOW_TRACKING_URI and the server."
 
 
 def _root_cause(error: BaseException) -> BaseException:

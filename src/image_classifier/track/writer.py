@@ -17,7 +17,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
-from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store
+from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store, has_files
 
 SERVED_WITH = ("mlflow", "tensorflow", "keras", "numpy")  # libraries that a logged model needs
 
@@ -134,8 +134,8 @@ def _log_model(store: Store, run: Run, result: Result) -> str:
     """Log the model as an MLflow model with a signature and an example, once for each run, and return its id."""
     client, run_id = store.client, run.info.run_id
     logged = client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
-    if ready := [model for model in logged if model.status == LoggedModelStatus.READY]:
-        return str(ready[0].model_id)
+    if complete := [model for model in logged if has_files(model)]:
+        return str(complete[0].model_id)
     model = (
         logged[0] if logged else client.create_logged_model(store.experiment_id, result.input.run, source_run_id=run_id)
     )

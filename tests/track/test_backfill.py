@@ -1,0 +1,53 @@
+"""The search for open runs that no process trains."""
+
+from pathlib import Path
+
+import pytest
+
+from image_classifier import paths
+from image_classifier.files import acquire_lock
+from image_classifier.provenance.run_metadata import RunMetadata
+from image_classifier.track.backfill import abandoned_runs
+from image_classifier.track.store import Store
+from image_classifier.track.sweeps import SweepRun
+from image_classifier.track.writer import write_input
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the locks of trainings and of sweeps."""
+    locks = tmp_path / ".dvc/tmp/locks"
+    for name, value in {"ROOT": tmp_path, "LOCKS": locks, "SWEEP_LOCK": locks / "sweep.lock"}.items():
+        monkeypatch.setattr(paths, name, value)
+    return tmp_path
+
+
+@pytest.mark.parametrize("copy", ["", ".dvc/tmp/exps/tmp1"])
+def test_an_open_run_is_abandoned_unless_its_training_is_locked(
+    store: Store, metadata: RunMetadata, folder: Path, copy: str
+) -> None:
+    tags = {"mlflow.source.name": metadata.input.command}
+    run = write_input(store, None, metadata.input, metadata, tags, paths.DATASET_REPORT)
+    assert list(abandoned_runs("test")) == [(run.info.run_id, "sgd_32", "python -m pipelines.train run=sgd_32")]
+    lock = acquire_lock(folder / copy / ".dvc/tmp/locks/train_sgd_32.lock", "")
+    assert list(abandoned_runs("test")) == []
+    lock.release()
+    assert len(list(abandoned_runs("test"))) == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_open_sweep_is_abandoned_unless_a_sweep_runs(store: Store) -> None:
+    sweep, found = SweepRun(store, "0123456789"), []
+    with sweep.tracked("a command", {}):
+        found.append(list(abandoned_runs("test")))
+        lock = acquire_lock(paths.SWEEP_LOCK, "")
+        found.append(list(abandoned_runs("test")))
+        lock.release()
+    found.append(list(abandoned_runs("test")))
+    assert found == [[(sweep.run_id, "sweep_0123456789", "a command")], [], []]
+
+
+@pytest.mark.usefixtures("no_store", "folder")
+def test_without_a_store_no_run_is_open(no_store: Path) -> None:
+    assert list(abandoned_runs("test")) == []
+    assert not no_store.exists()
