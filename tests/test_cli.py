@@ -90,7 +90,7 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
         (["promote", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["replicate", "sgd_32", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["replicate", "sgd_32", "--address", "nowhere"], "Error: sweep.address=nowhere: "),
-        (["verify", "abc"], "Error: RUN_ID=abc: should be the 32 hexadecimal digits of an MLflow run."),
+        (["verify", "abc"], "Error: abc is not a row of params.yaml (sgd_32, "),
         (["add-run", "123", "best"], "Error: SWEEP=123: should be the 10 hexadecimal digits that the sweep printed."),
         (["add-run", "0123456789", "../best"], "Error: NAME=../best: should consist of letters, digits, _ and -."),
         (["add-run", "0123456789", "sgd_32"], "Error: NAME=sgd_32 is a row of params.yaml already."),
@@ -170,7 +170,7 @@ def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(revision, "open_repository", lambda: project)
-    monkeypatch.setattr("image_classifier.track.store.Store", lambda _experiment: None)
+    monkeypatch.setattr("image_classifier.track.reader.Store", lambda _experiment: None)
     monkeypatch.setattr("image_classifier.track.reader.read_run", lambda _store, _run_id: record)
     monkeypatch.setattr(verify, "find_commit", lambda _fingerprint: None)
     monkeypatch.setattr(verify, "_train_again", interrupt)

@@ -5,7 +5,6 @@ The subcommands import large libraries when they run, so that `--help` and shell
 
 import functools
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -70,7 +69,7 @@ def complete_run(incomplete: str) -> list[str]:
     return [row for row in rows if row.startswith(incomplete)]
 
 
-ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run."
+ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run (6 digits or more)."
 
 
 @command
@@ -154,7 +153,7 @@ def replicate(
 
 @command
 def verify(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of an MLflow run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=ANY_RUN, autocompletion=complete_run)],
     tolerance: Annotated[
         float, typer.Option(min=0, help="Accepted absolute difference of any metric in any epoch. 0: the same bits.")
     ] = 0.0,
@@ -164,18 +163,16 @@ def verify(
     The training runs in a temporary checkout of the run's commit and takes as long as it took before. Exit code 1 means
     that the results differ.
 
-    Example: image-classifier verify 0123456789abcdef0123456789abcdef --tolerance 0.001
+    Example: image-classifier verify sgd_32 --tolerance 0.001
     """
-    from image_classifier.config.compose import load_tracking
+    from image_classifier.config.compose import load_table, load_tracking
 
-    if not re.fullmatch("[0-9a-f]{32}", run_id):
-        raise InputError(f"RUN_ID={run_id}: should be the 32 hexadecimal digits of an MLflow run.")
     with gc_paused():
         from image_classifier.provenance.verify import verify_run
-        from image_classifier.track.reader import read_run
-        from image_classifier.track.store import Store
+        from image_classifier.track.reader import find_run, read_run
 
-    verified, verdict = verify_run(read_run(Store(load_tracking().experiment), run_id), tolerance)
+    store, run_id = find_run(run, load_table(), load_tracking().experiment)
+    verified, verdict = verify_run(read_run(store, run_id), tolerance)
     typer.echo(verdict)
     raise typer.Exit(0 if verified else 1)
 

@@ -53,4 +53,4 @@ def test_the_promoted_model_answers_over_http_as_the_pipeline_predicted(project_
         for malformed in ([[0.0] * 784], images[:, :14].tolist(), "seven", None):
             status, answer = post(port, malformed)
             assert status == 400
-            assert answer["message"]
+            assert answer["detail"]

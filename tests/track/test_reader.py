@@ -16,8 +16,8 @@ from image_classifier.evaluate.saved_model import load_model
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import find_predictions, read_run
-from image_classifier.track.store import Store
+from image_classifier.track.reader import find_predictions, find_run, read_run
+from image_classifier.track.store import RESULT_TAG, Store
 from image_classifier.track.writer import record_result
 
 TEST = Examples(np.random.default_rng(0).random((5, 28, 28, 1), np.float32), np.arange(5, dtype=np.uint8))
@@ -45,6 +45,35 @@ def test_a_run_without_a_result_is_refused(store: Store) -> None:
 def test_an_unknown_id_is_refused(store: Store) -> None:
     with pytest.raises(InputError, match=r"Run with id=0{32} not found"):
         read_run(store, "0" * 32)
+
+
+@pytest.mark.parametrize("digits", [6, 31, 32])
+def test_a_run_is_found_by_the_first_digits_of_its_id(store: Store, digits: int) -> None:
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    found, whole = find_run(run_id[:digits], load_table(), "test")
+    assert (found.uri, whole) == (store.uri, run_id)
+
+
+def test_a_run_is_found_by_its_name(store: Store, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
+    with pytest.raises(InputError, match=r"^MLflow does not have sgd_32\. .* image-classifier backfill$"):
+        find_run("sgd_32", load_table(), "test")
+    run = store.client.create_run(store.experiment_id, tags={RESULT_TAG: result.fingerprint})
+    store.client.set_terminated(run.info.run_id)
+    assert find_run("sgd_32", load_table(), "test")[1] == run.info.run_id
+
+
+def test_digits_with_which_several_ids_begin_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [store.client.create_run(store.experiment_id) for _ in range(2)]
+    monkeypatch.setattr(MlflowClient, "search_runs", lambda *_, **__: runs)
+    with pytest.raises(InputError, match=r"^abcdef: several MLflow runs .* Type more digits\.$"):
+        find_run("abcdef", load_table(), "test")
+
+
+@pytest.mark.parametrize("name", ["unknown", "abcde", "ABCDEF", "0" * 33])
+def test_a_text_that_is_neither_a_name_nor_an_id_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name} is not a row of params\.yaml \("):
+        find_run(name, load_table(), "test")
 
 
 def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,44 @@ from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import RECIPE_TAG
 from image_classifier.track.store import RESULT_TAG, Store, is_complete
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
+RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
+
+
+def find_run(run: str, table: dict[str, Row], experiment: str) -> tuple[Store, str]:
+    """Return the tracking store and the id of a run in it.
+
+    Args:
+        run: Name of a row of params.yaml or of a folder of outputs/, or the id of an MLflow run or at least its first
+            six digits.
+        table: Rows of params.yaml.
+        experiment: Name of the MLflow experiment.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: There is no such run, several ids begin with the digits, or MLflow cannot be reached.
+    """
+    if _is_local(run, table):
+        result, store = read_result(run), Store(experiment)
+        recorded = store.find_complete({RESULT_TAG: result.fingerprint})
+        found = [recorded] if recorded else []
+    elif RUN_ID.fullmatch(run):
+        store = Store(experiment)
+        if len(run) == 32:  # of any experiment
+            return store, run
+        with store.translate_errors():
+            found = store.client.search_runs([store.experiment_id], f"attributes.run_id LIKE '{run}%'", max_results=2)
+    else:
+        rows = f"a row of params.yaml ({', '.join(table)})"
+        raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
+    if len(found) > 1:
+        raise InputError(f"{run}: several MLflow runs have ids with these first digits. Type more digits.")
+    if not found:
+        raise InputError(f"MLflow does not have {run}. Record results that only DVC has: image-classifier backfill")
+    return store, str(found[0].info.run_id)
+
+
+def _is_local(run: str, table: dict[str, Row]) -> bool:
+    return run in table or paths.adhoc_run(run).model.exists()
 
 
 def read_run(store: Store, run_id: str) -> RecordedRun:
@@ -59,7 +96,7 @@ def find_predictions(
     """Return the stored predictions of a run for the test images, or let its model predict.
 
     Args:
-        run: Name of a row of params.yaml or of a folder of outputs/, or the id of an MLflow run.
+        run: Name or id, see `find_run`.
         test: Test images.
         table: Rows of params.yaml.
         experiment: Name of the MLflow experiment.
@@ -73,7 +110,7 @@ def find_predictions(
         InputError: There is no such run, it is not finished, its stored predictions are for other images, or MLflow
             cannot be reached.
     """
-    if run in table or paths.adhoc_run(run).model.exists():
+    if _is_local(run, table):
         result = read_result(run)
         if not result.is_pipeline_run:
             return _predict(result.files.model, test, batch_size), result.recipe
@@ -81,14 +118,11 @@ def find_predictions(
         if not np.array_equal(stored["labels"], test.labels):
             raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
         return stored["probabilities"], result.recipe
-    if not RUN_ID.fullmatch(run):
-        rows = f"a row of params.yaml ({', '.join(table)})"
-        raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
-    store = Store(experiment)
-    recipe = read_run(store, run).recipe
+    store, run_id = find_run(run, table, experiment)
+    recipe = read_run(store, run_id).recipe
     with TemporaryDirectory() as folder:
         with store.translate_errors():
-            model = Path(store.client.download_artifacts(run, "model.h5", folder))
+            model = Path(store.client.download_artifacts(run_id, "model.h5", folder))
         return _predict(model, test, batch_size), recipe
 
 

@@ -1,11 +1,17 @@
 """The model registry, whose alias names the model version that people use."""
 
+from typing import TYPE_CHECKING
+
 import mlflow
 
+from image_classifier import environment
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.track import payload
 from image_classifier.track.store import MODEL_FILE, RESULT_TAG, Store, has_files, lacks_files
+
+if TYPE_CHECKING:
+    import keras
 
 
 def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, str | None]:
@@ -58,6 +64,19 @@ def find_version(store: Store, model: str, alias: str) -> str | None:
             return None
         version = str(client.get_model_version_by_alias(model, alias).version)
         return None if lacks_files(client.get_model_version_download_uri(model, version), MODEL_FILE) else version
+
+
+def load_version(store: Store, model: str, version: str) -> "keras.Model":
+    """Load a version of a registered model.
+
+    Raises:
+        InputError: The store cannot be reached, or the files of the model cannot be loaded.
+    """
+    mlflow.set_tracking_uri(store.uri)
+    with environment.tensorflow_import():
+        from mlflow.keras import load_model
+    with store.translate_errors():
+        return load_model(f"models:/{model}/{version}")  # type: ignore[no-untyped-call]
 
 
 def _not_recorded(result: Result, part: str) -> InputError:
