@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from image_classifier import paths
+from image_classifier import exit_on_interrupt, paths
 from image_classifier.environment import gc_paused
 from image_classifier.errors import InputError
 
@@ -37,6 +38,8 @@ def main() -> None:
         search_path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
         command_line = [sys.executable, "-P", "-m", "image_classifier.cli", *sys.argv[1:]]
         os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path})
+    if signal.getsignal(signal.SIGINT) is exit_on_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # `verify` removes its checkout
     app(prog_name="image-classifier")
 
 
@@ -53,7 +56,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         from image_classifier.entrypoint import exit_on_input_error
 
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with exit_on_input_error():
             if not find_project(Path.cwd()):
                 raise InputError(f"{Path.cwd()} is not in a project. Change to a folder with {', '.join(MARKERS)}.")
@@ -66,7 +68,7 @@ def complete_run(incomplete: str) -> list[str]:
     """Return the rows of params.yaml that begin with a text."""
     import yaml
 
-    rows = yaml.safe_load(paths.PARAMS.read_text())["runs"] if paths.PARAMS.exists() else {}
+    rows = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["runs"] if paths.PARAMS.exists() else {}
     return [row for row in rows if row.startswith(incomplete)]
 
 

@@ -44,11 +44,11 @@ def add_run(sweep_id: str, name: str) -> None:
         command = shlex.join([*COMMAND, *row.overrides(name)[1:]])
         header = f"# {command}\n#   Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images.\n"
         with atomic_write(paths.CONF / "optimizer" / f"{name}.yaml") as path:
-            path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False))
+            path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False), encoding="utf-8")
         print(f"Wrote conf/optimizer/{name}.yaml")
     editor = YAML()  # keeps comments
     editor.width = 120
-    params = editor.load(paths.PARAMS.read_text())
+    params = editor.load(paths.PARAMS.read_text(encoding="utf-8"))
     params["runs"][name] = CommentedMap(row.model_dump())
     params["runs"][name].fa.set_flow_style()
     with atomic_write(paths.PARAMS) as path:
