@@ -132,9 +132,10 @@ def compare(
 @command
 def replicate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Rows of params.yaml.", autocompletion=complete_run)],
-    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds of each run: 1, 2, 3, …")] = 5,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="Number of seeds of each run: 1, 2, 3, …")] = 5,
     cpus_per_trial: Annotated[
-        int, typer.Option(min=1, help="CPUs, and threads, of each training. Another number gives other weights.")
+        int,
+        typer.Option(min=1, max=1024, help="CPUs, and threads, of each training. Another number gives other weights."),
     ] = 1,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine.")

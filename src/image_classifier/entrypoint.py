@@ -40,11 +40,11 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
         def main() -> None:
             _check_sweep_flags(stage)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-            try:
-                with exit_on_input_error():
+            with exit_on_input_error():
+                try:
                     hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
-            except COMPOSITION_ERRORS as error:
-                sys.exit(f"Error: {explain(error, stage, paths.CONF)}")
+                except COMPOSITION_ERRORS as error:
+                    raise explain(error, stage, paths.CONF) from None
 
         return main
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +140,11 @@ class Store:
             names = {metric.key for metric in metrics}
             logged = {(name, point.step) for name in names for point in self.client.get_metric_history(run_id, name)}
             self.client.log_batch(run_id, [metric for metric in metrics if (metric.key, metric.step) not in logged])
+
+    def terminate(self, run_id: str, status: str, end: int | None = None) -> None:
+        """End a run now or at `end`, in milliseconds since 1970, but not before its start: a clock can be set back."""
+        start = self.client.get_run(run_id).info.start_time
+        self.client.set_terminated(run_id, status, max(start, int(time.time() * 1000) if end is None else end))
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -127,7 +127,7 @@ def _write_outputs(store: Store, run: Run, result: Result) -> None:
     if run.info.status != FINISHED:
         metadata = result.metadata
         end = int((metadata.started + sum(metadata.epoch_seconds)) * 1000) if metadata else None
-        client.set_terminated(run_id, FINISHED, end)
+        store.terminate(run_id, FINISHED, end)
 
 
 def _log_model(store: Store, run: Run, result: Result) -> str:
