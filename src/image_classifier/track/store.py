@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import FileLock
@@ -108,7 +108,8 @@ class Store:
         database = sqlite_file(self.uri) or paths.TRACKING_DATABASE
         with self.translate_errors():
             database.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{database}.lock"):
+            can_write = os.access(database.parent, os.W_OK)  # without the right to write, nothing has to be locked
+            with FileLock(f"{database}.lock") if can_write else nullcontext():
                 yield
 
     def find(self, tags: dict[str, str]) -> list[Run]:
