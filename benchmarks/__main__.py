@@ -35,7 +35,9 @@ def main() -> None:
         "# Performance\n\n`make bench` writes this page. Times are medians, followed by the minimum, the maximum and "
         f"the number of repetitions (n). Conditions: commit {commit}, {datetime.now(UTC):%Y-%m-%d}; {described}."
     )
-    paths.PERFORMANCE.write_text("\n\n".join([header, *parts, DISCUSSION.read_text().strip()]) + "\n")
+    paths.PERFORMANCE.write_text(
+        "\n\n".join([header, *parts, DISCUSSION.read_text(encoding="utf-8").strip()]) + "\n", encoding="utf-8"
+    )
     say(f"Wrote {paths.PERFORMANCE.relative_to(paths.ROOT)}")
 
 

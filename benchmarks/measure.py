@@ -47,10 +47,10 @@ def clone() -> Iterator[Path]:
 
 def replace(file: Path, old: str, new: str) -> None:
     """Replace a text in a file; raises `ValueError` if the file does not contain it."""
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if old not in text:
         raise ValueError(f"{file} does not contain {old!r}")
-    file.write_text(text.replace(old, new))
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def environment() -> dict[str, str]:

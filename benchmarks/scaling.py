@@ -22,7 +22,7 @@ def write_table(project: Path, optimizers: Iterable[str]) -> None:
     """Write a params.yaml with a run for each of these optimizers."""
     rest = "batch_size: 128, epochs: 1, training: default"
     rows = [f"  run_{number}: {{optimizer: {optimizer}, {rest}}}\n" for number, optimizer in enumerate(optimizers)]
-    (project / "params.yaml").write_text("runs:\n" + "".join(rows))
+    (project / "params.yaml").write_text("runs:\n" + "".join(rows), encoding="utf-8")
 
 
 def rows(project: Path) -> list[list[str]]:

@@ -119,7 +119,7 @@ def repro() -> Pipeline:
         if process.returncode:
             say("".join(printed))
             raise subprocess.CalledProcessError(process.returncode, "dvc repro")
-        metadata = [json.loads(file.read_text()) for file in (project / "run_metadata").glob("*.json")]
+        metadata = [json.loads(file.read_text(encoding="utf-8")) for file in (project / "run_metadata").glob("*.json")]
         return Pipeline(stages, {run["input"]["run"]: run["epoch_seconds"] for run in metadata})
 
 

@@ -15,7 +15,7 @@ import yaml
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison.json").read_text())
+COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison.json").read_text(encoding="utf-8"))
 LEVEL = f"{100 * COMPARISON['confidence']:g}%"
 WIDTH = 120  # characters in a line of text
 
@@ -133,8 +133,8 @@ def seeds_conditions() -> str:
 
 def _setup() -> str:
     """Return the data, the library versions and the machine of the results."""
-    dataset = json.loads((ROOT / "reports/dataset.json").read_text())
-    lock = (ROOT / "requirements.lock").read_text()
+    dataset = json.loads((ROOT / "reports/dataset.json").read_text(encoding="utf-8"))
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
     installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)
     return (
@@ -148,7 +148,7 @@ def _seeds(run: str) -> pd.Series:
 
 
 def _optimizer(name: str) -> str:
-    config = yaml.safe_load((ROOT / f"conf/optimizer/{name}.yaml").read_text())
+    config = yaml.safe_load((ROOT / f"conf/optimizer/{name}.yaml").read_text(encoding="utf-8"))
     rate = config["learning_rate"]
     return f"{_class(config)}, {_class(rate) if isinstance(rate, dict) else rate}"
 

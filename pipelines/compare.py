@@ -19,7 +19,7 @@ def main(config: Compare) -> str:
     report, figure = compare_runs(table, workspace_recipes(table), config.confidence, config.max_epoch_lag)
     write_json(paths.COMPARISON, report)
     with atomic_write(paths.COMPARISON_TEXT) as path:
-        path.write_text(format_report(report))
+        path.write_text(format_report(report), encoding="utf-8")
     write_figure(paths.COMPARISON_PLOT, figure)
     return f"{len(table)} runs"
 

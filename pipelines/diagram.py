@@ -17,7 +17,7 @@ def main(config: Diagram) -> str:
         with atomic_write(file) as path:
             path.write_bytes(draw_model(model, file.suffix.removeprefix(".")))
     with atomic_write(paths.MODEL_SUMMARY) as path:
-        path.write_text(model_summary(model))
+        path.write_text(model_summary(model), encoding="utf-8")
     return f"{config.model.name} with {model.count_params():,} parameters"
 
 

@@ -102,3 +102,15 @@ def test_every_entry_point_is_a_short_stage() -> None:
     assert {file.stem for file in ENTRY_POINTS} == {"__init__", *STAGES}
     long = {file.name: count for file in ENTRY_POINTS if (count := len(file.read_text().splitlines())) > MAX_LINES}
     assert not long
+
+
+@pytest.mark.parametrize("file", [*SOURCES, *ENTRY_POINTS], ids=lambda file: file.relative_to(paths.ROOT).as_posix())
+def test_text_files_are_utf_8_whatever_the_locale(file: Path) -> None:
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    in_locale = [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("read_text", "write_text")
+        if not any(keyword.arg == "encoding" for keyword in call.keywords)
+    ]
+    assert not in_locale or package(file) == "train"  # which writes only ASCII

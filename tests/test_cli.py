@@ -92,7 +92,8 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
         (["replicate", "sgd_32", "--address", "nowhere"], "Error: sweep.address=nowhere: "),
         (["verify", "abc"], "Error: abc is not a row of params.yaml (sgd_32, "),
         (["add-run", "123", "best"], "Error: SWEEP=123: should be the 10 hexadecimal digits that the sweep printed."),
-        (["add-run", "0123456789", "../best"], "Error: NAME=../best: should consist of letters, digits, _ and -."),
+        (["add-run", "0123456789", "../best"], "Error: NAME=../best: should have at most 100 letters, "),
+        (["add-run", "0123456789", "a" * 101], f"Error: NAME={'a' * 101}: should have at most 100 letters, "),
         (["add-run", "0123456789", "sgd_32"], "Error: NAME=sgd_32 is a row of params.yaml already."),
     ],
 )
@@ -111,6 +112,8 @@ def test_a_mistake_ends_with_one_line_and_exit_code_1(arguments: list[str], mess
         ["replicate"],
         ["replicate", "sgd_32", "--seeds", "1"],
         ["replicate", "sgd_32", "--cpus-per-trial", "0"],
+        ["replicate", "sgd_32", "--cpus-per-trial", "1025"],
+        ["replicate", "sgd_32", "--seeds", "1001"],
         ["verify"],
         ["verify", "0" * 32, "--tolerance", "-1"],
         ["serve", "--port", "65536"],

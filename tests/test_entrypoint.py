@@ -1,5 +1,6 @@
 """The command lines of the stages, as a user types them."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from image_classifier import paths
 from image_classifier.config.schema import Track
-from image_classifier.entrypoint import entrypoint
+from image_classifier.entrypoint import entrypoint, exit_on_input_error
 
 STAGES = sorted(file.stem for file in (paths.ROOT / "pipelines").glob("[!_]*.py"))
 
@@ -79,19 +80,83 @@ def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: l
     assert "tensorflow" not in imports(completed)
 
 
-def test_a_full_disk_is_named_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the disk is full ([Errno 28] No space left on device). Make",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a"),
+            "[Errno 13] Permission denied: '/a'. Change the perm",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/a"),
+            "[Errno 30] Read-only file system: '/a'. Change the perm",
+        ),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/a"), "IsADirectoryError: [Errno 21] Is a directory: '/a'"),
+        (FileNotFoundError(str(paths.PREPARED_DATA)), f"{paths.PREPARED_DATA} is missing. Make it: dvc repro"),
+        (FileNotFoundError("runs/a/model.h5"), "runs/a/model.h5 is missing. Make it: dvc repro"),
+        (FileNotFoundError(str(paths.DVC_YAML)), f"{paths.DVC_YAML} is missing. Restore it: git checkout dvc.yaml"),
+        (
+            FileNotFoundError("src/image_classifier/train"),
+            "src/image_classifier/train is missing. Restore it: git check",
+        ),
+        (
+            FileNotFoundError(str(paths.PUBLISHED_HISTORY)),
+            f"{paths.PUBLISHED_HISTORY} is missing. Restore it: git checkout data/published_history.csv",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"), "/a is missing. Check the path."),
+    ],
+)
+def test_an_error_of_the_file_system_ends_with_one_line(error: OSError, message: str) -> None:
+    with pytest.raises(SystemExit) as raised, exit_on_input_error():
+        raise error
+    assert str(raised.value).startswith(f"Error: {message}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_stage_that_fills_the_disk_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("only Linux has a file that is always full")
     monkeypatch.setattr(sys, "argv", ["track", "run=sgd_32"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # an entry point sets it, and the handler of Ctrl-C
-    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # an entry point sets it
 
     def fill_disk(_config: Track) -> str:
         Path("/dev/full").write_text("x")
         return "never"
 
-    try:
-        with pytest.raises(SystemExit, match=r"^Error: the disk is full \(.*\)\. Make room, and type the same command"):
-            entrypoint("track", Track)(fill_disk)()
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    with pytest.raises(SystemExit, match=r"^Error: the disk is full \(.*\)\. Make room, and type the same command"):
+        entrypoint("track", Track)(fill_disk)()
+
+
+@pytest.mark.parametrize("command", [["-m", "pipelines.train"], ["-m", "image_classifier.cli", "doctor"]])
+def test_ctrl_c_during_the_imports_ends_without_a_stack_trace(command: list[str], tmp_path: Path) -> None:
+    for module in ("hydra", "typer"):  # the first long imports of the two commands; these ones press Ctrl-C
+        (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    completed = subprocess.run(
+        [sys.executable, *command],
+        cwd=paths.ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(paths.ROOT / "src")])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (completed.returncode, completed.stderr) == (130, "Interrupted. The same command resumes.\n")
+
+
+def test_a_character_that_the_terminal_does_not_have_is_printed_as_its_code() -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "image_classifier.cli", "replicate", "--help"],
+        cwd=paths.ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(paths.ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert "1, 2, 3, \\u2026" in completed.stdout

@@ -1,3 +1,5 @@
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ def test_instructions_for_bfloat16_are_found_in_cpuinfo(
     monkeypatch: pytest.MonkeyPatch, described: str, has_it: bool
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda _path: True)
-    monkeypatch.setattr(Path, "read_text", lambda _path: described)
+    monkeypatch.setattr(Path, "read_text", lambda _path, encoding: described)  # noqa: ARG005
     assert environment.has_bfloat16() is has_it
 
 
@@ -40,3 +42,65 @@ with tensorflow_import():
     completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert completed.returncode == -signal.SIGABRT
     assert completed.stderr == "last words\n"
+
+
+def test_variables_that_change_the_computation_are_recorded_without_logs_and_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if environment.VARIABLES.fullmatch(name)]:
+        monkeypatch.delenv(name)
+    assert environment.describe()["variables"] == "none"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setenv("TF_VAR_password", "secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert environment.describe()["variables"] == "ONEDNN_MAX_CPU_ISA=AVX2 TF_ENABLE_ONEDNN_OPTS=0"
+
+
+def test_instruction_sets_that_have_kernels_are_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("model name\t: a\nflags\t\t: fpu avx512f avx2 amx_bf16 sha_ni\n")
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
+    assert environment.describe()["instructions"] == "avx2 avx512f amx_bf16"
+
+
+def run_at_home(home: Path, program: str, **variables: str) -> str:
+    """Return the output of a program in a process with a home folder of its own, or its error."""
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HOME": str(home), **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return completed.stdout or completed.stderr
+
+
+KERAS = """
+from image_classifier.environment import tensorflow_import
+with tensorflow_import():
+    from keras import config
+print(config.floatx(), config.epsilon(), config.image_data_format(), config.backend(), config.max_epochs())
+"""
+
+
+def test_a_personal_keras_json_and_variables_of_keras_do_not_decide_results(tmp_path: Path) -> None:
+    settings = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "jax"}
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text(json.dumps(settings))
+    variables = {"KERAS_BACKEND": "jax", "KERAS_MAX_EPOCHS": "1"}
+    assert run_at_home(tmp_path, KERAS, **variables) == "float32 1e-07 channels_last tensorflow None\n"
+
+
+def test_a_keras_json_that_keras_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text('{"floatx": "float8"}')
+    assert "InputError: ~/.keras/keras.json: Invalid `floatx` configuration." in run_at_home(tmp_path, KERAS)
+
+
+def test_a_personal_matplotlibrc_does_not_decide_plots(tmp_path: Path) -> None:
+    (tmp_path / ".config/matplotlib").mkdir(parents=True)
+    (tmp_path / ".config/matplotlib/matplotlibrc").write_text("text.usetex: True\n")
+    program = "import image_classifier, matplotlib; print(matplotlib.rcParams['text.usetex'])"
+    assert run_at_home(tmp_path, program, MPLBACKEND="nonsense") == "False\n"

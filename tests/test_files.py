@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from image_classifier.files import atomic_write, file_hashes
+from image_classifier.errors import InputError
+from image_classifier.files import atomic_write, file_hashes, read_text
 
 
 def test_a_block_that_succeeds_replaces_the_file(tmp_path: Path) -> None:
@@ -44,3 +45,9 @@ def test_the_hash_of_a_folder_covers_paths_and_contents_and_leaves_out_compiled_
     assert file_hashes(tmp_path, ["code"]) == before
     (tmp_path / "code/b.py").touch()
     assert file_hashes(tmp_path, ["code"]) != before
+
+
+def test_a_text_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.yaml is not UTF-8 \(.*, byte 0\)\. Save it as UTF-8\.$"):
+        read_text(tmp_path / "a.yaml")

@@ -6,6 +6,7 @@ The subcommands import large libraries when they run, so that `--help` and shell
 import functools
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from image_classifier import paths
+from image_classifier import exit_on_interrupt, paths
 from image_classifier.environment import gc_paused
 from image_classifier.errors import InputError
 
@@ -36,6 +37,8 @@ def main() -> None:
         search_path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
         command_line = [sys.executable, "-P", "-m", "image_classifier.cli", *sys.argv[1:]]
         os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path})
+    if signal.getsignal(signal.SIGINT) is exit_on_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # `verify` removes its checkout
     app(prog_name="image-classifier")
 
 
@@ -52,7 +55,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         from image_classifier.entrypoint import exit_on_input_error
 
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with exit_on_input_error():
             if not find_project(Path.cwd()):
                 raise InputError(f"{Path.cwd()} is not in a project. Change to a folder with {', '.join(MARKERS)}.")
@@ -65,7 +67,7 @@ def complete_run(incomplete: str) -> list[str]:
     """Return the rows of params.yaml that begin with a text."""
     import yaml
 
-    rows = yaml.safe_load(paths.PARAMS.read_text())["runs"] if paths.PARAMS.exists() else {}
+    rows = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["runs"] if paths.PARAMS.exists() else {}
     return [row for row in rows if row.startswith(incomplete)]
 
 
@@ -129,9 +131,10 @@ def compare(
 @command
 def replicate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Rows of params.yaml.", autocompletion=complete_run)],
-    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds of each run: 1, 2, 3, …")] = 5,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="Number of seeds of each run: 1, 2, 3, …")] = 5,
     cpus_per_trial: Annotated[
-        int, typer.Option(min=1, help="CPUs, and threads, of each training. Another number gives other weights.")
+        int,
+        typer.Option(min=1, max=1024, help="CPUs, and threads, of each training. Another number gives other weights."),
     ] = 1,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine.")

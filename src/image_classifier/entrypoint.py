@@ -3,12 +3,11 @@
 import errno
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
 
 import hydra
 import psutil
@@ -39,14 +38,13 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
             print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
 
         def main() -> None:
-            _exit_on_interrupt()
             _check_sweep_flags(stage)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-            try:
-                with exit_on_input_error():
+            with exit_on_input_error():
+                try:
                     hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
-            except COMPOSITION_ERRORS as error:
-                sys.exit(f"Error: {explain(error, stage, paths.CONF)}")
+                except COMPOSITION_ERRORS as error:
+                    raise explain(error, stage, paths.CONF) from None
 
         return main
 
@@ -70,21 +68,17 @@ def exit_on_input_error() -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(f"Error: {error}")
-    except FileNotFoundError as error:
-        sys.exit(f"Error: {error.filename or error} is missing. Make it: dvc repro")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        reason = " ".join(str(error).split())
-        sys.exit(f"Error: the disk is full ({reason}). Make room, and type the same command again.")
+        sys.exit(f"Error: {_explain_os_error(error)}")
 
 
-def _exit_on_interrupt() -> None:
-    """End the process on Ctrl-C at once: unwinding through a callback of TensorFlow corrupts its memory."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        os.write(sys.stderr.fileno(), b"Interrupted. The same command resumes.\n")
-        os._exit(130)
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup ignores the signal
-        signal.signal(signal.SIGINT, interrupt)
+def _explain_os_error(error: OSError) -> str:
+    reason = " ".join(str(error).split())
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({reason}). Make room, and type the same command again."
+    if isinstance(error, FileNotFoundError):
+        file = str(error.filename or error)
+        return f"{file} is missing. {paths.remedy(Path(file))}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{reason}. Change the permissions of the file or its folder, or work in a copy of the project."
+    return f"{type(error).__name__}: {reason}"

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,20 +13,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, cast
 
+from image_classifier.errors import InputError
+
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
+LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
+# Instruction sets for which the libraries have kernels of their own, with the names that Linux gives them
+INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
+# Variables that change how TensorFlow and its libraries compute. The list of words leaves out TensorFlow's logs and the
+# variables of Terraform, some of which are secret. Libraries set three others, which do not change results.
+WORDS = "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE|USE|XLA"
+HARMLESS = "OMP_NUM_THREADS|KMP_INIT_AT_FORK|KMP_DUPLICATE_LIB_OK"
+VARIABLES = re.compile(rf"(?!({HARMLESS})$)(TF_({WORDS})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_).*")
 # The lines that TensorFlow writes to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL
 NOTICES = "^(I0000 00:00:|To enable the following instructions: |WARNING: All log messages before absl::Init)"
 NOTICE_FILTER = ("grep", "--line-buffered", "--text", "--invert-match", "--extended-regexp", NOTICES)
 
 
 def describe() -> dict[str, str]:
-    """Return the facts that may change the last bits of a result or its speed: processor, system and versions."""
+    """Return the facts that may change the last bits of a result or its speed: machine, variables, versions."""
+    flags = _cpu_flags()
+    variables = (f"{name}={value}" for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name))
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{library: version(library) for library in ("tensorflow", "keras", "numpy")},
+        "instructions": " ".join(name for name in INSTRUCTION_SETS.split() if name in flags) or "unknown",
+        "variables": " ".join(variables) or "none",
+        **{library: version(library) for library in LIBRARIES},
     }
 
 
@@ -33,7 +48,7 @@ def has_bfloat16() -> bool:
     """Return whether the processor has instructions for bfloat16; True where the processor is unknown."""
     if not CPU_INFO.exists():
         return True
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(CPU_INFO.read_text().split())
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu_flags())
 
 
 @contextmanager
@@ -52,16 +67,32 @@ def gc_paused() -> Iterator[None]:
 
 @contextmanager
 def tensorflow_import() -> Iterator[None]:
-    """Import TensorFlow and Keras quickly and without TensorFlow's start-up notices.
+    """Import TensorFlow and Keras quickly, without TensorFlow's start-up notices and with Keras' own defaults.
 
     A filter process forwards all other lines of file descriptor 2 at once, also when this process crashes.
+
+    Raises:
+        InputError: Keras cannot use the user's keras.json, not even to replace its values.
     """
     if "keras" in sys.modules:
         yield
         return
     with gc_paused(), _notices_dropped():
+        _import_keras()
         yield
     logging.getLogger("absl").addFilter(lambda record: "as an HDF5 file" not in record.getMessage())
+
+
+def _import_keras() -> None:
+    """Import Keras, and replace the user's settings of keras.json, which would decide results, by the defaults."""
+    try:
+        import keras
+    except ValueError as error:
+        folder = os.environ.get("KERAS_HOME", "~/.keras")
+        raise InputError(f"{folder}/keras.json: {error} Correct or remove this file.") from None
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 @contextmanager
@@ -84,7 +115,11 @@ def _notices_dropped() -> Iterator[None]:
             notice_filter.wait(timeout=1)
 
 
+def _cpu_flags() -> set[str]:
+    return set(CPU_INFO.read_text(encoding="utf-8").split()) if CPU_INFO.exists() else set()
+
+
 def _processor() -> str:
-    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {platform.machine()}"

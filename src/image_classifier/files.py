@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from image_classifier.errors import BusyError
+from image_classifier.errors import BusyError, InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +34,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, which is UTF-8 whatever the locale.
+
+    Raises:
+        InputError: The file is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from None
 
 
 def md5(content: bytes) -> str:
@@ -85,7 +97,7 @@ def acquire_lock(path: Path, busy: str) -> FileLock:
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def write_figure(path: Path, figure: "Figure") -> None:

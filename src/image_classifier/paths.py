@@ -94,6 +94,15 @@ def trained_run(root: Path, run: str) -> RunFiles:
     return files if files.model.exists() else RunFiles(root / "outputs" / run)
 
 
+def remedy(missing: Path) -> str:
+    """Return a sentence that says how to make or restore a missing file."""
+    path, in_git = ROOT / missing, (PUBLISHED_HISTORY, REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML)
+    if path in in_git or any(path.is_relative_to(folder) for folder in (CONF, ROOT / "src", ROOT / "pipelines")):
+        return f"Restore it: git checkout {path.relative_to(ROOT)}"
+    is_output = any(path.is_relative_to(ROOT / folder) for folder in ("data", "reports", "runs"))
+    return "Make it: dvc repro" if is_output else "Check the path."
+
+
 def leftover_runs(rows: Iterable[str]) -> list[str]:
     """List the folders in runs/ that are not rows of params.yaml, relative to the project."""
     return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(rows))

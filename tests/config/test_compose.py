@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from image_classifier.config.compose import (
     load_table,
     resolve,
 )
-from image_classifier.config.schema import Evaluate, Row, Train
+from image_classifier.config.schema import STAGES, Evaluate, Row, StrictModel, Train
 from image_classifier.errors import InputError
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
@@ -57,7 +58,13 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("epochs=true", "epochs=True: should be a valid integer"),
         ("batch_size=0", "batch_size=0: should be greater than 0"),
         ("training.seed=-1", "training.seed=-1: should be greater than or equal to 0"),
-        ("run=../elsewhere", "run=../elsewhere: String should match pattern '^[A-Za-z0-9_-]+$'"),
+        ("run=../elsewhere", "run=../elsewhere: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9_-]*$'"),
+        ("run=-x", "run=-x: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9_-]*$'"),
+        (f"run={'a' * 101}", f"run={'a' * 101}: String should have at most 100 characters"),
+        ("epochs=10001", "epochs=10001: should be less than or equal to 10000"),
+        ("batch_size=60001", "batch_size=60001: should be less than or equal to 60000"),
+        ("training.intra_op_threads=1025", "training.intra_op_threads=1025: should be less than or equal to 1024"),
+        ("sweep.cpus_per_trial=1025", "sweep.cpus_per_trial=1025: should be less than or equal to 1024"),
         ("~epochs", "epochs: missing"),
         ("epochs=[", "Cannot read 'epochs=[': give key=value, with quotes around special characters."),
         ("training=slow", "Unknown training 'slow'. Choose one of: default, fast (conf/training/)."),
@@ -178,6 +185,33 @@ def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> Non
         load_table(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"runs: {a: \xe9}", "is not UTF-8"),
+        ("runs: {a: é}".encode("utf-16"), "is not UTF-8"),
+        (b"runs:\n  a: 1\n  a: 2\n", "line 3: found duplicate key a"),
+        (b"runs: [1\n", "line 2: expected ',' or ']'"),
+    ],
+    ids=["empty", "Latin-1", "UTF-16", "doubled key", "syntax"],
+)
+def test_a_damaged_file_is_named_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    for file in ("params.yaml", "conf/optimizer/sgd.yaml"):
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(InputError, match=rf"params\.yaml\b.*{re.escape(message)}"):
+        load_table(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match=rf"sgd\.yaml\b.*{re.escape(message)}"):
+        compose_run("a", load_table()["sgd_32"], tmp_path / "conf")
+
+
+def test_a_params_yaml_without_a_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("3")
+    with pytest.raises(InputError, match=r"^params\.yaml is not YAML: "):
+        load_table(tmp_path / "params.yaml")
+
+
 def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^params\.yaml is missing\."):
         load_table(tmp_path / "params.yaml")
@@ -263,3 +297,22 @@ def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_wei
     overrides = ["training.checkpoint_steps=30", "+optimizer.use_ema=true"]
     with pytest.raises(InputError, match=r"^training\.checkpoint_steps: should be null for an optimizer with use_ema$"):
         resolve(Train, compose("train", overrides))
+
+
+@pytest.mark.parametrize("schema", [*STAGES.values(), Row], ids=lambda schema: schema.__name__)
+def test_every_number_of_the_schema_has_both_bounds(schema: type[StrictModel]) -> None:
+    definitions = schema.model_json_schema()
+    fields = [definitions, *definitions.get("$defs", {}).values()]
+    variants = [
+        (name, variant)
+        for owner in fields
+        for name, field in owner["properties"].items()
+        for variant in (field, *field.get("anyOf", []))
+        if variant.get("type") in ("integer", "number")
+    ]
+    unbounded = [
+        name
+        for name, variant in variants
+        if not (variant.keys() & {"minimum", "exclusiveMinimum"} and variant.keys() & {"maximum", "exclusiveMaximum"})
+    ]
+    assert not unbounded

@@ -89,3 +89,12 @@ def test_the_text_names_the_epoch_and_the_differences_from_the_record(history: p
         "Differences from the record:\n"
         "  tensorflow: 2.21.0 in the record, 2.22.0 now"
     )
+
+
+def test_facts_that_an_older_record_lacks_are_named_and_are_no_difference(history: pd.DataFrame) -> None:
+    changes = compare_histories(history, history.copy())
+    _, text = judge(changes, False, [], 0, ["variables", "h5py"])
+    assert text.endswith("\nNot recorded, so they may differ: variables, h5py.")
+    assert "Differences from the record" not in text
+    _, text = judge(changes, True, [], 0, ["variables", "h5py"])
+    assert "Not recorded" not in text

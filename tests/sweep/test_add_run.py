@@ -118,7 +118,7 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
     ("sweep", "name", "message"),
     [
         ("best", "best", r"^SWEEP=best: should be the 10 hexadecimal digits"),
-        ("0123456789", "my best", r"^NAME=my best: should consist of letters, digits, _ and -\."),
+        ("0123456789", "my best", r"^NAME=my best: should have at most 100 letters, digits, _ and -, "),
         ("0123456789", "sgd_32", r"^NAME=sgd_32 is a row of params\.yaml already\."),
     ],
 )

@@ -1,5 +1,6 @@
 """The MLflow run of a training while it runs."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from tracking_helpers import epochs_of, logged, runs_of
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track.live import LiveRun
-from image_classifier.track.store import Store
+from image_classifier.track.store import INPUT_TAG, Store
 from image_classifier.track.writer import record_result
 
 
@@ -86,3 +87,10 @@ def test_a_training_outside_of_a_sweep_does_not_continue_the_run_of_a_trial(
     for parent in ("a sweep", None):
         LiveRun(store, replace(metadata, parent=parent)).end("KILLED")
     assert {run.data.tags.get("mlflow.parentRunId") for run in runs_of(store, result)} == {"a sweep", None}
+
+
+def test_a_run_does_not_end_before_its_start_when_the_clock_was_set_back(store: Store, metadata: RunMetadata) -> None:
+    run = LiveRun(store, replace(metadata, started=time.time() + 3600))
+    run.end("KILLED")
+    (killed,) = store.find({INPUT_TAG: metadata.input.fingerprint})
+    assert killed.info.end_time == killed.info.start_time

@@ -217,3 +217,14 @@ def test_processes_that_start_together_without_a_store_make_one_run(
     assert set(run_ids) == {run.info.run_id}
     assert logged(store, run.info.run_id) == [(1, 0.6), (2, 0.3)]
     assert {file.name for file in no_store.parent.glob("*mlflow*")} == {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_is_read_without_a_lock_file(
+    no_store: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_database, no_store)
+    Store("test")
+    no_store.with_name("mlflow.db.lock").unlink()
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    assert Store("test").find({"a": "b"}) == []
+    assert not no_store.with_name("mlflow.db.lock").exists()

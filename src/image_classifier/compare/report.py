@@ -110,7 +110,7 @@ def compare_runs(
             run: {
                 **row.model_dump(),
                 "test_accuracy": significance.estimate_accuracy(correct[run], confidence),
-                "test_loss": json.loads(files[run].metrics.read_text())["test_loss"],
+                "test_loss": json.loads(files[run].metrics.read_text(encoding="utf-8"))["test_loss"],
             }
             for run, row in table.items()
         },

@@ -2,7 +2,9 @@
 
 import re
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -14,16 +16,20 @@ from omegaconf.errors import OmegaConfBaseException
 from image_classifier import paths
 from image_classifier.config.schema import STAGES, Row, Schema, Table, Tracking, Train, validate
 from image_classifier.errors import InputError
+from image_classifier.files import read_text
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
 
 
-def resolve(schema: type[Schema], composed: DictConfig) -> Schema:
-    """Check a composed configuration; raises `InputError` as `validate` does."""
+def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF) -> Schema:
+    """Check a composed configuration; raises `InputError` as `validate` does, or names the empty file behind it."""
     try:
         return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key} has no value: give {error.full_key}=… on the command line.") from None
+    except InputError:
+        check_files(conf)
+        raise
 
 
 def compose(stage: str, overrides: list[str], conf: Path = paths.CONF) -> DictConfig:
@@ -41,17 +47,32 @@ def compose(stage: str, overrides: list[str], conf: Path = paths.CONF) -> DictCo
 
 
 def load_yaml(path: Path) -> object:
-    """Read a YAML file of the project.
+    """Read a YAML file of the project, which holds a mapping.
 
     Raises:
-        InputError: The file is missing or not YAML.
+        InputError: The file is missing, empty, not UTF-8 or not YAML, or has a key twice.
     """
+    name = path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path.name
     try:
-        return yaml.safe_load(path.read_text())
+        text = read_text(path)
     except FileNotFoundError:
-        raise InputError(f"{path.name} is missing. Restore it: git checkout {path.name}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{name} is missing. {paths.remedy(path)}") from None
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(StringIO(text)))  # refuses a key that is there twice
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise InputError(f"{name}, line {line}: {error.problem}. Correct the line.") from None
+    except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
+        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+    if not values:
+        raise InputError(f"{name} is empty. {paths.remedy(path)}")
+    return values
+
+
+def check_files(conf: Path) -> None:
+    """Raise `InputError`, as `load_yaml` does, for a file of conf/ that cannot be read."""
+    for file in sorted(conf.rglob("*.yaml")):
+        load_yaml(file)
 
 
 def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
@@ -78,9 +99,10 @@ def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
     """
     bases = {f"optimizer/{row.optimizer}.yaml": {"_self_"}, f"training/{row.training}.yaml": {"_self_", "default"}}
     try:
-        train = resolve(Train, compose("train", row.overrides(run), conf))
+        train = resolve(Train, compose("train", row.overrides(run), conf), conf)
         for file, known in bases.items():
-            inherited = [str(base) for base in yaml.safe_load((conf / file).read_text()).get("defaults", [])]
+            values: Any = load_yaml(conf / file)
+            inherited = [str(base) for base in values.get("defaults", [])]
             if missed := ", ".join(base for base in inherited if base not in known):
                 raise InputError(f"conf/{file} inherits from {missed}, whose changes DVC would miss. Copy its values.")
     except InputError as error:
@@ -102,7 +124,7 @@ def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
     for stage, schema in STAGES.items():
         overrides = [f"run={next(iter(table))}"] if "run" in schema.model_fields else []
         try:
-            checked[stage] = resolve(schema, compose(stage, overrides, conf)).model_dump()
+            checked[stage] = resolve(schema, compose(stage, overrides, conf), conf).model_dump()
         except InputError as error:
             raise InputError(f"conf/{stage}.yaml: {error}") from None
     for key, first, second in (("data", "fetch", "prepare"), ("model", "train", "diagram")):
@@ -127,7 +149,11 @@ def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
 
 
 def explain(error: Exception, stage: str, conf: Path) -> InputError:
-    """Turn an error of Hydra's into one line that lists the choices."""
+    """Turn an error of Hydra's into one line that lists the choices, or names the damaged file of conf/."""
+    try:
+        check_files(conf)
+    except InputError as cause:
+        return cause
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if group and error.options:

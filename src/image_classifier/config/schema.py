@@ -4,15 +4,21 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from image_classifier.errors import InputError
 
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+# Names of files, of folders and of arguments on a command line are derived from the name of a run.
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, max_length=250)]  # MLflow's database holds 256 characters
 KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+BatchSize = Annotated[int, Field(gt=0, le=60_000)]  # the number of all training images
+Steps = Annotated[int, Field(gt=0, le=60_000)]  # an epoch has no more
+Epochs = Annotated[int, Field(gt=0, le=10_000)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
+Trials = Annotated[int, Field(gt=0, le=100_000)]
 
 
 class StrictModel(BaseModel):
@@ -90,13 +96,13 @@ class Training(StrictModel):
 
     loss: Literal["categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence", "mean_squared_error"]
     seed: Seed
-    intra_op_threads: PositiveInt
+    intra_op_threads: Threads
     precision: Literal["float32", "mixed_bfloat16"]
     max_shift_px: Annotated[int, Field(ge=0, lt=28)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    steps_per_execution: PositiveInt
-    validation_batch_size: PositiveInt
-    checkpoint_steps: PositiveInt | None
+    steps_per_execution: Steps
+    validation_batch_size: BatchSize
+    checkpoint_steps: Steps | None
 
 
 class Validation(StrictModel):
@@ -127,13 +133,13 @@ class Sweep(StrictModel):
 
     search: Literal["grid", "random", "tpe"]
     scheduler: Literal["none", "asha", "median"]
-    trials: PositiveInt | None
+    trials: Trials | None
     seed: Seed
-    proposal_batch: PositiveInt
-    cpus_per_trial: PositiveInt
-    grace_period: PositiveInt
-    reduction_factor: Annotated[int, Field(gt=1)]
-    max_failures: Annotated[int, Field(ge=0)]
+    proposal_batch: Trials
+    cpus_per_trial: Threads
+    grace_period: Epochs
+    reduction_factor: Annotated[int, Field(gt=1, le=10_000)]
+    max_failures: Annotated[int, Field(ge=0, le=100_000)]
     address: Annotated[str, Field(pattern=r"^(auto|[^:]+:[0-9]+)$")] | None
     dry_run: bool
     retrain_best: bool
@@ -163,8 +169,8 @@ class Train(StrictModel):
 
     run: RunName
     optimizer: Optimizer
-    batch_size: PositiveInt
-    epochs: PositiveInt
+    batch_size: BatchSize
+    epochs: Epochs
     model: Model
     training: Training
     validation: Validation
@@ -187,7 +193,7 @@ class Evaluate(StrictModel):
     """Schema of conf/evaluate.yaml."""
 
     run: RunName
-    batch_size: PositiveInt
+    batch_size: BatchSize
     seed: Seed
 
 
@@ -195,8 +201,8 @@ class Compare(StrictModel):
     """Schema of conf/compare.yaml."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    max_epoch_lag: Annotated[int, Field(ge=0)]
-    batch_size: PositiveInt
+    max_epoch_lag: Annotated[int, Field(ge=0, le=10_000)]
+    batch_size: BatchSize
 
 
 class Track(StrictModel):
@@ -215,8 +221,8 @@ class Row(StrictModel):
     """Schema of a row of params.yaml."""
 
     optimizer: str
-    batch_size: PositiveInt
-    epochs: PositiveInt
+    batch_size: BatchSize
+    epochs: Epochs
     training: str
 
     def overrides(self, run: str) -> list[str]:

@@ -33,7 +33,7 @@ def evaluate_run(
         FileNotFoundError: The run is not trained.
         InputError: The model cannot be loaded.
     """
-    config = yaml.safe_load(files.configuration.read_text())
+    config = yaml.safe_load(files.configuration.read_text(encoding="utf-8"))
     set_seed_and_threads(seed, config["training"]["intra_op_threads"])
     metrics, probabilities = evaluate(load_model(files.model), config["training"]["loss"], test, batch_size)
     history = pd.read_csv(files.history, index_col="epoch")

@@ -43,7 +43,7 @@ def training_files() -> dict[str, str]:
     Raises:
         FileNotFoundError: A file or folder is missing.
     """
-    dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    dependencies = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]["train"]["do"]["deps"]
     hashes = file_hashes(paths.ROOT, dependencies)
     for path in dependencies:
         if path not in hashes:
@@ -64,7 +64,7 @@ def code_fingerprint(root: Path, files: Iterable[str]) -> str:
     modules = [
         module for path in files for module in ([root / path] if path.endswith(".py") else root.glob(f"{path}/**/*.py"))
     ]
-    return digest(sorted(digest(_syntax_tree(ast.parse(module.read_text()))) for module in modules))
+    return digest(sorted(digest(_syntax_tree(ast.parse(module.read_text(encoding="utf-8")))) for module in modules))
 
 
 def _syntax_tree(node: Any) -> Any:
@@ -120,5 +120,7 @@ def workspace_recipes(runs: Iterable[str]) -> dict[str, str | None]:
         FileNotFoundError: A run is not trained, or the data is missing.
     """
     files = training_files()
-    configurations = {run: yaml.safe_load(paths.pipeline_run(run).configuration.read_text()) for run in runs}
+    configurations = {
+        run: yaml.safe_load(paths.pipeline_run(run).configuration.read_text(encoding="utf-8")) for run in runs
+    }
     return {run: workspace_recipe(values, files) for run, values in configurations.items()}

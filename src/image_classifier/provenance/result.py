@@ -8,7 +8,7 @@ import yaml
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.files import digest, file_hashes
+from image_classifier.files import digest, file_hashes, read_text
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import TrainingInput, workspace_recipe
 from image_classifier.provenance.revision import Revision, workspace_revision
@@ -73,7 +73,7 @@ def read_result(run: str) -> Result:
 
 def workspace_trainings() -> dict[str, Stage]:
     """Return the `locked_trainings` of this workspace, which has none without dvc.lock or params.yaml."""
-    return locked_trainings(*(file.read_text() if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
+    return locked_trainings(*(read_text(file) if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
 
 
 def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
@@ -127,7 +127,7 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         if found[name] != md5:
             raise InputError(f"runs/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
     return Result(
-        TrainingInput(run, stage["cmd"], files.configuration.read_text(), stage["deps"]),
+        TrainingInput(run, stage["cmd"], files.configuration.read_text(encoding="utf-8"), stage["deps"]),
         outputs,
         files,
         True,

@@ -68,7 +68,7 @@ def read_metadata(outputs: dict[str, str]) -> RunMetadata | None:
     """
     path = paths.run_metadata(digest(outputs))
     try:
-        return TypeAdapter(RunMetadata).validate_json(path.read_text())
+        return TypeAdapter(RunMetadata).validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:

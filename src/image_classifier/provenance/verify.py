@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,15 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         files = _train_again(root, training.command, training.run)
         changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
+        facts = environment.describe()
         differences = list_differences(
             training.files | yaml.safe_load(training.configuration) | record.environment,
             file_hashes(root, training.files)
-            | yaml.safe_load(files.configuration.read_text())
-            | environment.describe(),
+            | yaml.safe_load(files.configuration.read_text(encoding="utf-8"))
+            | {name: fact for name, fact in facts.items() if name in record.environment},
         )
-    return judge(changes, same_model, differences, tolerance)
+    unknown = [name for name in facts if name not in record.environment]
+    return judge(changes, same_model, differences, tolerance, unknown)
 
 
 def _train_again(root: Path, command: str, run: str) -> RunFiles:
@@ -117,7 +120,9 @@ def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]
     ]
 
 
-def judge(changes: pd.DataFrame, same_model: bool, differences: list[str], tolerance: float) -> tuple[bool, str]:
+def judge(
+    changes: pd.DataFrame, same_model: bool, differences: list[str], tolerance: float, unknown: Sequence[str] = ()
+) -> tuple[bool, str]:
     """Judge a repeated training.
 
     Args:
@@ -125,6 +130,7 @@ def judge(changes: pd.DataFrame, same_model: bool, differences: list[str], toler
         same_model: Whether model.h5 has the same bytes.
         differences: Differences of data, code, configuration and environment from the record.
         tolerance: Accepted absolute difference of the metrics; 0 requires the same bits, including the model's.
+        unknown: Facts of `environment.describe` that are not in the record, for example because it is older.
 
     Returns:
         Whether the result is identical, or its metrics are within the tolerance; and the reasons in a few lines.
@@ -145,5 +151,7 @@ def judge(changes: pd.DataFrame, same_model: bool, differences: list[str], toler
         lines += ["Differences from the record:", *(f"  {difference}" for difference in differences)]
     elif not identical:
         lines.append("Data, code, configuration and environment are those of the record.")
+    if unknown and not identical:
+        lines.append(f"Not recorded, so they may differ: {', '.join(unknown)}.")
     within = tolerance > 0 and bool((changes.abs() <= tolerance).all(axis=None))
     return identical or within, "\n".join(lines)

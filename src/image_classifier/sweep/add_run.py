@@ -28,8 +28,8 @@ def add_run(sweep_id: str, name: str) -> None:
     """
     if not re.fullmatch(r"[0-9a-f]{10}", sweep_id):
         raise InputError(f"SWEEP={sweep_id}: should be the 10 hexadecimal digits that the sweep printed.")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise InputError(f"NAME={name}: should consist of letters, digits, _ and -.")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", name):  # see `RunName`
+        raise InputError(f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -.")
     if name in load_table():
         raise InputError(f"NAME={name} is a row of params.yaml already. Choose another name.")
     experiment = load_tracking().experiment
@@ -44,11 +44,11 @@ def add_run(sweep_id: str, name: str) -> None:
         command = shlex.join([*COMMAND, *row.overrides(name)[1:]])
         header = f"# {command}\n#   Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images.\n"
         with atomic_write(paths.CONF / "optimizer" / f"{name}.yaml") as path:
-            path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False))
+            path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False), encoding="utf-8")
         print(f"Wrote conf/optimizer/{name}.yaml")
     editor = YAML()  # keeps comments
     editor.width = 120
-    params = editor.load(paths.PARAMS.read_text())
+    params = editor.load(paths.PARAMS.read_text(encoding="utf-8"))
     params["runs"][name] = CommentedMap(row.model_dump())
     params["runs"][name].fa.set_flow_style()
     with atomic_write(paths.PARAMS) as path:

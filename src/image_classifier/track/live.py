@@ -80,4 +80,4 @@ class LiveRun:
         self._monitor.finish()
         with self._store.translate_errors():
             if status and STATE_TAG not in self._store.client.get_run(self._run_id).data.tags:
-                self._store.client.set_terminated(self._run_id, status)
+                self._store.terminate(self._run_id, status)

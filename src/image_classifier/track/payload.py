@@ -91,7 +91,7 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     """
     images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *INPUT_SHAPE]}}
     labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
-    parts = json.loads(report.read_text())
+    parts = json.loads(report.read_text(encoding="utf-8"))
     return DatasetInput(
         Dataset(
             name="mnist",
@@ -150,7 +150,7 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 def test_metrics(result: Result) -> dict[str, float]:
     """Return test_loss and test_accuracy of a pipeline run or a final training, and nothing for other runs."""
     if result.is_pipeline_run:
-        values = json.loads(result.files.metrics.read_text())
+        values = json.loads(result.files.metrics.read_text(encoding="utf-8"))
         return {name: values[name] for name in ("test_loss", "test_accuracy")}
     if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":
         last = read_history(result).iloc[-1]

@@ -75,7 +75,7 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
         configuration, history = (
             Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
         )
-        text = configuration.read_text()
+        text = configuration.read_text(encoding="utf-8")
         files = {path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path}  # without the outputs
         return RecordedRun(
             run_id=run_id,

@@ -5,8 +5,9 @@ import os
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -146,7 +147,8 @@ class Store:
         database = sqlite_file(self.uri) or paths.TRACKING_DATABASE
         with self.translate_errors():
             database.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{database}.lock"):
+            can_write = os.access(database.parent, os.W_OK)  # without the right to write, nothing has to be locked
+            with FileLock(f"{database}.lock") if can_write else nullcontext():
                 yield
 
     def find(self, tags: dict[str, str]) -> list[Run]:
@@ -178,6 +180,11 @@ class Store:
             names = {metric.key for metric in metrics}
             logged = {(name, point.step) for name in names for point in self.client.get_metric_history(run_id, name)}
             self.client.log_batch(run_id, [metric for metric in metrics if (metric.key, metric.step) not in logged])
+
+    def terminate(self, run_id: str, status: str, end: int | None = None) -> None:
+        """End a run now or at `end`, in milliseconds since 1970, but not before its start: a clock can be set back."""
+        start = self.client.get_run(run_id).info.start_time
+        self.client.set_terminated(run_id, status, max(start, int(time.time() * 1000) if end is None else end))
 
 
 def _follow_move(database: Path, location: str) -> None:

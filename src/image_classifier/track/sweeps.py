@@ -69,7 +69,7 @@ class SweepRun:
             raise
         finally:
             with store.translate_errors():
-                client.set_terminated(self.run_id, status)
+                store.terminate(self.run_id, status)
 
     def find_outcome(self, training: TrainingInput) -> Outcome | None:
         """Return the recorded outcome of a trial, or None if it has to be run.
@@ -106,7 +106,7 @@ class SweepRun:
             store.log_missing(run.info.run_id, epochs)
             state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
             store.log_params_and_tags(run.info.run_id, payload.params(training), state)
-            client.set_terminated(run.info.run_id, STATUSES[outcome.state])
+            store.terminate(run.info.run_id, STATUSES[outcome.state])
 
     def finish(
         self, metrics: dict[str, float], note: str, table: str, figures: dict[str, Figure], best: TrainingInput | None

@@ -39,7 +39,7 @@ def track_run(run: str, experiment: str) -> str:
     run_id = record_result(store, result)
     if result.is_pipeline_run:
         with atomic_write(paths.tracked_marker(run)) as path:
-            path.write_text(f"{result.fingerprint}\n")
+            path.write_text(f"{result.fingerprint}\n", encoding="utf-8")
     for other in store.find({INPUT_TAG: result.input.fingerprint}):
         if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint:
             print(
@@ -127,7 +127,7 @@ def _write_outputs(store: Store, run: Run, result: Result) -> None:
     if run.info.status != FINISHED:
         metadata = result.metadata
         end = int((metadata.started + sum(metadata.epoch_seconds)) * 1000) if metadata else None
-        client.set_terminated(run_id, FINISHED, end)
+        store.terminate(run_id, FINISHED, end)
 
 
 def _log_model(store: Store, run: Run, result: Result) -> str:
