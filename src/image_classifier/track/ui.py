@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def open_ui(experiment: str, port: int) -> None:
         raise InputError(f"--port {port}: the port is in use. End the other server, or choose another port.")
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # otherwise it starts 13 more processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server has to end first
     with subprocess.Popen([sys.executable, "-m", *command], env=environment) as server:
         try:
             while server.poll() is None and not _answers(port):
