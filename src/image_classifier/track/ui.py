@@ -72,7 +72,7 @@ def open_ui(experiment: str, port: int) -> None:
 
 
 def view() -> dict[str, Any]:
-    """Return the state of the runs page in the UI: columns, and charts without those of system metrics."""
+    """Return the state of the runs page in the UI: its columns, and its charts, which exclude system metrics."""
     charts = [
         {
             "uuid": f"{VIEW}-{metric}",
