@@ -17,7 +17,7 @@ from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
 from image_classifier.track.reader import find_predictions, find_run, read_run
-from image_classifier.track.store import RESULT_TAG, Store
+from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
 TEST = Examples(np.random.default_rng(0).random((5, 28, 28, 1), np.float32), np.arange(5, dtype=np.uint8))
@@ -58,9 +58,8 @@ def test_a_run_is_found_by_its_name(store: Store, result: Result, monkeypatch: p
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
     with pytest.raises(InputError, match=r"^MLflow does not have sgd_32\. .* image-classifier backfill$"):
         find_run("sgd_32", load_table(), "test")
-    run = store.client.create_run(store.experiment_id, tags={RESULT_TAG: result.fingerprint})
-    store.client.set_terminated(run.info.run_id)
-    assert find_run("sgd_32", load_table(), "test")[1] == run.info.run_id
+    run_id = record_result(store, result)
+    assert find_run("sgd_32", load_table(), "test")[1] == run_id
 
 
 def test_digits_with_which_several_ids_begin_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
