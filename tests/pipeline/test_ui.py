@@ -59,7 +59,7 @@ def ui(request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.T
 
 
 def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:
-    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs?{query}")
+    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs?workflowType=machine_learning&{query}")
     page.reload()
     expect(page.get_by_role("link", name=RUNS[0], exact=True).first).to_be_visible(timeout=30_000)
 
@@ -67,7 +67,7 @@ def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:
 def test_the_table_shows_what_distinguishes_the_runs(ui: Page, screenshots: Path) -> None:
     open_runs(ui)
     for column in ("Dataset", "optimizer", "batch_size", "epochs", "test_accuracy"):
-        expect(ui.get_by_role("columnheader", name=column, exact=True)).to_be_visible(timeout=30_000)
+        expect(ui.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=30_000)
     ui.screenshot(path=screenshots / "runs.png")
 
 

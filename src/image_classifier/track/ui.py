@@ -81,8 +81,9 @@ def view() -> dict[str, Any]:
             "displayName": metric,
             "metricSectionId": VIEW,
             "runsCountToCompare": 10,
-            "deleted": False,
-            "isGenerated": False,
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "displayPoints": True,
         }
         for metric, kind in CHARTS.items()
     ]
@@ -94,7 +95,6 @@ def view() -> dict[str, Any]:
         "compareRunCharts": charts,
         "compareRunSections": [{"uuid": VIEW, "name": "Results", "display": True, "isReordered": True}],
         "isAccordionReordered": True,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
 
 
