@@ -205,8 +205,11 @@ def test_an_interrupted_record_is_completed_and_not_doubled(
 
 
 def test_another_result_of_the_same_input_is_a_second_run(store: Store, adhoc_result: Result) -> None:
+    assert adhoc_result.metadata
+    later = replace(adhoc_result.metadata, started=adhoc_result.metadata.started + 100)
+    outputs = {**adhoc_result.outputs, "history.csv": "cdef"}
     first = record_result(store, adhoc_result)
-    second = record_result(store, replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": "cdef"}))
+    second = record_result(store, replace(adhoc_result, outputs=outputs, metadata=later))
     assert [run.info.run_id for run in runs_of(store, adhoc_result)] == [first, second]
 
 
