@@ -38,7 +38,7 @@ def main() -> None:
         command_line = [sys.executable, "-P", "-m", "image_classifier.cli", *sys.argv[1:]]
         os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path})
     if signal.getsignal(signal.SIGINT) is exit_on_interrupt:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # `verify` removes its checkout
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # `verify` removes its checkout, `ui` ends its server
     app(prog_name="image-classifier")
 
 
@@ -72,6 +72,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 
 ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run (6 digits or more)."
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
 @command
@@ -206,7 +207,7 @@ def promote(
 
 
 @command
-def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5001) -> None:
+def serve(port: Port = 5001) -> None:
     """Serve the promoted model over HTTP on 127.0.0.1.
 
     Clients send POST /invocations with {"inputs": [images]}. Ctrl-C ends the server.
@@ -220,9 +221,7 @@ def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.
 
 
 @command
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
-) -> None:
+def ui(port: Port = 5000) -> None:
     """Open the runs in the MLflow UI on 127.0.0.1.
 
     The table and the charts show what distinguishes the runs. Ctrl-C ends the server.

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import pandas as pd
-
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, compose, load_table, load_tracking, resolve
 from image_classifier.config.schema import Prepare, Train
@@ -95,16 +93,16 @@ def record_problems(experiment: str, rows: Container[str]) -> Iterator[Problem]:
     results = [result for result in stored_results() if result.newest is None]
     for result in missing_results(experiment, results):
         yield Problem(f"MLflow does not have {result}.", "image-classifier backfill")
-    unrecorded = []
+    trained = {}
     for run in paths.finished_adhoc_runs():
         try:
-            trained = read_result(run)
+            trained[run] = read_result(run)
         except InputError as error:
             yield Problem(str(error), f"Train again, or remove the run: rm -r outputs/{run}")
-            continue
-        if missing_results(experiment, [trained]):
-            unrecorded.append(run)
-            yield Problem(f"MLflow does not have outputs/{run}/.", f"python -m pipelines.track run={run}")
+    missing = missing_results(experiment, list(trained.values()))
+    unrecorded = [run for run, result in trained.items() if result in missing]
+    for run in unrecorded:
+        yield Problem(f"MLflow does not have outputs/{run}/.", f"python -m pipelines.track run={run}")
     for run_id, name, command in abandoned_runs(experiment):
         if name not in unrecorded:
             fix = f"{'dvc repro' if name in rows else command}, or remove it: mlflow runs delete --run-id {run_id}"
@@ -148,6 +146,8 @@ def pipeline_problems(status: dict[str, Any]) -> Iterator[Problem]:
     Args:
         status: Changes of each stage, in the form of `dvc status --json`.
     """
+    import pandas as pd  # the check of the configuration, which `make repro` starts with, does without it
+
     changed = {
         stage: ChainMap(*(change if isinstance(change, dict) else {change: {}} for change in changes))
         for stage, changes in status.items()

@@ -31,7 +31,7 @@ def share(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str
     Args:
         factory: Factory of temporary folders.
         name: Name of the project.
-        make: Makes the project in a folder that does not exist, and returns what the commands printed.
+        make: Makes the project in a folder that does not exist, and returns the output of the commands.
     """
     folder = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -90,13 +90,18 @@ def test_an_unreachable_store_is_a_warning_with_the_command_for_later(
     assert error.endswith(later)
 
 
+def replace_python(monkeypatch: pytest.MonkeyPatch, folder: Path, command: str) -> None:
+    """Let the tracking process be a shell command."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\n{command}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
 def test_a_training_never_waits_for_a_slow_server(
     metadata: RunMetadata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = tmp_path / "python"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(slow))
+    replace_python(monkeypatch, tmp_path, "exec sleep 60")
     monkeypatch.setattr(process, "SHUTDOWN_SECONDS", 0.1)
     with TrackingProcess(metadata, experiment="test", records_result=False) as tracker:
         for epoch in range(2000):  # more than the pipe holds
@@ -107,10 +112,7 @@ def test_a_training_never_waits_for_a_slow_server(
 def test_a_killed_tracking_process_is_a_warning_with_the_command_for_later(
     metadata: RunMetadata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = tmp_path / "python"
-    killed.write_text("#!/bin/sh\nkill -9 $$\n")
-    killed.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(killed))
+    replace_python(monkeypatch, tmp_path, "kill -9 $$")
     with TrackingProcess(metadata, experiment="test", records_result=True):
         pass
     later = "Record it later: python -m pipelines.track run=sgd_32\n"

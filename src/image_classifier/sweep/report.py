@@ -5,7 +5,6 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-import matplotlib as mpl
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,8 +14,6 @@ from pandas.api.types import is_numeric_dtype
 from image_classifier.config.schema import Sweep
 from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import STATES, Outcome
-
-mpl.use("Agg")  # Optuna draws with pyplot, which would look for a display
 
 
 def format_plan(

@@ -22,11 +22,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
+from image_classifier.provenance.run_metadata import OUTPUTS
 
 SQLITE = "sqlite:///"
 INPUT_TAG, RESULT_TAG = "input_fingerprint", "result_fingerprint"
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
-RESULT_FILES = ("config.yaml", "history.csv", "model.h5")
 MODEL_FILE = "MLmodel"  # of a model in MLflow's format
 LOCATION_COLUMNS = (  # in MLflow's database: table and column
     ("experiments", "artifact_location"),
@@ -75,7 +75,7 @@ def lacks_files(location: str, *names: str) -> bool:
 def is_complete(run: Run) -> bool:
     """Return whether a run holds its complete result, including the files if they are on this machine."""
     is_finished = RESULT_TAG in run.data.tags and run.info.status == FINISHED
-    return is_finished and not lacks_files(run.info.artifact_uri, *RESULT_FILES)
+    return is_finished and not lacks_files(run.info.artifact_uri, *OUTPUTS)
 
 
 def has_files(model: LoggedModel) -> bool:
@@ -95,6 +95,7 @@ class Store:
 
     Attributes:
         uri: URI of the tracking store.
+        is_server: Whether the store is an MLflow server.
         client: MLflow's client of the store.
         experiment_id: Id of the experiment.
     """
@@ -109,6 +110,7 @@ class Store:
             InputError: The store cannot be reached or written, or the experiment was deleted.
         """
         self.uri = tracking_uri()
+        self.is_server = self.uri.startswith(("http:", "https:"))
         database = sqlite_file(self.uri)
         with self.locked():
             if database and not database.exists():
@@ -121,8 +123,7 @@ class Store:
                 raise InputError(f"MLflow's experiment {experiment} was deleted. Restore it: {restore}")
             if found and database:
                 _follow_move(database, found.artifact_location)
-            server_decides = self.uri.startswith(("http:", "https:"))
-            location = None if server_decides else paths.artifacts_of(database or paths.TRACKING_DATABASE).as_uri()
+            location = None if self.is_server else paths.artifacts_of(database or paths.TRACKING_DATABASE).as_uri()
             self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment, location)
 
     @contextmanager

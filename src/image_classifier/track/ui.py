@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -51,14 +50,13 @@ def open_ui(experiment: str, port: int) -> None:
         store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
     page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     page += f"&viewStateShareKey={VIEW}"
-    if store.uri.startswith(("http:", "https:")):
+    if store.is_server:
         _show(store.uri.rstrip("/") + page)
         return
     if _answers(port):
         raise InputError(f"--port {port}: the port is in use. End the other server, or choose another port.")
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # otherwise it starts 13 more processes
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server has to end first
     with subprocess.Popen([sys.executable, "-m", *command], env=environment) as server:
         try:
             while server.poll() is None and not _answers(port):
