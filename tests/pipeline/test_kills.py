@@ -29,7 +29,7 @@ from image_classifier.files import file_hashes
 
 KILLS = 5  # in each of two tests with two seeds
 OFTEN = ("training.steps_per_execution=2", "training.checkpoint_steps=2")
-LONG_TRAINING = (*TRAIN, "optimizer=adadelta", "batch_size=32", "epochs=25", *OFTEN)
+LONG_TRAINING = (*TRAIN, "optimizer=adadelta", "batch_size=32", "epochs=10", *OFTEN)
 
 
 def output_hashes(project: Path, name: str) -> dict[str, str]:
