@@ -148,8 +148,8 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 
 
 def test_metrics(result: Result) -> dict[str, float]:
-    """Return test_loss and test_accuracy of a pipeline run or a final training, and nothing for other runs."""
-    if result.is_pipeline_run:
+    """Return test_loss and test_accuracy of an evaluated run or a final training, and nothing for other runs."""
+    if result.is_evaluated:
         values = json.loads(result.files.metrics.read_text(encoding="utf-8"))
         return {name: values[name] for name in ("test_loss", "test_accuracy")}
     if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":
