@@ -88,8 +88,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
         own_threads: Whether the number of threads is a value of the configuration; a sweep sets that of its trials.
 
     Returns:
-        The row, and the values of the new files: of conf/optimizer/ and conf/training/, if those files that the
-        training started from have other values.
+        The row, and the values of the new files. A group has a new file if the file that the training started from has
+        other values than the training.
 
     Raises:
         InputError: The training has another model than a row.

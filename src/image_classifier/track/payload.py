@@ -30,7 +30,7 @@ DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
 SETTINGS = ("seed", "intra_op_threads", "precision", "max_shift_px", "label_smoothing")  # of conf/training/
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
-    "held_out": "Validated on held-out training images. The test images were not read.",
+    "held_out": "Validated on held-out training images, not on the test images.",
     "final_test": "Validated on the test images once, after the training.",
 }
 
