@@ -204,8 +204,8 @@ def test_no_training_outside_of_dvc_uses_images_that_conf_no_longer_asks_for(
 ) -> None:
     replace(project_copy / "conf/data/mnist.yaml", f"train_examples: {TRAINING_IMAGES}", "train_examples: 400")
     assert run(project_copy, *command, fails=True) == (
-        "Error: data/prepared/mnist.npz has 500 train images, but train_examples in conf/data/mnist.yaml is 400. "
-        "Make it again: dvc repro prepare\n"
+        "Error: data/prepared/mnist.npz was prepared with train_examples=500, but conf/data/mnist.yaml has "
+        "train_examples=400. Make it again: dvc repro prepare\n"
     )
 
 

@@ -111,8 +111,10 @@ def check_prepared_data() -> None:
     for part, wanted in {"train": data.train_examples, "test": data.test_examples}.items():
         if (found := len(labels[f"{part}_labels"])) != wanted:
             file = paths.PREPARED_DATA.relative_to(paths.ROOT)
-            setting = f"{part}_examples in conf/data/mnist.yaml is {wanted}"
-            raise InputError(f"{file} has {found} {part} images, but {setting}. Make it again: dvc repro prepare")
+            setting = f"conf/data/mnist.yaml has {part}_examples={wanted}"
+            raise InputError(
+                f"{file} was prepared with {part}_examples={found}, but {setting}. Make it again: dvc repro prepare"
+            )
 
 
 def check_is_row(run: str, table: dict[str, Row]) -> None:
