@@ -6,6 +6,7 @@ import hydra
 import numpy as np
 import pytest
 import yaml
+from helpers import replace
 
 from image_classifier import paths
 from image_classifier.config.compose import (
@@ -240,9 +241,8 @@ def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
 def trial_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose conf/data/mnist.yaml asks for 6,000 training and 10 test images."""
     shutil.copytree(paths.CONF, tmp_path / "conf")
-    data = tmp_path / "conf/data/mnist.yaml"
-    text = data.read_text().replace("train_examples: 60000", "train_examples: 6000")
-    data.write_text(text.replace("test_examples: 10000", "test_examples: 10"))
+    replace(tmp_path / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 6000")
+    replace(tmp_path / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 10")
     for name, path in (("ROOT", "."), ("CONF", "conf"), ("PREPARED_DATA", "data/prepared/mnist.npz")):
         monkeypatch.setattr(paths, name, tmp_path / path)
     paths.PREPARED_DATA.parent.mkdir(parents=True)
@@ -257,6 +257,14 @@ def test_a_sixth_of_all_training_images_is_held_out() -> None:
 @pytest.mark.usefixtures("trial_project")
 def test_a_sixth_of_the_training_images_of_a_quick_trial_is_held_out() -> None:
     assert configure("validation=held_out").validation.size == 1_000
+
+
+def test_a_bad_number_of_images_is_named_where_a_share_of_it_is_needed(trial_project: Path) -> None:
+    replace(trial_project / "conf/data/mnist.yaml", "train_examples: 6000", "train_examples: six")
+    with pytest.raises(InputError) as raised:
+        configure("validation=held_out")
+    message = "conf/data/mnist.yaml: train_examples=six: should be a valid integer"
+    assert str(raised.value) == f"validation.size: {message}"
 
 
 @pytest.mark.usefixtures("trial_project")
