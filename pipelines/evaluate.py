@@ -3,7 +3,7 @@
 import numpy as np
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_is_row, load_table
+from image_classifier.config.compose import check_prepared_data, find_run, load_table
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
@@ -12,12 +12,12 @@ from image_classifier.files import atomic_write, write_figure, write_json
 
 @entrypoint("evaluate", Evaluate)
 def main(config: Evaluate) -> str:
-    check_is_row(config.run, load_table())
+    files = find_run(config.run, load_table())
+    check_prepared_data()
     test = load_examples(paths.PREPARED_DATA, "test")
     with environment.tensorflow_import():
         from image_classifier.evaluate.run import evaluate_run
 
-    files = paths.pipeline_run(config.run)
     metrics, probabilities, figures = evaluate_run(files, test, config.batch_size, config.seed)
     write_json(files.metrics, metrics)
     with atomic_write(files.predictions) as path:

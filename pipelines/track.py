@@ -1,15 +1,14 @@
 """Record a finished run in MLflow."""
 
-from image_classifier import environment, paths
-from image_classifier.config.compose import check_is_row, load_table
+from image_classifier import environment
+from image_classifier.config.compose import find_run, load_table
 from image_classifier.config.schema import Track
 from image_classifier.entrypoint import entrypoint
 
 
 @entrypoint("track", Track)
 def main(config: Track) -> str:
-    if not paths.adhoc_run(config.run).model.exists():
-        check_is_row(config.run, load_table())
+    find_run(config.run, load_table())
     with environment.gc_paused():
         from image_classifier.track.writer import track_run
 

@@ -5,7 +5,7 @@ import sys
 from functools import partial
 
 from image_classifier import paths
-from image_classifier.config.compose import is_pipeline_run, load_table
+from image_classifier.config.compose import check_prepared_data, is_pipeline_run, load_table
 from image_classifier.config.schema import Train
 from image_classifier.entrypoint import entrypoint
 from image_classifier.track.process import TrackingProcess
@@ -16,6 +16,7 @@ from image_classifier.train.runner import train_run
 def main(config: Train) -> str:
     in_pipeline = is_pipeline_run(config, load_table())
     files = paths.pipeline_run(config.run) if in_pipeline else paths.new_adhoc_run(config.run)
+    check_prepared_data()
     train_run(
         config,
         shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]]),

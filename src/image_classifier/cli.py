@@ -183,17 +183,23 @@ def verify(
 
 @command
 def promote(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A row of params.yaml.", autocompletion=complete_run)],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A row of params.yaml, or a folder of outputs/.", autocompletion=complete_run
+        ),
+    ],
 ) -> None:
-    """Register the model of a recorded run for serving.
+    """Register the model of a run for serving.
 
-    MLflow's alias, such as champion, then names this version of the model.
+    MLflow's alias, such as champion, then names this version of the model. A row of params.yaml needs its test metrics
+    in MLflow, which dvc repro records. A run of outputs/ needs none; pipelines.evaluate adds them.
 
     Example: image-classifier promote adadelta_128
     """
-    from image_classifier.config.compose import check_is_row, load_table, load_tracking
+    from image_classifier.config.compose import find_run, load_table, load_tracking
 
-    check_is_row(run, load_table())
+    find_run(run, load_table())
     with gc_paused():
         from image_classifier.provenance.result import read_result
         from image_classifier.track import registry
@@ -257,19 +263,22 @@ def backfill(
 
 @command
 def add_run(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="The ten digits that a sweep prints.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new row.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The ten digits that a sweep prints, or a folder of outputs/.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new row, and of new files in conf/.")],
 ) -> None:
-    """Add the winner of a sweep to params.yaml.
+    """Add the winner of a sweep, or a single run, to params.yaml.
 
-    The next dvc repro trains, evaluates and records the new row.
+    Values that no file of conf/optimizer/ or conf/training/ has go into new files there. The next dvc repro trains,
+    evaluates and records the new row.
 
     Example: image-classifier add-run 0123456789 best
     """
     with gc_paused():
         from image_classifier.sweep import add_run
 
-    add_run.add_run(sweep, name)
+    add_run.add_run(source, name)
 
 
 if __name__ == "__main__":

@@ -80,11 +80,13 @@ def new_adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run that has not been trained.
 
     Raises:
-        InputError: An ad hoc run of that name exists.
+        InputError: An ad hoc run of that name exists. Metrics without a model count as well, so that metrics always
+            belong to the model beside them.
     """
     files = adhoc_run(name)
-    if files.model.exists() and not checkpoint(name).exists():  # with a checkpoint, its files are incomplete
-        raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
+    exists = files.model.exists() and not checkpoint(name).exists()  # with a checkpoint, its files are incomplete
+    if exists or files.metrics.exists():
+        raise InputError(f"outputs/{name}/ has results already. Choose another run=…, or remove the folder.")
     return files
 
 

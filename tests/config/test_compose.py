@@ -3,14 +3,18 @@ import shutil
 from pathlib import Path
 
 import hydra
+import numpy as np
 import pytest
 import yaml
+from helpers import replace
 
 from image_classifier import paths
 from image_classifier.config.compose import (
     check_configuration,
+    check_prepared_data,
     compose,
     compose_run,
+    find_run,
     is_pipeline_run,
     load_table,
     resolve,
@@ -19,6 +23,12 @@ from image_classifier.config.schema import STAGES, Evaluate, Row, StrictModel, T
 from image_classifier.errors import InputError
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
+
+ROW = {"optimizer": "sgd", "batch_size": 32, "epochs": 1, "training": "default"}
+UNKNOWN_IN_ROW = (
+    "unknown key. A row has optimizer, batch_size, epochs and training; "
+    "write other values into a file of conf/optimizer/ or conf/training/ that the row names"
+)
 
 
 def configure(*overrides: str) -> Train:
@@ -163,8 +173,13 @@ def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         ({"optimizer": "sgd", "batch_size": 32, "training": "default"}, "params.yaml: runs.mine.epochs: missing"),
         (
             {"optimizer": "sgd", "batchsize": 32, "epochs": 1, "training": "default"},
-            "params.yaml: runs.mine.batch_size: missing; runs.mine.batchsize: unknown key",
+            f"params.yaml: runs.mine.batchsize: {UNKNOWN_IN_ROW}",
         ),
+        (
+            {**ROW, "optimizer.learning_rate": 0.1, "validation": "held_out"},
+            f"params.yaml: runs.mine.optimizer.learning_rate, validation: {UNKNOWN_IN_ROW}",
+        ),
+        ({**ROW, "learning_rate": 0.1}, f"params.yaml: runs.mine.learning_rate: {UNKNOWN_IN_ROW}"),
         (
             {"optimizer": "sgd", "batch_size": "32", "epochs": 1, "training": "default"},
             "params.yaml: runs.mine.batch_size=32: should be a valid integer",
@@ -220,6 +235,72 @@ def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
         compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1, training="default"))
+
+
+@pytest.fixture
+def trial_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose conf/data/mnist.yaml asks for 6,000 training and 10 test images."""
+    shutil.copytree(paths.CONF, tmp_path / "conf")
+    replace(tmp_path / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 6000")
+    replace(tmp_path / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 10")
+    for name, path in (("ROOT", "."), ("CONF", "conf"), ("PREPARED_DATA", "data/prepared/mnist.npz")):
+        monkeypatch.setattr(paths, name, tmp_path / path)
+    paths.PREPARED_DATA.parent.mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_sixth_of_all_training_images_is_held_out() -> None:
+    assert configure("validation=held_out").validation.size == 10_000
+    assert configure("validation=held_out", "validation.size=5000").validation.size == 5_000
+
+
+@pytest.mark.usefixtures("trial_project")
+def test_a_sixth_of_the_training_images_of_a_quick_trial_is_held_out() -> None:
+    assert configure("validation=held_out").validation.size == 1_000
+
+
+def test_a_bad_number_of_images_is_named_where_a_share_of_it_is_needed(trial_project: Path) -> None:
+    replace(trial_project / "conf/data/mnist.yaml", "train_examples: 6000", "train_examples: six")
+    with pytest.raises(InputError) as raised:
+        configure("validation=held_out")
+    message = "conf/data/mnist.yaml: train_examples=six: should be a valid integer"
+    assert str(raised.value) == f"validation.size: {message}"
+
+
+@pytest.mark.usefixtures("trial_project")
+@pytest.mark.parametrize(
+    ("train", "test", "found"),
+    [
+        (60_000, 10, "train_examples=60000, but conf/data/mnist.yaml has train_examples=6000"),
+        (6_000, 200, "test_examples=200, but conf/data/mnist.yaml has test_examples=10"),
+    ],
+)
+def test_prepared_data_with_other_numbers_of_images_are_refused(train: int, test: int, found: str) -> None:
+    np.savez(paths.PREPARED_DATA, train_labels=np.zeros(train, np.uint8), test_labels=np.zeros(test, np.uint8))
+    with pytest.raises(InputError) as raised:
+        check_prepared_data()
+    remedy = "Make it again: dvc repro prepare"
+    assert str(raised.value) == f"data/prepared/mnist.npz was prepared with {found}. {remedy}"
+
+
+@pytest.mark.usefixtures("trial_project")
+def test_prepared_data_with_the_numbers_of_images_in_conf_are_accepted() -> None:
+    np.savez(paths.PREPARED_DATA, train_labels=np.zeros(6_000, np.uint8), test_labels=np.zeros(10, np.uint8))
+    check_prepared_data()
+
+
+def test_a_run_is_found_as_a_row_or_else_as_a_finished_ad_hoc_run(trial_project: Path) -> None:
+    for run in ("sgd_32", "mine", "interrupted"):
+        (trial_project / "outputs" / run).mkdir(parents=True)
+        (trial_project / "outputs" / run / "model.h5").touch()
+    (trial_project / "checkpoints").mkdir()
+    paths.checkpoint("interrupted").touch()
+    table = {"sgd_32": Row(optimizer="sgd", batch_size=32, epochs=1, training="default")}
+    assert find_run("sgd_32", table).directory == trial_project / "runs/sgd_32"
+    assert find_run("mine", table).directory == trial_project / "outputs/mine"
+    message = r"^run=interrupted is not a row of params\.yaml or a trained run in outputs/\. .*: sgd_32, mine\.$"
+    with pytest.raises(InputError, match=message):
+        find_run("interrupted", table)
 
 
 def test_a_training_with_the_name_of_a_row_must_have_its_values() -> None:

@@ -17,9 +17,10 @@ def probabilities(examples: Examples) -> np.ndarray:
 
 def test_loss_and_accuracy_curves_show_training_and_validation_with_markers(history: pd.DataFrame) -> None:
     for metric in plots.CURVES:
-        axes = plots.training_curves(history, metric, "title").axes[0]
+        axes = plots.training_curves(history, metric, "title", "held-out").axes[0]
         np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], history[[f"val_{metric}", metric]].T)
         assert all(line.get_marker() != "None" for line in axes.lines)
+        assert axes.lines[0].get_label() == "Validation = held-out"
         assert axes.get_legend() is not None
 
 

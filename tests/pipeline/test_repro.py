@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import yaml
 from helpers import (
+    CLI,
     COMMITTED_OUTPUTS,
     PYTHON,
     RUNS,
+    SMALL_GRID,
     STAGES,
+    SWEEP,
     TRAIN,
     TRAINING_IMAGES,
     artifact_folder,
@@ -191,6 +194,19 @@ def test_raw_data_with_one_changed_bit_is_refused_by_name(project_copy: Path) ->
 def test_a_batch_that_is_larger_than_the_training_images_is_refused_before_training(repro_project: Path) -> None:
     message = run(repro_project, *TRAIN, f"batch_size={TRAINING_IMAGES + 1}", "run=large", fails=True)
     assert message == f"Error: batch_size=501: should be at most {TRAINING_IMAGES}, the number of training images.\n"
+
+
+@pytest.mark.parametrize(
+    "command", [TRAIN, (*SWEEP, *SMALL_GRID), (CLI, "replicate", "fast")], ids=["training", "sweep", "replicates"]
+)
+def test_no_training_outside_of_dvc_uses_images_that_conf_no_longer_asks_for(
+    project_copy: Path, command: tuple[str, ...]
+) -> None:
+    replace(project_copy / "conf/data/mnist.yaml", f"train_examples: {TRAINING_IMAGES}", "train_examples: 400")
+    assert run(project_copy, *command, fails=True) == (
+        "Error: data/prepared/mnist.npz was prepared with train_examples=500, but conf/data/mnist.yaml has "
+        "train_examples=400. Make it again: dvc repro prepare\n"
+    )
 
 
 def test_more_held_out_images_than_there_are_is_refused_before_training(repro_project: Path) -> None:

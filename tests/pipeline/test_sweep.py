@@ -55,6 +55,7 @@ def test_a_sweep_is_recorded_and_only_its_retrained_winner_sees_the_test_images(
     assert "test_accuracy" in final.data.metrics
     assert not [run for run in trials if "test_accuracy" in run.data.metrics]
     assert "Test accuracy" in sweep_output
+    assert "of 83 held-out images." in sweep_output  # a sixth of 500
 
 
 @pytest.mark.slow

@@ -1,9 +1,24 @@
 """Runs in MLflow, whatever happens to the pipeline, the cache or the tracker."""
 
+import json
 from pathlib import Path
 
 import pytest
-from helpers import CLI, RUNS, TRAIN, pipeline_results, replace, run, tracked_runs, without_times
+from helpers import (
+    CLI,
+    PYTHON,
+    RUNS,
+    TRAIN,
+    artifact_folder,
+    pipeline_results,
+    query,
+    replace,
+    run,
+    run_ids,
+    tracked_runs,
+    without_times,
+    would_run,
+)
 
 
 @pytest.mark.slow
@@ -76,3 +91,23 @@ def test_an_ad_hoc_run_is_recorded_and_stays_out_of_dvc(project_copy: Path) -> N
     ((name, status, _),) = [row for row in tracked_runs(project_copy) if row not in before]
     assert (name, status) == ("mine", "FINISHED")
     assert "Data and pipelines are up to date." in run(project_copy, "dvc", "repro")
+
+
+@pytest.mark.slow
+def test_an_ad_hoc_run_is_promoted_evaluated_and_becomes_a_row(project_copy: Path) -> None:
+    values = ("optimizer=adam", "optimizer.learning_rate=0.002", "training.seed=7")
+    run(project_copy, *TRAIN, *values, "batch_size=50", "epochs=1", "run=mine")
+    assert run(project_copy, CLI, "promote", "mine") == "mnist@champion is now version 1 (mine).\n"
+
+    run(project_copy, *PYTHON, "pipelines.evaluate", "run=mine")
+    run(project_copy, *PYTHON, "pipelines.track", "run=mine")
+    (run_id,) = run_ids(project_copy, "mine")
+    statement = "SELECT value FROM latest_metrics WHERE run_uuid = ? AND key = 'test_accuracy'"
+    ((accuracy,),) = query(project_copy, statement, run_id)
+    assert accuracy == json.loads((project_copy / "outputs/mine/metrics.json").read_text())["test_accuracy"]
+    ((artifacts,),) = query(project_copy, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id)
+    assert {"predictions.npz", "plots"} < {file.name for file in artifact_folder(artifacts).iterdir()}
+
+    run(project_copy, CLI, "add-run", "mine", "tuned")
+    assert run(project_copy, CLI, "doctor", "--config-only") == "conf/ and params.yaml are valid.\n"
+    assert "train@tuned" in would_run(project_copy, "train@tuned")

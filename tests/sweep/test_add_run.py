@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import yaml
 
 from image_classifier import paths
-from image_classifier.config.compose import compose, load_table, resolve
+from image_classifier.config.compose import compose, compose_run, load_table, resolve
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
+from image_classifier.provenance import result
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.sweep.add_run import add_run, express_as_row
@@ -24,46 +26,60 @@ ROW = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
 
 
 def trial(*overrides: str) -> tuple[dict[str, Any], str]:
-    """Return the complete configuration and the command line of a trial."""
+    """Return the complete configuration and the command line of a trial of a sweep."""
     own = ["run=trial_0123", "validation=held_out", "training.intra_op_threads=1"]
     config = resolve(Train, compose("train", [*overrides, *own]))
     complete = complete_config(config.fingerprint_config(), build_optimizer(config.optimizer))
     return complete, " ".join([*COMMAND, *overrides, *own])
 
 
+def express(*overrides: str, own_threads: bool = False) -> tuple[Row, dict[str, Any]]:
+    return express_as_row(*trial(*overrides), "best", own_threads=own_threads)
+
+
 def test_an_optimizer_that_has_a_file_is_named_by_it() -> None:
-    assert express_as_row(*trial("optimizer=adam", "batch_size=64", "epochs=3"), "best") == (ROW, None)
+    assert express("optimizer=adam", "batch_size=64", "epochs=3") == (ROW, {})
 
 
 def test_a_value_that_equals_the_one_in_the_file_needs_no_new_file() -> None:
-    row, new = express_as_row(*trial("optimizer.learning_rate=0.01"), "best")
-    assert (row.optimizer, new) == ("sgd", None)
+    row, new = express("optimizer.learning_rate=0.01", "training.seed=42")
+    assert (row.optimizer, row.training, new) == ("sgd", "default", {})
 
 
 def test_a_file_of_conf_training_is_named_as_well() -> None:
     row = Row(optimizer="nadam", batch_size=32, epochs=10, training="fast")
-    assert express_as_row(*trial("optimizer=nadam", "training=fast"), "best") == (row, None)
+    assert express("optimizer=nadam", "training=fast") == (row, {})
 
 
 def test_other_values_get_a_file_that_builds_the_same_optimizer() -> None:
-    config, command = trial("optimizer=sgd_decay", "optimizer.momentum=0.5")
-    row, new = express_as_row(config, command, "best")
-    assert row.optimizer == "best"
-    assert new
-    rebuilt = [build_optimizer(values).get_config() for values in (new, config["optimizer"])]
+    overrides = ["optimizer=sgd_decay", "optimizer.momentum=0.5"]
+    row, new = express(*overrides)
+    assert (row.optimizer, row.training) == ("best", "default")
+    rebuilt = [build_optimizer(values).get_config() for values in (new["optimizer"], trial(*overrides)[0]["optimizer"])]
     assert {**rebuilt[0], "name": ""} == {**rebuilt[1], "name": ""}
 
 
-def test_values_that_a_row_cannot_express_are_named() -> None:
-    with pytest.raises(InputError, match=r"^A row of params\.yaml cannot express training\.seed=7\."):
-        express_as_row(*trial("training.seed=7"), "best")
-    with pytest.raises(InputError, match=r"cannot express another model\."):
-        express_as_row(*trial("model.name=other"), "best")
+def test_an_argument_that_the_file_of_the_optimizer_does_not_have_is_kept() -> None:
+    row, new = express("+optimizer.weight_decay=0.1")
+    assert row.optimizer == "best"
+    assert new["optimizer"]["weight_decay"] == 0.1
 
 
-def test_a_file_of_an_optimizer_is_not_overwritten() -> None:
-    with pytest.raises(InputError, match=r"^conf/optimizer/sgd\.yaml exists with other values\."):
-        express_as_row(*trial("optimizer.learning_rate=0.5"), "sgd")
+def test_other_settings_of_a_training_get_a_file_with_their_differences_from_the_default() -> None:
+    row, new = express("training=fast", "training.seed=7", "training.max_shift_px=0")
+    assert (row.optimizer, row.training) == ("sgd", "best")
+    changed = {"precision": "mixed_bfloat16", "label_smoothing": 0.05, "seed": 7}
+    assert new == {"training": {"defaults": ["default", "_self_"], **changed}}
+
+
+def test_the_number_of_threads_is_kept_except_for_a_trial_whose_sweep_sets_it() -> None:
+    assert express(own_threads=False)[1] == {}
+    assert express(own_threads=True)[1]["training"]["intra_op_threads"] == 1
+
+
+def test_another_model_cannot_be_expressed_and_is_named() -> None:
+    with pytest.raises(InputError, match=r"^A row of params\.yaml cannot express another model\."):
+        express("model.name=other")
 
 
 @pytest.fixture
@@ -73,6 +89,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(paths.PARAMS, tmp_path)
     monkeypatch.setattr(paths, "CONF", tmp_path / "conf")
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -114,15 +131,53 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
     )
 
 
+@pytest.fixture
+def adhoc(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An ad hoc run with another learning rate and seed, whose name could be that of a sweep."""
+    config, command = trial("optimizer.learning_rate=0.5", "training.seed=7", "training.intra_op_threads=2")
+    name = "0123456789"
+    (project / "outputs" / name).mkdir(parents=True)
+    (project / "outputs" / name / "model.h5").touch()
+    found = SimpleNamespace(input=TrainingInput(name, command, yaml.safe_dump(config), {}))
+    monkeypatch.setattr(result, "read_result", {name: found}.__getitem__)
+    return name
+
+
+def test_an_ad_hoc_run_becomes_a_row_that_trains_with_its_values(project: Path, adhoc: str) -> None:
+    add_run(adhoc, "best")
+    row = load_table(project / "params.yaml")["best"]
+    assert row == Row(optimizer="best", batch_size=32, epochs=10, training="best")
+    train = compose_run("best", row, project / "conf")
+    assert (train.optimizer["learning_rate"], train.training.seed) == (0.5, 7)
+    for group in ("optimizer", "training"):
+        assert "#   Values of the ad hoc run 0123456789.\n" in (project / f"conf/{group}/best.yaml").read_text()
+
+
+@pytest.mark.parametrize("group", ["optimizer", "training"])
+def test_nothing_is_written_if_one_of_the_files_exists_with_other_values(project: Path, adhoc: str, group: str) -> None:
+    (project / f"conf/{group}/best.yaml").write_text("seed: 8\n")
+    before = {file: file.read_text() for file in project.rglob("*.yaml")}
+    with pytest.raises(InputError, match=rf"^conf/{group}/best\.yaml exists with other values\."):
+        add_run(adhoc, "best")
+    assert {file: file.read_text() for file in project.rglob("*.yaml")} == before
+
+
+def test_an_interrupted_command_can_be_repeated(project: Path, adhoc: str) -> None:
+    add_run(adhoc, "best")
+    (project / "params.yaml").write_text(PARAMS)  # the row is written last
+    add_run(adhoc, "best")
+    assert "best" in load_table(project / "params.yaml")
+
+
 @pytest.mark.parametrize(
-    ("sweep", "name", "message"),
+    ("source", "name", "message"),
     [
-        ("best", "best", r"^SWEEP=best: should be the 10 hexadecimal digits"),
+        ("best", "best", r"^SOURCE=best: should be the 10 hexadecimal digits that a sweep printed, or a trained run"),
         ("0123456789", "my best", r"^NAME=my best: should have at most 100 letters, digits, _ and -, "),
         ("0123456789", "sgd_32", r"^NAME=sgd_32 is a row of params\.yaml already\."),
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_an_invalid_or_taken_name_is_refused(sweep: str, name: str, message: str) -> None:
+def test_an_invalid_or_taken_name_is_refused(source: str, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        add_run(sweep, name)
+        add_run(source, name)

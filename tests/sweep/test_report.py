@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from image_classifier.config.schema import Train
@@ -51,11 +49,6 @@ def test_the_summary_names_the_winner_its_noise_and_the_next_command(results: Re
     assert "image-classifier add-run 0123456789 best" in summary
     assert "0.012346" in summary
     assert "diverged" in summary
-
-
-def test_no_command_adds_a_winner_whose_seed_was_swept(results: Results) -> None:
-    seeds = [(replace(trial, point={"training.seed": "1"}), outcome) for trial, outcome in results]
-    assert "add-run" not in report.format_summary(seeds, "0123456789", num_images=10_000)
 
 
 def test_a_summary_without_a_complete_trial_has_no_winner(results: Results) -> None:

@@ -108,8 +108,11 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
 
 @pytest.fixture
 def adhoc_result(result: Result) -> Result:
-    """An ad hoc run with the same files, which has no MLflow model."""
-    return replace(result, is_pipeline_run=False)
+    """An ad hoc run with the same model, which is not evaluated."""
+    files = RunFiles(result.files.directory.parents[1] / "outputs/mine")
+    shutil.copytree(result.files.directory, files.directory)
+    files.metrics.unlink()
+    return replace(result, files=files, is_pipeline_run=False)
 
 
 @pytest.fixture

@@ -34,6 +34,14 @@ def test_a_run_whose_metrics_are_not_in_the_store_is_not_promoted(store: Store, 
     assert find_version(store, "digits", "champion") is None
 
 
+def test_an_ad_hoc_run_is_promoted_without_test_metrics_and_logs_its_model_once(
+    store: Store, adhoc_result: Result
+) -> None:
+    assert promote(store, adhoc_result, "digits", "champion") == ("1", None)
+    assert promote(store, adhoc_result, "digits", "champion") == ("1", "1")
+    assert len(store.client.search_logged_models([store.experiment_id])) == 1
+
+
 def test_a_run_without_a_model_is_not_promoted(store: Store, result: Result, adhoc_result: Result) -> None:
     record_result(store, adhoc_result)
     adhoc_metrics = {"test_loss": 0.2, "test_accuracy": 0.94}

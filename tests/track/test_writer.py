@@ -129,6 +129,21 @@ def test_a_final_training_has_its_last_validation_as_test_metrics(store: Store, 
     assert (run.data.metrics["test_loss"], run.data.metrics["test_accuracy"]) == (0.2, 0.94)
 
 
+def test_an_ad_hoc_run_that_is_evaluated_receives_its_test_metrics_and_its_model(
+    store: Store, adhoc_result: Result
+) -> None:
+    run_id = record_result(store, adhoc_result)
+    query = f"source_run_id = '{run_id}'"
+    assert "test_accuracy" not in store.client.get_run(run_id).data.metrics
+    assert not store.client.search_logged_models([store.experiment_id], query)
+    adhoc_result.files.metrics.write_text(json.dumps({"test_loss": 0.3, "test_accuracy": 0.875}))
+    assert record_result(store, adhoc_result) == run_id
+    run = store.client.get_run(run_id)
+    assert (run.data.metrics["test_loss"], run.data.metrics["test_accuracy"]) == (0.3, 0.875)
+    assert run.data.tags["mlflow.note.content"].startswith("Test accuracy 87.50%, loss 0.3000.")
+    assert len(store.client.search_logged_models([store.experiment_id], query)) == 1
+
+
 def test_more_epochs_than_one_request_holds_are_recorded(
     any_store: Store, adhoc_result: Result, history: pd.DataFrame
 ) -> None:
@@ -142,7 +157,7 @@ def test_more_epochs_than_one_request_holds_are_recorded(
 def test_every_file_of_the_run_and_the_diagram_are_recorded(any_store: Store, adhoc_result: Result) -> None:
     run_id = record_result(any_store, adhoc_result)
     files = {file.path for file in any_store.client.list_artifacts(run_id)}
-    assert files == {"config.yaml", "diagram", "history.csv", "metrics.json", "model.h5", "plots"}
+    assert files == {"config.yaml", "diagram", "history.csv", "model.h5", "plots"}
     assert [file.path for file in any_store.client.list_artifacts(run_id, "diagram")] == ["diagram/model.png"]
 
 

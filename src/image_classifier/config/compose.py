@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from image_classifier import paths
-from image_classifier.config.schema import STAGES, Row, Schema, Table, Tracking, Train, validate
+from image_classifier.config.schema import STAGES, Data, Row, Schema, Table, Tracking, Train, validate
+from image_classifier.dataset import read_arrays
 from image_classifier.errors import InputError
 from image_classifier.files import read_text
+from image_classifier.paths import RunFiles
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
 
@@ -27,6 +30,9 @@ def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF)
         return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key} has no value: give {error.full_key}=… on the command line.") from None
+    except OmegaConfBaseException as error:  # of an interpolation
+        reason = str(error).splitlines()[0].rpartition("raised while resolving interpolation: ")[2]
+        raise InputError(f"{error.full_key}: {reason}") from None
     except InputError:
         check_files(conf)
         raise
@@ -85,10 +91,56 @@ def load_tracking() -> Tracking:
     return validate(Tracking, load_yaml(paths.CONF / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
 
 
+def load_data() -> Data:
+    """Read conf/data/mnist.yaml; raises `InputError` as `load_yaml` and `validate` do."""
+    return validate(Data, load_yaml(paths.CONF / "data/mnist.yaml"), origin="conf/data/mnist.yaml: ")
+
+
+# Files of conf/ use it as ${share_of_training_images:1/6}.
+OmegaConf.register_new_resolver(
+    "share_of_training_images", lambda share: round(Fraction(share) * load_data().train_examples)
+)
+
+
+def check_prepared_data() -> None:
+    """Check that the prepared data set has the numbers of images that conf/data/mnist.yaml asks for.
+
+    Raises:
+        FileNotFoundError: The prepared data set is missing.
+        InputError: It has other numbers of images, or a file is damaged.
+    """
+    data = load_data()
+    labels = read_arrays(paths.PREPARED_DATA, ["train_labels", "test_labels"])
+    for part, wanted in {"train": data.train_examples, "test": data.test_examples}.items():
+        if (found := len(labels[f"{part}_labels"])) != wanted:
+            file = paths.PREPARED_DATA.relative_to(paths.ROOT)
+            setting = f"conf/data/mnist.yaml has {part}_examples={wanted}"
+            raise InputError(
+                f"{file} was prepared with {part}_examples={found}, but {setting}. Make it again: dvc repro prepare"
+            )
+
+
 def check_is_row(run: str, table: dict[str, Row]) -> None:
     """Raise `InputError`, which lists the rows of params.yaml, for a run that is not one of them."""
     if run not in table:
         raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
+
+
+def find_run(run: str, table: dict[str, Row]) -> RunFiles:
+    """Return the files of a row of params.yaml, or else of an ad hoc run that is trained to the end.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    if run in table:
+        return paths.pipeline_run(run)
+    adhoc = paths.finished_adhoc_runs()
+    if run not in adhoc:
+        choices = ", ".join(dict.fromkeys([*table, *adhoc]))
+        raise InputError(
+            f"run={run} is not a row of params.yaml or a trained run in outputs/. Choose one of: {choices}."
+        )
+    return paths.adhoc_run(run)
 
 
 def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:

@@ -225,6 +225,18 @@ class Row(StrictModel):
     epochs: Epochs
     training: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, values: Any) -> Any:
+        """Say where other values belong: the `foreach` of dvc.yaml has no defaults, so that a row has no other keys."""
+        keys = list(cls.model_fields)
+        if unknown := ", ".join(str(key) for key in values if key not in keys) if isinstance(values, dict) else "":
+            raise ValueError(
+                f"{unknown}: unknown key. A row has {', '.join(keys[:-1])} and {keys[-1]}; "
+                "write other values into a file of conf/optimizer/ or conf/training/ that the row names"
+            )
+        return values
+
     def overrides(self, run: str) -> list[str]:
         """Return the row as Hydra overrides, as dvc.yaml writes them."""
         return [f"run={run}", *(f"{key}={value}" for key, value in self.model_dump().items())]

@@ -13,17 +13,18 @@ CURVES = {"loss": "Loss (cross-entropy)", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
 
 
-def training_curves(history: pd.DataFrame, metric: str, title: str) -> Figure:
-    """Draw a metric on the training and test images by epoch.
+def training_curves(history: pd.DataFrame, metric: str, title: str, validated_on: str) -> Figure:
+    """Draw a metric on the training and validation images by epoch.
 
     Args:
         history: Columns loss and val_loss, or accuracy and val_accuracy (0 to 1); index epoch, from 1.
         metric: Key of `CURVES`.
         title: Title of the figure.
+        validated_on: Name of the validation images for the legend.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(history.index, history[f"val_{metric}"], marker="o", linewidth=2, label="Validation = test")
+    axes.plot(history.index, history[f"val_{metric}"], marker="o", linewidth=2, label=f"Validation = {validated_on}")
     axes.plot(history.index, history[metric], marker="s", linewidth=2, label="Training (dropout, any augmentation)")
     axes.set(xlabel="Epoch", ylabel=CURVES[metric], title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

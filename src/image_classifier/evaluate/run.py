@@ -38,7 +38,8 @@ def evaluate_run(
     metrics, probabilities = evaluate(load_model(files.model), config["training"]["loss"], test, batch_size)
     history = pd.read_csv(files.history, index_col="epoch")
     title = f"{config['run']}: {metrics['test_accuracy']:.2%} of {len(test.labels):,} test images right"
-    figures = {metric: plots.training_curves(history, metric, config["run"]) for metric in plots.CURVES}
+    images = "held-out" if config["validation"]["size"] else "test"
+    figures = {metric: plots.training_curves(history, metric, config["run"], images) for metric in plots.CURVES}
     figures["predictions"] = plots.predictions(test, probabilities, seed)
     figures["confusion_matrix"] = plots.confusion_matrix(test.labels, probabilities.argmax(axis=1), title)
     figures["mistakes"] = plots.mistakes(test, probabilities)

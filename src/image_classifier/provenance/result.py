@@ -47,6 +47,11 @@ class Result:
         return digest(self.outputs)
 
     @property
+    def is_evaluated(self) -> bool:
+        """Whether it has test metrics in a file: a pipeline run, or an ad hoc run that was evaluated on demand."""
+        return self.is_pipeline_run or self.files.metrics.exists()
+
+    @property
     def recipe(self) -> str | None:
         """Recipe fingerprint, or None if the training code is not that of this workspace."""
         return workspace_recipe(yaml.safe_load(self.input.configuration), self.input.files)

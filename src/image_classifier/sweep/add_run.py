@@ -1,4 +1,4 @@
-"""The best trial of a sweep as a row of params.yaml."""
+"""The best trial of a sweep, or an ad hoc run, as a row of params.yaml."""
 
 import re
 import shlex
@@ -13,39 +13,42 @@ from image_classifier.config.compose import compose, load_table, load_tracking, 
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
+from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep.plan import COMMAND
 
+NewFiles = dict[str, dict[str, Any]]  # values of new files of conf/, by group
 
-def add_run(sweep_id: str, name: str) -> None:
-    """Add the best trial of a sweep to params.yaml, and its optimizer to conf/optimizer/ if its values are new.
+
+def add_run(source: str, name: str) -> None:
+    """Add a trained configuration to params.yaml, and files of conf/ for its values that no file has.
 
     Args:
-        sweep_id: Fingerprint of the sweep, which the sweep prints.
-        name: Name of the new row.
+        source: Name of an ad hoc run, or the fingerprint of a sweep, whose best trial is added. A name wins.
+        name: Name of the new row and of the new files in conf/optimizer/ and conf/training/.
 
     Raises:
-        InputError: A name is invalid or taken, there is no such sweep, or a row cannot express the best trial.
+        InputError: A name is invalid or taken, there is no such run or sweep, or a row cannot express the training.
     """
-    if not re.fullmatch(r"[0-9a-f]{10}", sweep_id):
-        raise InputError(f"SWEEP={sweep_id}: should be the 10 hexadecimal digits that the sweep printed.")
+    is_adhoc = source in paths.finished_adhoc_runs()
+    if not is_adhoc and not re.fullmatch(r"[0-9a-f]{10}", source):
+        choices = "the 10 hexadecimal digits that a sweep printed, or a trained run in outputs/"
+        raise InputError(f"SOURCE={source}: should be {choices}.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", name):  # see `RunName`
         raise InputError(f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -.")
     if name in load_table():
         raise InputError(f"NAME={name} is a row of params.yaml already. Choose another name.")
-    experiment = load_tracking().experiment
-    with environment.gc_paused():
-        from image_classifier.track.store import Store
-        from image_classifier.track.sweeps import find_best_trial
-
-    best = find_best_trial(Store(experiment), sweep_id)
-    row, optimizer = express_as_row(yaml.safe_load(best.input.configuration), best.input.command, name)
-    if optimizer:
-        accuracy = best.history["val_accuracy"].iloc[-1]
-        command = shlex.join([*COMMAND, *row.overrides(name)[1:]])
-        header = f"# {command}\n#   Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images.\n"
-        with atomic_write(paths.CONF / "optimizer" / f"{name}.yaml") as path:
-            path.write_text(header + yaml.safe_dump(optimizer, sort_keys=False), encoding="utf-8")
-        print(f"Wrote conf/optimizer/{name}.yaml")
+    training, origin = _read_adhoc_run(source) if is_adhoc else _read_best_trial(source)
+    config = yaml.safe_load(training.configuration)
+    row, new_files = express_as_row(config, training.command, name, own_threads=is_adhoc)
+    for group, values in new_files.items():
+        file = paths.CONF / group / f"{name}.yaml"
+        if file.exists() and load_yaml(file) != values:
+            raise InputError(f"conf/{group}/{name}.yaml exists with other values. Choose another name.")
+    header = f"# {shlex.join([*COMMAND, *row.overrides(name)[1:]])}\n#   {origin}\n"
+    for group, values in new_files.items():
+        with atomic_write(paths.CONF / group / f"{name}.yaml") as path:
+            path.write_text(header + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        print(f"Wrote conf/{group}/{name}.yaml")
     editor = YAML()  # keeps comments
     editor.width = 120
     params = editor.load(paths.PARAMS.read_text(encoding="utf-8"))
@@ -56,38 +59,69 @@ def add_run(sweep_id: str, name: str) -> None:
     print(f"Wrote the row {name} of params.yaml. Train, evaluate and record it: dvc repro")
 
 
-def express_as_row(config: dict[str, Any], command: str, name: str) -> tuple[Row, dict[str, Any] | None]:
-    """Express the configuration of a trial as a row of params.yaml.
+def _read_adhoc_run(run: str) -> tuple[TrainingInput, str]:
+    """Return the input of an ad hoc run, and a line about its origin."""
+    from image_classifier.provenance.result import read_result
+
+    return read_result(run).input, f"Values of the ad hoc run {run}."
+
+
+def _read_best_trial(sweep_id: str) -> tuple[TrainingInput, str]:
+    """Return the input of the best trial of a sweep, and a line about its origin."""
+    experiment = load_tracking().experiment
+    with environment.gc_paused():
+        from image_classifier.track.store import Store
+        from image_classifier.track.sweeps import find_best_trial
+
+    best = find_best_trial(Store(experiment), sweep_id)
+    accuracy = best.history["val_accuracy"].iloc[-1]
+    return best.input, f"Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images."
+
+
+def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threads: bool) -> tuple[Row, NewFiles]:
+    """Express the configuration of a training as a row of params.yaml, which validates on the test images.
 
     Args:
-        config: Complete configuration of the trial.
-        command: Command line of the trial.
-        name: Name of the row, and of a new file in conf/optimizer/ if the trial has other values than its own file.
+        config: Complete configuration of the training.
+        command: Command line of the training.
+        name: Name of the row, and of the new files.
+        own_threads: Whether the number of threads is a value of the configuration; a sweep sets that of its trials.
 
     Returns:
-        The row, and the values of the new file or None.
+        The row, and the values of the new files. A group has a new file if the file that the training started from has
+        other values than the training.
 
     Raises:
-        InputError: A row cannot express a value, or the new file exists already.
+        InputError: The training has another model than a row.
     """
     train: Any = load_yaml(paths.CONF / "train.yaml")
     choices = {
         group: choice for entry in train["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
     }
     choices |= dict(argument.partition("=")[::2] for argument in shlex.split(command))
-    optimizer, training = choices["optimizer"], choices["training"]
-    row = Row(optimizer=optimizer, batch_size=config["batch_size"], epochs=config["epochs"], training=training)
+    row = Row(
+        optimizer=choices["optimizer"],
+        batch_size=config["batch_size"],
+        epochs=config["epochs"],
+        training=choices["training"],
+    )
     composed = resolve(Train, compose("train", row.overrides(name))).fingerprint_config()
-    known = {**composed["training"], "intra_op_threads": config["training"]["intra_op_threads"]}
-    different = [f"training.{key}={value}" for key, value in config["training"].items() if known[key] != value]
     if config["model"] != composed["model"]:
-        different.append("another model")
-    if different:
         raise InputError(
-            f"A row of params.yaml cannot express {', '.join(different)}. Set it in conf/ and sweep again."
+            "A row of params.yaml cannot express another model. Set it in conf/model/cnn.yaml, and train again."
         )
-    if composed["optimizer"].items() <= config["optimizer"].items():
-        return row, None
-    if (paths.CONF / "optimizer" / f"{name}.yaml").exists():
-        raise InputError(f"conf/optimizer/{name}.yaml exists with other values. Choose another name.")
-    return row.model_copy(update={"optimizer": name}), config["optimizer"]
+    with environment.tensorflow_import():
+        from image_classifier.train.optimizer import build_optimizer, complete_config
+
+    complete = complete_config(composed, build_optimizer(composed["optimizer"]))
+    settings, known = dict(config["training"]), composed["training"]
+    if not own_threads:
+        settings["intra_op_threads"] = known["intra_op_threads"]
+    new_files: NewFiles = {}
+    if config["optimizer"] != complete["optimizer"]:
+        new_files["optimizer"] = config["optimizer"]
+    if settings != known:
+        default: Any = load_yaml(paths.CONF / "training/default.yaml")
+        changed = {key: value for key, value in settings.items() if value != default[key]}
+        new_files["training"] = {"defaults": ["default", "_self_"], **changed}
+    return row.model_copy(update=dict.fromkeys(new_files, name)), new_files

@@ -3,7 +3,7 @@
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_is_row, compose, load_table, resolve
+from image_classifier.config.compose import check_is_row, check_prepared_data, compose, load_table, resolve
 from image_classifier.config.schema import Compare, Row, Train
 from image_classifier.dataset import read_arrays
 from image_classifier.files import atomic_write, write_figure
@@ -28,7 +28,8 @@ def replicate_runs(
 
     Raises:
         FileNotFoundError: The prepared data set is missing.
-        InputError: A value is invalid, the tracking store or the cluster cannot be reached, or a training failed.
+        InputError: A value is invalid, the prepared data set is stale, the tracking store or the cluster cannot be
+            reached, or a training failed.
     """
     table = load_table()
     for run in runs:
@@ -37,6 +38,7 @@ def replicate_runs(
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
     base = resolve(Train, compose("train", overrides))
     confidence = resolve(Compare, compose("compare", [])).confidence
+    check_prepared_data()
     num_images = len(read_arrays(paths.PREPARED_DATA, ["train_labels"])["train_labels"])
     if not address:
         bind_to_localhost()

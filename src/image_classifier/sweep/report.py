@@ -116,8 +116,7 @@ def format_summary(results: Results, fingerprint: str, num_images: int) -> str:
             f"\n\nBest: trial {complete[0][0].number} with {accuracies[0]:.2%} of {num_images:,} held-out images. "
             f"Other trials within the noise of the images ({margin:.2%}): {close}."
         )
-        if "training.seed" not in complete[0][0].point:  # a row of params.yaml cannot express a seed
-            text += f"\nMake it a row of params.yaml: image-classifier add-run {fingerprint} best"
+        text += f"\nMake it a row of params.yaml: image-classifier add-run {fingerprint} best"
     return text
 
 

@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import check_prepared_data, compose, resolve
 from image_classifier.config.schema import Train
 from image_classifier.dataset import load_for_training
 from image_classifier.provenance.fingerprint import TrainingInput, training_files
@@ -26,12 +26,14 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
 
     Raises:
         FileNotFoundError: The prepared data set is missing.
-        InputError: A value is invalid, the tracking store or the cluster cannot be reached, or too many trials failed.
+        InputError: A value is invalid, the prepared data set is stale, the tracking store or the cluster cannot be
+            reached, or too many trials failed.
     """
     composed.validation = compose("train", ["validation=held_out", "run=sweep"]).validation  # as `parse_space` sets it
     base = resolve(Train, composed)
     settings, space = base.sweep, parse_space(overrides, base.sweep.cpus_per_trial)
     configs = validate_space(space, settings)
+    check_prepared_data()
     training, validation = load_for_training(paths.PREPARED_DATA, configs[0].validation.size)
     if not settings.address:
         bind_to_localhost()

@@ -30,7 +30,7 @@ DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
 SETTINGS = ("seed", "intra_op_threads", "precision", "max_shift_px", "label_smoothing")  # of conf/training/
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
-    "held_out": "Validated on held-out training images. The test images were not read.",
+    "held_out": "Validated on held-out training images, not on the test images.",
     "final_test": "Validated on the test images once, after the training.",
 }
 
@@ -148,8 +148,8 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 
 
 def test_metrics(result: Result) -> dict[str, float]:
-    """Return test_loss and test_accuracy of a pipeline run or a final training, and nothing for other runs."""
-    if result.is_pipeline_run:
+    """Return test_loss and test_accuracy of an evaluated run or a final training, and nothing for other runs."""
+    if result.is_evaluated:
         values = json.loads(result.files.metrics.read_text(encoding="utf-8"))
         return {name: values[name] for name in ("test_loss", "test_accuracy")}
     if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":

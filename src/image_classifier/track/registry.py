@@ -9,6 +9,7 @@ from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.track import payload
 from image_classifier.track.store import MODEL_FILE, RESULT_TAG, Store, has_files, lacks_files
+from image_classifier.track.writer import record_result
 
 if TYPE_CHECKING:
     import keras
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, str | None]:
     """Register the model of a result, unless it is registered already, and give it an alias.
 
+    The record of an ad hoc run is completed first: a training from the command line logs no MLflow model.
+
     Args:
         store: Store that holds the result.
-        result: Result of a pipeline run.
+        result: Result of a pipeline run or an ad hoc run.
         model: Name of the registered model.
         alias: Alias of the version.
 
@@ -27,9 +30,12 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
         Version of the registered model that the alias names now, and the version that it named before, if any.
 
     Raises:
-        InputError: The store cannot be reached, or does not hold the complete result with its metrics and model.
+        InputError: The store cannot be reached, or does not hold the complete result of a pipeline run with its metrics
+            and model.
     """
     mlflow.set_tracking_uri(store.uri)  # the registry looks there for the logged model
+    if not result.is_pipeline_run:
+        record_result(store, result, with_model=True)
     with store.locked():
         client = store.client
         run = store.find_complete({RESULT_TAG: result.fingerprint})

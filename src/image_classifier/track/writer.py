@@ -49,11 +49,16 @@ def track_run(run: str, experiment: str) -> str:
     return run_id
 
 
-def record_result(store: Store, result: Result) -> str:
+def record_result(store: Store, result: Result, *, with_model: bool = False) -> str:
     """Write a result into its MLflow run, and return the id of the run.
 
     This is the run that has the result already, or the run that logged this training live, or a new run. Missing
     contents are added, and files are replaced, because a new version of the project may draw plots differently.
+
+    Args:
+        store: Store of the run.
+        result: Result to write.
+        with_model: Whether the MLflow model is logged even if the run is not evaluated.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
@@ -65,7 +70,7 @@ def record_result(store: Store, result: Result) -> str:
         known = [*store.find({RESULT_TAG: result.fingerprint}), *live]
         tags = payload.result_tags(result)
         run = write_input(store, known[0] if known else None, result.input, result.metadata, tags, result.dataset)
-        _write_outputs(store, run, result)
+        _write_outputs(store, run, result, with_model=with_model or result.is_evaluated)
         for duplicate in live:
             if duplicate.info.run_id != run.info.run_id:  # an edited comment, for example, led to a known result
                 store.client.delete_run(duplicate.info.run_id)
@@ -115,13 +120,13 @@ def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
     return all(losses.get(point.step) == point.value for point in logged)
 
 
-def _write_outputs(store: Store, run: Run, result: Result) -> None:
+def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) -> None:
     client, run_id, now = store.client, run.info.run_id, int(time.time() * 1000)
     store.log_missing(run_id, payload.history_metrics(result, now))
     client.log_artifacts(run_id, str(result.files.directory))
     for diagram in result.diagrams:
         client.log_artifact(run_id, str(diagram), artifact_path="diagram")
-    model_id = _log_model(store, run, result) if result.is_pipeline_run else None
+    model_id = _log_model(store, run, result) if with_model else None
     final, logged = payload.final_metrics(result, now, model_id), run.data.metrics
     client.log_batch(run_id, [metric for metric in final if logged.get(metric.key) != metric.value])
     if run.info.status != FINISHED:
