@@ -72,7 +72,7 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
         )
         for number, name in enumerate(names)
     ]
-    plan = Plan("0123456789", {}, lambda _: iter([trials]), len(trials), max_epochs=2)
+    plan = Plan("0123456789", {"data/prepared/mnist.npz": "4567"}, lambda _: iter([trials]), len(trials), max_epochs=2)
     summarized: Results = []
 
     def summarize(results: Results) -> Summary:
@@ -80,7 +80,9 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
         return Summary("the summary", {}, None, problem)
 
     changed = config.sweep.model_copy(update=settings)
-    execute_plan(plan, changed, store, "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize)
+    execute_plan(
+        plan, changed, store, "the name", "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize
+    )
     return summarized
 
 
