@@ -124,7 +124,9 @@ def test_outcomes_are_recorded_below_the_run_of_the_sweep_and_count_in_the_next_
         "trial_epochs": 1,
     }
     assert "the summary" in parent.data.tags["mlflow.note.content"]
-    assert "2 of them are recorded and count without being run, 0 are to be run." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 of them are recorded and count without being run, 0 are to be run." in printed
+    assert f"MLflow run {runs(store)['the name'].info.run_id} (the name) holds the trials and plots" in printed
 
 
 def test_an_interrupted_sweep_marks_its_running_trials_and_ends_the_command(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,17 +104,6 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
         diagrams=(diagram,),
         dataset=report,
     )
-
-
-@pytest.fixture
-def superseded(store: Store) -> Callable[[], dict[str, str]]:
-    """Returns the ids of the superseded runs, each with the id of its current run."""
-
-    def find() -> dict[str, str]:
-        runs = store.client.search_runs([store.experiment_id], "tags.superseded_by IS NOT NULL")
-        return {run.info.run_id: run.data.tags["superseded_by"] for run in runs}
-
-    return find
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Sweeps in MLflow: the run of a sweep, and the outcomes of its trials."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from tracking_helpers import epochs_of, logged, runs_of
+from tracking_helpers import epochs_of, logged, runs_of, superseded_runs
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
@@ -193,9 +192,7 @@ def test_a_replicate_receives_a_name_and_its_history_is_found(
     assert store.client.get_run(run_id).info.run_name == "sgd_32 seed 1"
 
 
-def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(
-    store: Store, adhoc_result: Result, superseded: Callable[[], dict[str, str]]
-) -> None:
+def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(store: Store, adhoc_result: Result) -> None:
     ids = []
     for edit in ("first", "second"):
         parent = start_sweep(store, edit).run_id
@@ -206,7 +203,7 @@ def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(
         seed = record_result(store, replace(adhoc_result, input=training, metadata=metadata, outputs=outputs))
         name_replicate(store, training, "sgd_32 seed 1")
         ids.append((parent, seed))
-    assert superseded() == dict(zip(*ids, strict=True))
+    assert superseded_runs(store) == dict(zip(*ids, strict=True))
 
 
 def test_the_speed_of_trainings_on_the_same_machine_is_known(any_store: Store, adhoc_result: Result) -> None:

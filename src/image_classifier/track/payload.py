@@ -167,7 +167,7 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
     accuracies = read_history(result)["val_accuracy"]
     best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
     if result.metadata:
-        best["training_seconds"] = sum(result.metadata.epoch_seconds)
+        best["training_seconds"] = round(sum(result.metadata.epoch_seconds), 1)
     return [
         *(Metric(name, float(value), now, 0) for name, value in best.items()),
         *(Metric(name, value, now, 0, model_id=model_id) for name, value in test_metrics(result).items()),

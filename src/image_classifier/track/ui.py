@@ -26,12 +26,14 @@ COLUMNS = (
     *(f"params.`{name}`" for name in ("optimizer", "batch_size", "epochs")),
     *(f"metrics.`{name}`" for name in ("test_accuracy", "test_loss", "training_seconds", "val_accuracy")),
 )
+WIDTHS = {"attributes.`Dataset`": 200, "metrics.`training_seconds`": 130}  # in pixels
 CHARTS = {"test_accuracy": "BAR", "loss": "LINE", "val_loss": "LINE", "accuracy": "LINE", "val_accuracy": "LINE"}
 DESCRIPTION = """\
 Each run is one result of a training: a row of `params.yaml` (such as `sgd_32`), a single training from the command
-line, a trial of a sweep (below the run `sweep_…`) or a replicate with another seed. *test_accuracy* and *test_loss*
-are measured on the test images; trials are compared on held-out training images and do not have these metrics. Each
-run names its data, code and configuration, and the command that reproduces it.
+line, a trial of a sweep (below the run `sweep_…`) or a replicate with another seed (below `replicates of …`).
+*test_accuracy* and *test_loss* are measured on the test images; trials are compared on held-out training images and do
+not have these metrics. Each run names its data, code and configuration, and the command that reproduces it. Runs with
+the tag `superseded_by` have a newer result of the same name; the filter of this view hides them.
 """
 
 
@@ -53,7 +55,7 @@ def open_ui(experiment: str, port: int) -> None:
     with store.translate_errors():
         store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
         store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
-    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
     page += f"&viewStateShareKey={VIEW}"
     if store.is_server:
         _show(store.uri.rstrip("/") + page)
@@ -94,7 +96,7 @@ def view() -> dict[str, Any]:
         "searchFilter": f"tags.{SUPERSEDED_TAG} IS NULL",
         "selectedColumns": COLUMNS,
         "columnOrder": COLUMNS,
-        "columnWidths": {COLUMNS[0]: 130},
+        "columnWidths": WIDTHS,
         "compareRunCharts": charts,
         "compareRunSections": [{"uuid": VIEW, "name": "Results", "display": True, "isReordered": True}],
         "isAccordionReordered": True,
