@@ -28,7 +28,16 @@ def epochs_of(result: Result) -> dict[int, dict[str, float]]:
     return {epoch: dict(row) for epoch, row in history.iterrows()}
 
 
-def reconfigured(training: TrainingInput, **values: Any) -> TrainingInput:
-    """Return a training with other values at the top level of its configuration."""
-    configuration = {**yaml.safe_load(training.configuration), **values}
+def superseded_runs(store: Store) -> dict[str, str]:
+    """Return the ids of the superseded runs, each with the id of the current run of its name."""
+    runs = store.client.search_runs([store.experiment_id], "tags.superseded_by IS NOT NULL")
+    return {run.info.run_id: run.data.tags["superseded_by"] for run in runs}
+
+
+def reconfigured(training: TrainingInput, /, **values: Any) -> TrainingInput:
+    """Return a training with other values in its configuration; values within a group are added to the group."""
+    configuration = yaml.safe_load(training.configuration)
+    for key, value in values.items():
+        is_part = isinstance(value, dict) and "_target_" not in value
+        configuration[key] = {**configuration[key], **value} if is_part else value
     return TrainingInput(training.run, training.command, yaml.safe_dump(configuration), training.files)

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import CLI, EPOCHS, TEST_IMAGES, query, run
+from helpers import CLI, EPOCHS, TEST_IMAGES, query, run, tracked_runs
 
 
 @pytest.mark.slow
 def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_comparison(project_copy: Path) -> None:
     command = (CLI, "replicate", "sgd_128", "adadelta_128")
-    assert "| `adadelta_128` | 2 " in run(project_copy, *command, "--seeds", "2")
+    first = run(project_copy, *command, "--seeds", "2")
+    assert "| `adadelta_128` | 2 " in first
+    assert "(replicates of sgd_128, adadelta_128) holds the trials and plots" in first
     again = run(project_copy, *command, "--seeds", "3")
     assert "4 of them are recorded and count without being run, 2 are to be run." in again
     kept = pd.read_csv(project_copy / "reports/replicates.csv")
@@ -19,6 +21,8 @@ def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_com
     }
     parents = query(project_copy, "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value")
     assert [count for _, count in parents] == [6]
+    names = {name for name, _, _ in tracked_runs(project_copy)}
+    assert {"replicates of sgd_128, adadelta_128", "sgd_128 seed 3", "adadelta_128 seed 1"} <= names
     assert not list((project_copy / "outputs").glob("trial_*"))
     told = run(project_copy, CLI, "compare", "sgd_128", "adadelta_128")
     assert f"On {TEST_IMAGES} test images: sgd_128 " in told

@@ -59,14 +59,15 @@ def ui(request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.T
 
 
 def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:
-    page.goto(f"{page.url.partition('#')[0]}#/experiments/1/runs?workflowType=machine_learning&{query}")
-    page.reload()
+    address = f"{page.url.partition('#')[0]}#/experiments/1/runs?workflowType=machine_learning&{query}"
+    page.goto("about:blank")  # the UI applies a view only when the page is loaded with its plain address
+    page.goto(address)
     expect(page.get_by_role("link", name=RUNS[0], exact=True).first).to_be_visible(timeout=30_000)
 
 
 def test_the_table_shows_what_distinguishes_the_runs(ui: Page, screenshots: Path) -> None:
     open_runs(ui)
-    for column in ("Dataset", "optimizer", "batch_size", "epochs", "test_accuracy"):
+    for column in ("Dataset", "optimizer", "batch_size", "epochs", "test_accuracy", "test_loss", "training_seconds"):
         expect(ui.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=30_000)
     ui.screenshot(path=screenshots / "runs.png")
 
@@ -83,10 +84,10 @@ def test_the_charts_show_a_curve_for_each_run(ui: Page, screenshots: Path) -> No
         # Curves are told apart by their shapes: the UI may give two runs the same color
         drawn = "lines => new Set(lines.map(line => line.getAttribute('d')).filter(path => /[CL]/.test(path))).size"
         for _ in range(50):  # the legend can be there before the curves
-            if chart.locator(".js-line").evaluate_all(drawn) == len(RUNS):
+            if chart.locator(".js-line").evaluate_all(drawn) >= len(RUNS):
                 break
             ui.wait_for_timeout(200)
-        assert chart.locator(".js-line").evaluate_all(drawn) == len(RUNS)
+        assert chart.locator(".js-line").evaluate_all(drawn) >= len(RUNS)
     ui.mouse.move(0, 0)
     ui.screenshot(path=screenshots / "charts.png")
 

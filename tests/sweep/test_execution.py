@@ -72,7 +72,7 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
         )
         for number, name in enumerate(names)
     ]
-    plan = Plan("0123456789", {}, lambda _: iter([trials]), len(trials), max_epochs=2)
+    plan = Plan("0123456789", {"data/prepared/mnist.npz": "4567"}, lambda _: iter([trials]), len(trials), max_epochs=2)
     summarized: Results = []
 
     def summarize(results: Results) -> Summary:
@@ -80,7 +80,9 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
         return Summary("the summary", {}, None, problem)
 
     changed = config.sweep.model_copy(update=settings)
-    execute_plan(plan, changed, store, "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize)
+    execute_plan(
+        plan, changed, store, "the name", "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize
+    )
     return summarized
 
 
@@ -122,7 +124,9 @@ def test_outcomes_are_recorded_below_the_run_of_the_sweep_and_count_in_the_next_
         "trial_epochs": 1,
     }
     assert "the summary" in parent.data.tags["mlflow.note.content"]
-    assert "2 of them are recorded and count without being run, 0 are to be run." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 of them are recorded and count without being run, 0 are to be run." in printed
+    assert f"MLflow run {runs(store)['the name'].info.run_id} (the name) holds the trials and plots" in printed
 
 
 def test_an_interrupted_sweep_marks_its_running_trials_and_ends_the_command(

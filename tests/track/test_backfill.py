@@ -38,13 +38,13 @@ def test_an_open_run_is_abandoned_unless_its_training_is_locked(
 @pytest.mark.usefixtures("folder")
 def test_an_open_sweep_is_abandoned_unless_a_sweep_runs(store: Store) -> None:
     sweep, found = SweepRun(store, "0123456789"), []
-    with sweep.tracked("a command", {}):
+    with sweep.tracked("a sweep", "a command", {}):
         found.append(list(abandoned_runs("test")))
         lock = acquire_lock(paths.SWEEP_LOCK, "")
         found.append(list(abandoned_runs("test")))
         lock.release()
     found.append(list(abandoned_runs("test")))
-    assert found == [[(sweep.run_id, "sweep_0123456789", "a command")], [], []]
+    assert found == [[(sweep.run_id, "a sweep", "a command")], [], []]
 
 
 @pytest.mark.usefixtures("no_store", "folder")

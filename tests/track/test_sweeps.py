@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from tracking_helpers import epochs_of, logged, runs_of
+from tracking_helpers import epochs_of, logged, runs_of, superseded_runs
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
@@ -14,7 +14,7 @@ from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track.live import LiveRun
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
-from image_classifier.track.sweeps import SweepRun, find_best_trial, find_history, images_per_second
+from image_classifier.track.sweeps import SweepRun, find_best_trial, images_per_second, name_replicate
 from image_classifier.track.writer import record_result
 
 COMMAND = "python -m pipelines.train -m"
@@ -24,7 +24,7 @@ PRUNED = Outcome("pruned", {1: 0.91}, "others were better")
 def start_sweep(store: Store, fingerprint: str = "0123456789", params: dict[str, str] | None = None) -> SweepRun:
     """Return a sweep that was started and ended."""
     sweep = SweepRun(store, fingerprint)
-    with sweep.tracked(COMMAND, params or {"search": "tpe"}):
+    with sweep.tracked("a sweep", COMMAND, params or {"search": "tpe"}):
         pass
     return sweep
 
@@ -44,7 +44,7 @@ def trial(adhoc_result: Result, sweep: SweepRun) -> Result:
 def test_a_repeated_sweep_continues_its_run(store: Store, sweep: SweepRun) -> None:
     again = SweepRun(store, "0123456789")
     assert again.run_id == sweep.run_id
-    with again.tracked(COMMAND, {"search": "tpe"}):
+    with again.tracked("a sweep", COMMAND, {"search": "tpe"}):
         assert again.run_id == sweep.run_id
         assert store.client.get_run(sweep.run_id).info.status == "RUNNING"
     assert store.client.get_run(sweep.run_id).info.status == "FINISHED"
@@ -55,7 +55,7 @@ def test_a_repeated_sweep_continues_its_run(store: Store, sweep: SweepRun) -> No
 )
 def test_the_end_of_a_sweep_decides_its_status(store: Store, error: BaseException, status: str) -> None:
     sweep = SweepRun(store, "0123456789")
-    with suppress(type(error)), sweep.tracked(COMMAND, {}):
+    with suppress(type(error)), sweep.tracked("a sweep", COMMAND, {}):
         raise error
     assert store.client.get_run(sweep.run_id).info.status == status
 
@@ -182,10 +182,28 @@ def test_the_final_training_becomes_a_child_of_the_sweep(store: Store, sweep: Sw
     assert store.client.get_run(sweep.run_id).data.metrics == {"test_loss": 0.2, "test_accuracy": 0.94}
 
 
-def test_the_history_of_a_complete_training_is_found(store: Store, adhoc_result: Result, history: pd.DataFrame) -> None:
-    assert find_history(store, adhoc_result.input) is None
-    record_result(store, adhoc_result)
-    pd.testing.assert_frame_equal(find_history(store, adhoc_result.input), history, check_index_type=False)
+def test_a_replicate_receives_a_name_and_its_history_is_found(
+    store: Store, trial: Result, history: pd.DataFrame
+) -> None:
+    assert name_replicate(store, trial.input, "sgd_32 seed 1") is None
+    run_id = record_result(store, trial)
+    found = name_replicate(store, trial.input, "sgd_32 seed 1")
+    pd.testing.assert_frame_equal(found, history, check_index_type=False)
+    assert store.client.get_run(run_id).info.run_name == "sgd_32 seed 1"
+
+
+def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(store: Store, adhoc_result: Result) -> None:
+    ids = []
+    for edit in ("first", "second"):
+        parent = start_sweep(store, edit).run_id
+        assert adhoc_result.metadata
+        training = replace(adhoc_result.input, files={**adhoc_result.input.files, "code": edit})
+        metadata = replace(adhoc_result.metadata, parent=parent)
+        outputs = {**adhoc_result.outputs, "history.csv": edit}
+        seed = record_result(store, replace(adhoc_result, input=training, metadata=metadata, outputs=outputs))
+        name_replicate(store, training, "sgd_32 seed 1")
+        ids.append((parent, seed))
+    assert superseded_runs(store) == dict(zip(*ids, strict=True))
 
 
 def test_the_speed_of_trainings_on_the_same_machine_is_known(any_store: Store, adhoc_result: Result) -> None:

@@ -10,24 +10,29 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from tracking_helpers import epochs_of, logged, reconfigured, runs_of
+from tracking_helpers import epochs_of, logged, reconfigured, runs_of, superseded_runs
 
 from image_classifier import paths
 from image_classifier.evaluate.saved_model import load_model
+from image_classifier.files import digest
 from image_classifier.provenance.history import StoredResult
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.run_metadata import RunMetadata
-from image_classifier.track import writer
-from image_classifier.track.backfill import missing_results
+from image_classifier.track import payload, writer
+from image_classifier.track.backfill import mark_current, missing_results
 from image_classifier.track.live import LiveRun
 from image_classifier.track.store import INPUT_TAG, Store
+from image_classifier.track.ui import view
 from image_classifier.track.writer import record_result, track_run
 
 
 def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store, result: Result) -> None:
     run = any_store.client.get_run(record_result(any_store, result))
     assert (run.info.run_name, run.info.status) == ("sgd_32", "FINISHED")
-    assert run.data.params == {
+    layers = {name: text for name, text in run.data.params.items() if name.startswith("layer_")}
+    assert list(layers) == [f"layer_{number}" for number in range(1, 9)]
+    assert layers["layer_4"] == "{_target_: keras.layers.Dropout, name: dropout_1, rate: 0.25}"
+    assert run.data.params == layers | {
         "optimizer": "SGD",
         "learning_rate": "0.01",
         "momentum": "0.0",
@@ -35,12 +40,19 @@ def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store,
         "batch_size": "32",
         "epochs": "10",
         "validation": "test",
+        "training_images": "60",
+        "validation_images": "10",
+        "data": "4567",
+        "code": digest({"src/image_classifier/train": "89ab.dir"})[:8],
         "model": "cnn",
+        "loss": "categorical_crossentropy",
         "seed": "42",
         "intra_op_threads": "2",
         "precision": "float32",
         "max_shift_px": "0",
         "label_smoothing": "0.0",
+        "steps_per_execution": "30",
+        "validation_batch_size": "1000",
     }
     assert run.data.metrics == pytest.approx(
         {
@@ -52,6 +64,7 @@ def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store,
             "images_per_second": 60 / 29.25,
             "best_val_accuracy": 0.94,
             "best_epoch": 2,
+            "training_seconds": 59.8,
             "test_loss": 0.2,
             "test_accuracy": 0.94,
         }
@@ -89,6 +102,56 @@ def test_the_parameters_of_a_schedule_are_recorded_below_the_learning_rate(store
     assert {"use_ema", "clipnorm"}.isdisjoint(run.data.params)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": {"name": "cnn", "layers": [{"_target_": "keras.layers.Flatten"}]}},
+        {"validation": {"name": "held_out", "size": 20, "every_epoch": True}},
+        {"training": {"loss": "kl_divergence"}},
+        {"training": {"checkpoint_steps": 5}},
+    ],
+)
+def test_a_change_of_the_configuration_changes_the_parameters(result: Result, changed: dict[str, Any]) -> None:
+    assert payload.params(reconfigured(result.input, **changed), result.dataset) != payload.params(
+        result.input, result.dataset
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("data/prepared/mnist.npz", "data"), ("src/image_classifier/train", "code")]
+)
+def test_a_change_of_data_or_code_changes_one_parameter(result: Result, path: str, name: str) -> None:
+    edited = replace(result.input, files={**result.input.files, path: "cdef"})
+    before, after = (payload.params(training, result.dataset) for training in (result.input, edited))
+    assert {key for key in before if after[key] != before[key]} == {name}
+
+
+def test_held_out_images_are_subtracted_from_the_training_images(result: Result) -> None:
+    validation = {"name": "held_out", "size": 20, "every_epoch": True}
+    params = payload.params(reconfigured(result.input, validation=validation), result.dataset)
+    assert (params["training_images"], params["validation_images"]) == ("40", "20")
+
+
+def test_a_training_has_the_same_parameters_live_and_from_its_result(
+    store: Store, adhoc_result: Result, metadata: RunMetadata
+) -> None:
+    LiveRun(store, metadata).end()
+    (live,) = runs_of(store, adhoc_result)
+    store.client.delete_run(live.info.run_id)
+    recorded = store.client.get_run(record_result(store, replace(adhoc_result, metadata=None)))
+    assert recorded.data.params == live.data.params
+
+
+def test_a_run_of_an_older_version_keeps_its_parameters_and_receives_the_new_ones(
+    store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(payload, "params", lambda *_: {"optimizer": "a name of old"})
+        record_result(store, adhoc_result)
+    run = store.client.get_run(record_result(store, adhoc_result))
+    assert (run.data.params["optimizer"], run.data.params["training_images"]) == ("a name of old", "60")
+
+
 def test_the_recipe_is_recorded_if_the_code_is_that_of_the_workspace(
     store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +167,7 @@ def test_the_data_set_is_an_input_whose_digest_is_the_md5_of_dvc(store: Store, a
     run = store.client.get_run(record_result(store, adhoc_result))
     assert run.inputs
     (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("mnist", "4567")
+    assert (data.dataset.name, data.dataset.digest) == ("mnist 60 + 10", "4567")
     assert json.loads(data.dataset.profile or "") == {"train_images": 60, "test_images": 10}
 
 
@@ -235,9 +298,65 @@ def test_the_same_result_of_a_changed_input_is_the_same_run(any_store: Store, ad
     assert any_store.client.get_run(first).data.tags[INPUT_TAG] == edited.input.fingerprint
 
 
+def test_a_new_result_of_a_name_supersedes_the_older_ones_until_they_are_current_again(
+    any_store: Store, adhoc_result: Result
+) -> None:
+    results = [replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": text}) for text in "abc"]
+    ids = [record_result(any_store, result) for result in results]
+    assert superseded_runs(any_store) == dict.fromkeys(ids[:2], ids[2])
+    assert any_store.client.search_runs([any_store.experiment_id], view()["searchFilter"])[0].info.run_id == ids[2]
+    record_result(any_store, results[0])
+    assert superseded_runs(any_store) == dict.fromkeys(ids[1:], ids[0])
+
+
+def test_a_result_supersedes_neither_other_names_nor_open_runs(
+    store: Store, adhoc_result: Result, metadata: RunMetadata
+) -> None:
+    LiveRun(store, replace(metadata, input=reconfigured(metadata.input, epochs=7))).end()
+    record_result(store, replace(adhoc_result, input=replace(adhoc_result.input, run="other")))
+    record_result(store, replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": "cdef"}))
+    assert superseded_runs(store) == {}
+
+
+def test_a_superseded_training_that_is_continued_is_visible_again(
+    store: Store, adhoc_result: Result, metadata: RunMetadata
+) -> None:
+    edited = replace(metadata, input=reconfigured(metadata.input, epochs=7))
+    LiveRun(store, edited).end("KILLED")
+    record_result(store, adhoc_result)
+    assert len(superseded_runs(store)) == 1
+    LiveRun(store, edited).end()
+    assert superseded_runs(store) == {}
+
+
+def test_the_last_result_of_each_name_is_made_current(store: Store, adhoc_result: Result) -> None:
+    results = [replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": text}) for text in "abc"]
+    ids = [record_result(store, result) for result in results]
+    mark_current(store, [results[2].fingerprint, results[0].fingerprint, "not recorded"])
+    assert superseded_runs(store) == dict.fromkeys(ids[1:], ids[0])
+
+
+def test_a_dvc_experiment_has_a_name_of_its_own_and_supersedes_no_row(store: Store, adhoc_result: Result) -> None:
+    row = record_result(store, adhoc_result)
+    tried = replace(
+        adhoc_result,
+        outputs={**adhoc_result.outputs, "history.csv": "cdef"},
+        revision=replace(adhoc_result.revision, experiment="try"),
+        metadata=None,
+    )
+    experiment = record_result(store, tried)
+    assert store.client.get_run(experiment).info.run_name == "sgd_32 (try)"
+    assert superseded_runs(store) == {}
+    applied = record_result(store, replace(tried, revision=adhoc_result.revision))
+    assert (applied, store.client.get_run(applied).info.run_name) == (experiment, "sgd_32")
+    assert superseded_runs(store) == {row: experiment}
+    record_result(store, replace(adhoc_result, revision=tried.revision))  # another experiment repeats the row
+    assert superseded_runs(store) == {row: experiment}
+
+
 def test_a_result_that_was_trained_elsewhere_is_recorded_without_times(store: Store, adhoc_result: Result) -> None:
     run = store.client.get_run(record_result(store, replace(adhoc_result, metadata=None)))
-    assert {"epoch_seconds", "images_per_second"}.isdisjoint(run.data.metrics)
+    assert {"epoch_seconds", "images_per_second", "training_seconds"}.isdisjoint(run.data.metrics)
     assert run.info.status == "FINISHED"
 
 

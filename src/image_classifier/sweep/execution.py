@@ -21,6 +21,7 @@ from image_classifier.sweep.engine import TrialSearcher, cluster, make_scheduler
 from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.sweep.trainable import train_trial
 from image_classifier.track.outcome import Outcome
+from image_classifier.track.payload import file_params
 from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun, images_per_second
 from image_classifier.track.writer import record_result
@@ -39,6 +40,7 @@ def execute_plan(
     plan: Plan,
     settings: Sweep,
     store: Store,
+    name: str,
     command: str,
     title: str,
     params: dict[str, str],
@@ -51,6 +53,7 @@ def execute_plan(
         plan: Plan of the sweep.
         settings: Settings of the sweep.
         store: Store of the sweep and its trials.
+        name: Name of the sweep in MLflow.
         command: Command line that starts the sweep.
         title: First line of the printed plan.
         params: Description of the sweep for MLflow.
@@ -81,7 +84,7 @@ def execute_plan(
             print(title, text, sep="\n", flush=True)
             if settings.dry_run:
                 return None
-            cleanup.enter_context(sweep_run.tracked(command, params))
+            cleanup.enter_context(sweep_run.tracked(name, command, params | file_params(plan.files)))
             revision = workspace_revision(["conf", *plan.files])
             train = tune.with_parameters(train_trial, files=plan.files, revision=revision, parent=sweep_run.run_id)
             run_trials(train, searcher, make_scheduler(settings, plan.max_epochs), settings.cpus_per_trial)
@@ -97,6 +100,7 @@ def execute_plan(
             summary.best.input if summary.best else None,
         )
         print(summary.text)
+        print(f"MLflow run {sweep_run.run_id} ({name}) holds the trials and plots: image-classifier ui")
         if searcher.failures > settings.max_failures:
             raise InputError(
                 f"{searcher.failures} trials failed, more than sweep.max_failures={settings.max_failures}."

@@ -45,9 +45,10 @@ def replicate_runs(
     with environment.gc_paused():
         from image_classifier.compare import plots
         from image_classifier.compare import seeds as replicates
+        from image_classifier.sweep import report
         from image_classifier.sweep.execution import Summary, execute_plan
         from image_classifier.track.store import Store
-        from image_classifier.track.sweeps import find_history
+        from image_classifier.track.sweeps import name_replicate
 
     files = training_files()
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
@@ -61,7 +62,7 @@ def replicate_runs(
     def summarize(results: Results) -> Summary:
         parts, missing = [replicates.read_replicates(paths.REPLICATES)], []
         for (run, seed), (trial, outcome) in zip(pairs, results, strict=True):
-            history = find_history(store, trial.input)
+            history = name_replicate(store, trial.input, f"{run} seed {seed}")
             if history is None:
                 missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
             else:
@@ -76,11 +77,19 @@ def replicate_runs(
         write_figure(paths.REPLICATES_PLOT, figure)
         accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
         problem = f"Not recorded: {'; '.join(missing)}. The same command tries again." if missing else ""
-        return Summary(replicates.summary_table(accuracies, confidence), {"replicates": figure}, None, problem)
+        written = ", ".join(str(path.relative_to(paths.ROOT)) for path in (paths.REPLICATES, paths.REPLICATES_PLOT))
+        text = (
+            f"Replicates {plan.fingerprint}: {report.format_counts(results)}\n\n"
+            f"{replicates.summary_table(accuracies, confidence)}\n\n"
+            f"The accuracies are those on the test images after the last epoch. Files: {written}.\n"
+            "Update the comparison of the runs with the new seeds: dvc repro"
+        )
+        return Summary(text, {"replicates": figure}, None, problem)
 
     names = ", ".join(runs)
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
-    execute_plan(plan, base.sweep, store, command, title, {"replicates": names}, num_images, summarize)
+    params, name = {"replicates": names}, f"replicates of {names}"
+    execute_plan(plan, base.sweep, store, name, command, title, params, num_images, summarize)
 
 
 def _point(row: Row, seed: int) -> Point:

@@ -94,6 +94,12 @@ def summary_metrics(results: Results) -> dict[str, float]:
     return {**metrics, "best_val_accuracy": best[0]} if best else metrics
 
 
+def format_counts(results: Results) -> str:
+    """Return how many trials are in each state, such as "3 complete, 1 failed"."""
+    counts = Counter(outcome.state for _, outcome in results)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
 def format_summary(results: Results, fingerprint: str, num_images: int) -> str:
     """Return a table of all trials, the noise of the best accuracy, and the command that adds the best trial as a run.
 
@@ -102,10 +108,9 @@ def format_summary(results: Results, fingerprint: str, num_images: int) -> str:
         fingerprint: Fingerprint of the sweep.
         num_images: Number of validation images.
     """
-    counts = Counter(outcome.state for _, outcome in results)
     table = trials_table(results).drop(columns=["run", "node"]).rename(columns={"val_accuracy": "accuracy"})
     table["accuracy"] = table["accuracy"].map("{:.2%}".format, na_action="ignore").fillna("")
-    text = f"Sweep {fingerprint}: {', '.join(f'{counts[state]} {state}' for state in STATES if counts[state])}\n\n"
+    text = f"Sweep {fingerprint}: {format_counts(results)}\n\n"
     text += str(table.to_markdown(index=False, floatfmt=".5g"))
     if complete := complete_trials(results):
         accuracies = [outcome.accuracy or 0 for _, outcome in complete]

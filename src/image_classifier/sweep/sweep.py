@@ -48,7 +48,9 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     swept = {key: dimension.text for key, dimension in space.dimensions.items()}
     keys = ", ".join(f"{key}={text}" for key, text in swept.items()) or "a single point"
     title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {keys}."
-    params = {name: str(getattr(settings, name)) for name in ("search", "scheduler", "seed")}
+    decisive = {"search", "scheduler", "seed", "proposal_batch", "grace_period", "reduction_factor"}
+    params = {name: str(value) for name, value in settings.model_dump(include=decisive).items()}
+    params |= {"overrides": shlex.join(space.fixed)}
     params |= {f"space.{key.lstrip('+')}": text for key, text in swept.items()}
 
     def summarize(results: Results) -> Summary:
@@ -58,7 +60,9 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
         return Summary(text, report.plot_trials(results), best, problem)
 
     store = Store(base.tracking.experiment)
-    summary = execute_plan(plan, settings, store, command, title, params, len(training.labels), summarize)
+    summary = execute_plan(
+        plan, settings, store, f"sweep_{plan.fingerprint}", command, title, params, len(training.labels), summarize
+    )
     if summary and summary.best and settings.retrain_best:
         final = _train_final(space, summary.best)
         metrics = SweepRun(store, plan.fingerprint).attach_final_run(final)

@@ -1,6 +1,6 @@
 """Backfill: recording in MLflow the results that DVC stores, and the search for what MLflow lacks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -51,7 +51,8 @@ def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
         if SWEEP_TAG in tags or MLFLOW_PARENT_RUN_ID in tags:
             active = sweeping
         else:
-            active = any(_is_locked(lock) for lock in paths.training_locks(name))
+            row = name.partition(" (")[0]  # without the name of a DVC experiment
+            active = any(_is_locked(lock) for lock in paths.training_locks(row))
         if not active:
             yield str(run.info.run_id), name, tags[MLFLOW_SOURCE_NAME]
 
@@ -90,3 +91,20 @@ def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:
                 yield f"Warning: {error}"
                 continue
             yield f"Recorded {stored} as MLflow run {record_result(store, result)}"
+    mark_current(store, [stored.fingerprint for stored in results])
+
+
+def mark_current(store: Store, results: Iterable[str]) -> None:
+    """Mark results as the current ones of their names, and all other results of the same names as superseded.
+
+    Args:
+        store: Store of the results.
+        results: Fingerprints of the results; of several with the same name, the last one is current.
+
+    Raises:
+        InputError: MLflow cannot be reached or written.
+    """
+    found = [run for result in results if (run := store.find_complete({RESULT_TAG: result}))]
+    with store.locked():
+        for name, run_id in {str(run.info.run_name): run.info.run_id for run in found}.items():
+            store.make_current(run_id, name)

@@ -11,7 +11,7 @@ from image_classifier import paths
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
 from image_classifier.track.payload import STATE_TAG
-from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store
+from image_classifier.track.store import INPUT_TAG, RESULT_TAG, SUPERSEDED_TAG, Store
 from image_classifier.track.writer import belongs_to, write_input
 
 
@@ -44,8 +44,8 @@ class LiveRun:
         self._run_id = str(run.info.run_id)
         self._losses = {point.step: point.value for point in client.get_metric_history(self._run_id, "loss")}
         client.update_run(self._run_id, status="RUNNING")
-        if STATE_TAG in run.data.tags:  # a crashed trial is tried again
-            client.delete_tag(self._run_id, STATE_TAG)
+        for tag in {STATE_TAG, SUPERSEDED_TAG} & run.data.tags.keys():  # a crashed or interrupted training goes on
+            client.delete_tag(self._run_id, tag)
         monitor: Any = SystemMetricsMonitor  # MLflow has no types for it
         self._monitor = monitor(self._run_id, resume_logging=True, tracking_uri=store.uri)
         self._monitor.start()

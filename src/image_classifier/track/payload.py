@@ -1,6 +1,7 @@
 """Contents of an MLflow run: parameters, metrics, tags, data set and description of a training and its result."""
 
 import json
+import math
 from collections.abc import Iterable
 from itertools import accumulate, repeat
 from pathlib import Path
@@ -18,16 +19,17 @@ from mlflow.utils.mlflow_tags import (
 
 from image_classifier import paths
 from image_classifier.dataset import INPUT_SHAPE
+from image_classifier.files import digest
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG
 
-RECIPE_TAG = "recipe_fingerprint"
+RECIPE_TAG, EXPERIMENT_TAG = "recipe_fingerprint", "dvc.experiment"
 STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
 DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
-SETTINGS = ("seed", "intra_op_threads", "precision", "max_shift_px", "label_smoothing")  # of conf/training/
+DIGITS = 8  # of a hash that tells data, or code, apart; MLflow's UI shows as many
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
     "held_out": "Validated on held-out training images, not on the test images.",
@@ -35,22 +37,45 @@ VALIDATION_NOTES = {
 }
 
 
-def params(training: TrainingInput) -> dict[str, str]:
+def params(training: TrainingInput, report: Path) -> dict[str, str]:
     """Return the values that distinguish trainings, including the arguments of the optimizer that Keras chose.
 
-    Arguments that are switched off (None, the settings of an average that is not used) are left out.
+    Values that are switched off (None, the settings of an average that is not used) are left out.
+
+    Args:
+        training: Training to describe.
+        report: Description from `describe_dataset`, as JSON.
     """
-    config = yaml.safe_load(training.configuration)
-    optimizer, settings = config["optimizer"], config["training"]
+    config, parts = yaml.safe_load(training.configuration), json.loads(report.read_text(encoding="utf-8"))
+    optimizer, held_out = config["optimizer"], config["validation"]["size"]
     unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
     in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
-    values = {"validation": config["validation"]["name"], "model": config["model"]["name"]}
-    values |= {name: config[name] for name in ("batch_size", "epochs")}
-    values |= {name: settings[name] for name in SETTINGS}
+    values = {name: config[name] for name in ("batch_size", "epochs")}
+    values |= {name: value for name, value in config["training"].items() if value is not None}
+    values |= {
+        "training_images": parts["train"]["examples"] - held_out,
+        "validation_images": held_out or parts["test"]["examples"],
+        "validation": config["validation"]["name"],
+        "model": config["model"]["name"],
+        **file_params(training.files),
+    }
+    for number, layer in enumerate(config["model"]["layers"], start=1):
+        values[f"layer_{number}"] = yaml.safe_dump(layer, default_flow_style=True, width=math.inf).strip()
     for key, value in pd.json_normalize({"optimizer": in_force}).to_dict("records")[0].items():
         name = key.removesuffix("._target_").removeprefix("optimizer.")
         values[name] = value.rpartition(".")[2] if key.endswith("._target_") else value
     return {name: str(value) for name, value in values.items()}
+
+
+def file_params(files: dict[str, str]) -> dict[str, str]:
+    """Return the first digits of the hashes of a training's data and code."""
+    code = {path: md5 for path, md5 in files.items() if path != DATA}
+    return {"data": files[DATA][:DIGITS], "code": digest(code)[:DIGITS]}
+
+
+def run_name(run: str, experiment: str | None) -> str:
+    """Return the name of a run in MLflow, which includes the name of its DVC experiment if it belongs to one."""
+    return f"{run} ({experiment})" if experiment else run
 
 
 def input_tags(training: TrainingInput, revision: Revision, metadata: RunMetadata | None) -> dict[str, str]:
@@ -60,7 +85,7 @@ def input_tags(training: TrainingInput, revision: Revision, metadata: RunMetadat
         MLFLOW_SOURCE_NAME: training.command,
         MLFLOW_GIT_COMMIT: revision.commit,
         "git.uncommitted": (", ".join(revision.uncommitted) or "nothing") if revision.commit else None,
-        "dvc.experiment": revision.experiment,
+        EXPERIMENT_TAG: revision.experiment,
         "library_defaults": ", ".join(yaml.safe_load(training.configuration)["library_defaults"]),
         **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
         MLFLOW_PARENT_RUN_ID: metadata.parent if metadata else None,
@@ -94,7 +119,7 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     parts = json.loads(report.read_text(encoding="utf-8"))
     return DatasetInput(
         Dataset(
-            name="mnist",
+            name=f"mnist {parts['train']['examples']:,} + {parts['test']['examples']:,}",
             digest=training.files[DATA],
             source_type="dvc",
             source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
@@ -138,9 +163,11 @@ def read_history(result: Result) -> pd.DataFrame:
 
 
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
-    """Return the best validation accuracy, its epoch, and the test metrics of the model, all at step 0."""
+    """Return the best validation accuracy, its epoch, the duration and the test metrics, all at step 0."""
     accuracies = read_history(result)["val_accuracy"]
     best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
+    if result.metadata:
+        best["training_seconds"] = round(sum(result.metadata.epoch_seconds), 1)
     return [
         *(Metric(name, float(value), now, 0) for name, value in best.items()),
         *(Metric(name, value, now, 0, model_id=model_id) for name, value in test_metrics(result).items()),

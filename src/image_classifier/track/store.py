@@ -26,7 +26,8 @@ from image_classifier.provenance.run_metadata import OUTPUTS
 
 SQLITE = "sqlite:///"
 INPUT_TAG, RESULT_TAG = "input_fingerprint", "result_fingerprint"
-FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+SUPERSEDED_TAG = "superseded_by"  # id of the current run of the same name
+FINISHED, RUNNING = RunStatus.to_string(RunStatus.FINISHED), RunStatus.to_string(RunStatus.RUNNING)
 MODEL_FILE = "MLmodel"  # of a model in MLflow's format
 LOCATION_COLUMNS = (  # in MLflow's database: table and column
     ("experiments", "artifact_location"),
@@ -166,12 +167,25 @@ class Store:
         """Return the oldest run with these tags that holds its complete result, or None."""
         return next((run for run in self.find(tags) if is_complete(run)), None)
 
-    def log_params_and_tags(self, run_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
-        """Log parameters and tags together."""
+    def make_current(self, run_id: str, name: str) -> None:
+        """Tag all runs of a name as superseded by one of them, except for runs that are still open.
+
+        Call it in `locked`.
+        """
+        for run in self.client.search_runs([self.experiment_id], f"attributes.run_name = '{name}'"):
+            newer = run.data.tags.get(SUPERSEDED_TAG)
+            if run.info.run_id == run_id:
+                if newer:
+                    self.client.delete_tag(run_id, SUPERSEDED_TAG)
+            elif newer != run_id and run.info.status != RUNNING:
+                self.client.set_tag(run.info.run_id, SUPERSEDED_TAG, run_id)
+
+    def log_params_and_tags(self, run: Run, params: dict[str, str], tags: dict[str, str]) -> None:
+        """Log tags, and the parameters that the run lacks: MLflow does not change a parameter."""
         with self.translate_errors():
             self.client.log_batch(
-                run_id,
-                params=[Param(name, value) for name, value in params.items()],
+                run.info.run_id,
+                params=[Param(name, value) for name, value in params.items() if name not in run.data.params],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from mlflow.entities import Metric
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 
+from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
@@ -46,21 +47,20 @@ class SweepRun:
         self.run_id = str(run.info.run_id) if run else ""
 
     @contextmanager
-    def tracked(self, command: str, params: dict[str, str]) -> Iterator[None]:
+    def tracked(self, name: str, command: str, params: dict[str, str]) -> Iterator[None]:
         """Create or continue the run; its status becomes FINISHED, FAILED or KILLED when the block ends.
 
         Args:
+            name: Name of the run.
             command: Command line that starts the sweep.
             params: Description of the sweep.
         """
         store, client, status = self._store, self._store.client, "FAILED"
         with store.locked():
-            run = store.find_first(self._tags) or client.create_run(
-                store.experiment_id, tags=self._tags, run_name=f"sweep_{self._tags[SWEEP_TAG]}"
-            )
+            run = store.find_first(self._tags) or client.create_run(store.experiment_id, tags=self._tags)
             self.run_id = str(run.info.run_id)
-            client.update_run(self.run_id, status="RUNNING")
-            store.log_params_and_tags(self.run_id, params, {MLFLOW_SOURCE_NAME: command})
+            client.update_run(self.run_id, status="RUNNING", name=name)
+            store.log_params_and_tags(run, params, {MLFLOW_SOURCE_NAME: command})
         try:
             yield
             status = FINISHED
@@ -68,8 +68,10 @@ class SweepRun:
             status = "KILLED"
             raise
         finally:
-            with store.translate_errors():
+            with store.locked():
                 store.terminate(self.run_id, status)
+                if status == FINISHED:
+                    store.make_current(self.run_id, name)
 
     def find_outcome(self, training: TrainingInput) -> Outcome | None:
         """Return the recorded outcome of a trial, or None if it has to be run.
@@ -105,7 +107,7 @@ class SweepRun:
             epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
             store.log_missing(run.info.run_id, epochs)
             state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
-            store.log_params_and_tags(run.info.run_id, payload.params(training), state)
+            store.log_params_and_tags(run, payload.params(training, paths.DATASET_REPORT), state)
             store.terminate(run.info.run_id, STATUSES[outcome.state])
 
     def finish(
@@ -148,14 +150,19 @@ class SweepRun:
         return test_metrics
 
 
-def find_history(store: Store, training: TrainingInput) -> pd.DataFrame | None:
-    """Return the recorded history of a training, or None if there is no complete run.
+def name_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
+    """Name the run of a replicate and return its recorded history, or None if there is no complete run.
 
     Returns:
         Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
     """
     run = store.find_complete({INPUT_TAG: training.fingerprint})
-    return read_run(store, run.info.run_id).history if run else None
+    if run is None:
+        return None
+    with store.locked():
+        store.client.update_run(run.info.run_id, name=name)
+        store.make_current(run.info.run_id, name)
+    return read_run(store, run.info.run_id).history
 
 
 def images_per_second(store: Store, threads: int, processor: str) -> float | None:

@@ -13,7 +13,10 @@ import typer
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from image_classifier.errors import InputError
-from image_classifier.track.store import Store
+from image_classifier.files import digest
+from image_classifier.provenance.result import workspace_trainings
+from image_classifier.track.backfill import mark_current
+from image_classifier.track.store import SUPERSEDED_TAG, Store, sqlite_file
 
 HOST = "127.0.0.1"
 VIEW = "overview"
@@ -21,14 +24,16 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # MLflow's UI reads a view from thi
 COLUMNS = (
     "attributes.`Dataset`",
     *(f"params.`{name}`" for name in ("optimizer", "batch_size", "epochs")),
-    *(f"metrics.`{name}`" for name in ("test_accuracy", "test_loss", "val_accuracy")),
+    *(f"metrics.`{name}`" for name in ("test_accuracy", "test_loss", "training_seconds", "val_accuracy")),
 )
+WIDTHS = {"attributes.`Dataset`": 200, "metrics.`training_seconds`": 130}  # in pixels
 CHARTS = {"test_accuracy": "BAR", "loss": "LINE", "val_loss": "LINE", "accuracy": "LINE", "val_accuracy": "LINE"}
 DESCRIPTION = """\
 Each run is one result of a training: a row of `params.yaml` (such as `sgd_32`), a single training from the command
-line, a trial of a sweep (below the run `sweep_…`) or a replicate with another seed. *test_accuracy* and *test_loss*
-are measured on the test images; trials are compared on held-out training images and do not have these metrics. Each
-run names its data, code and configuration, and the command that reproduces it.
+line, a trial of a sweep (below the run `sweep_…`) or a replicate with another seed (below `replicates of …`).
+*test_accuracy* and *test_loss* are measured on the test images; trials are compared on held-out training images and do
+not have these metrics. Each run names its data, code and configuration, and the command that reproduces it. Runs with
+the tag `superseded_by` have a newer result of the same name; the filter of this view hides them.
 """
 
 
@@ -45,10 +50,12 @@ def open_ui(experiment: str, port: int) -> None:
         InputError: The store cannot be reached, the port is in use, or MLflow does not start.
     """
     store = Store(experiment)
+    if sqlite_file(store.uri):  # of this workspace alone, which `dvc checkout` may have changed
+        mark_current(store, [digest(stage["outs"]) for stage in workspace_trainings().values()])
     with store.translate_errors():
         store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
         store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
-    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
     page += f"&viewStateShareKey={VIEW}"
     if store.is_server:
         _show(store.uri.rstrip("/") + page)
@@ -86,10 +93,10 @@ def view() -> dict[str, Any]:
         for metric, kind in CHARTS.items()
     ]
     return {
-        "searchFilter": "",
+        "searchFilter": f"tags.{SUPERSEDED_TAG} IS NULL",
         "selectedColumns": COLUMNS,
         "columnOrder": COLUMNS,
-        "columnWidths": {COLUMNS[0]: 130},
+        "columnWidths": WIDTHS,
         "compareRunCharts": charts,
         "compareRunSections": [{"uuid": VIEW, "name": "Results", "display": True, "isReordered": True}],
         "isAccordionReordered": True,

@@ -17,6 +17,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
+from image_classifier.track.payload import EXPERIMENT_TAG
 from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store, has_files
 
 SERVED_WITH = ("mlflow", "tensorflow", "keras", "numpy")  # libraries that a logged model needs
@@ -54,6 +55,7 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
 
     This is the run that has the result already, or the run that logged this training live, or a new run. Missing
     contents are added, and files are replaced, because a new version of the project may draw plots differently.
+    Earlier results of the same name are tagged as superseded.
 
     Args:
         store: Store of the run.
@@ -71,6 +73,8 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
         tags = payload.result_tags(result)
         run = write_input(store, known[0] if known else None, result.input, result.metadata, tags, result.dataset)
         _write_outputs(store, run, result, with_model=with_model or result.is_evaluated)
+        if not (result.metadata and result.metadata.parent):
+            _make_current(store, run, result)
         for duplicate in live:
             if duplicate.info.run_id != run.info.run_id:  # an edited comment, for example, led to a known result
                 store.client.delete_run(duplicate.info.run_id)
@@ -106,8 +110,9 @@ def write_input(
     """
     if run is None:
         start = int(metadata.started * 1000) if metadata else None
-        run = store.client.create_run(store.experiment_id, start, tags, training.run)
-    store.log_params_and_tags(run.info.run_id, payload.params(training), tags)
+        name = payload.run_name(training.run, tags.get(EXPERIMENT_TAG))
+        run = store.client.create_run(store.experiment_id, start, tags, name)
+    store.log_params_and_tags(run, payload.params(training, dataset), tags)
     if not (run.inputs and run.inputs.dataset_inputs):
         store.client.log_inputs(run.info.run_id, [payload.dataset_input(training, dataset)])
     return run
@@ -118,6 +123,15 @@ def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
     losses = payload.read_history(result)["loss"]
     logged = store.client.get_metric_history(run.info.run_id, "loss")
     return all(losses.get(point.step) == point.value for point in logged)
+
+
+def _make_current(store: Store, run: Run, result: Result) -> None:
+    """Make a run the current one of its name, unless it is a row's run whose result a DVC experiment repeats."""
+    name, experiment = payload.run_name(result.input.run, result.revision.experiment), result.revision.experiment
+    if not experiment and str(run.info.run_name).startswith(f"{name} ("):  # `dvc exp apply` made it the row's result
+        store.client.update_run(run.info.run_id, name=name)
+    if not experiment or run.info.run_name == name:
+        store.make_current(run.info.run_id, name)
 
 
 def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) -> None:
