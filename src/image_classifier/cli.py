@@ -106,9 +106,10 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help=ANY_RUN, autocompletion=complete_run)],
     second: Annotated[str, typer.Argument(metavar="B", help=ANY_RUN, autocompletion=complete_run)],
 ) -> None:
-    """Test whether two runs differ on the test images.
+    """List the differences between two runs, and test whether their accuracies differ.
 
-    If both have replicates, their accuracies over the seeds are compared as well.
+    The tables list each value of configuration, data, code and machine that differs. The test compares the predictions
+    for the test images. If both runs have replicates (trainings with other seeds), a second test compares these.
 
     Example: image-classifier compare sgd_128 adadelta_128
     """
@@ -121,11 +122,13 @@ def compare(
     test = load_examples(paths.PREPARED_DATA, "test")
     with gc_paused():
         from image_classifier.compare.pair import compare_pair
+        from image_classifier.provenance.differences import format_differences
         from image_classifier.track.reader import find_predictions
 
-    probabilities, recipes = {}, {}
+    probabilities, recipes, facts = {}, {}, {}
     for run in (first, second):
-        probabilities[run], recipes[run] = find_predictions(run, test, table, experiment, config.batch_size)
+        probabilities[run], recipes[run], facts[run] = find_predictions(run, test, table, experiment, config.batch_size)
+    typer.echo(f"{format_differences(first, second, facts)}\n")
     typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, config.confidence))
 
 

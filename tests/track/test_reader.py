@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from image_classifier import paths
@@ -33,6 +34,7 @@ def test_a_recorded_run_is_read_as_it_was_written(
     assert (record.fingerprint, record.model) == (adhoc_result.fingerprint, "89ab")
     assert (record.commit, record.uncommitted, record.recipe) == ("c0ffee", "params.yaml", "the recipe")
     assert record.environment == {"processor": "a processor", "keras": "3.15"}
+    assert record.train_images == 60
     pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
 
 
@@ -79,7 +81,7 @@ def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pyte
     stored = np.eye(10, dtype=np.float32)[:5]
     np.savez(result.files.predictions, probabilities=stored, labels=TEST.labels)
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
-    probabilities, recipe = find_predictions("sgd_32", TEST, load_table(), "test", 500)
+    probabilities, recipe, _ = find_predictions("sgd_32", TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, stored)
     assert recipe is None
     others = replace(TEST, labels=TEST.labels[::-1])
@@ -92,7 +94,7 @@ def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pyte
 def test_the_model_of_an_ad_hoc_run_predicts(adhoc_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
     monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
-    probabilities, _ = find_predictions("mine", TEST, load_table(), "test", 500)
+    probabilities, _, _ = find_predictions("mine", TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
 
 
@@ -101,9 +103,44 @@ def test_the_model_of_a_recorded_run_predicts(
 ) -> None:
     monkeypatch.setattr(Result, "recipe", "the recipe")
     run_id = record_result(store, adhoc_result)
-    probabilities, recipe = find_predictions(run_id, TEST, load_table(), "test", 500)
+    probabilities, recipe, _ = find_predictions(run_id, TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
     assert recipe == "the recipe"
+
+
+@pytest.mark.parametrize("validation", ["test", "held_out"])
+def test_a_folder_and_its_mlflow_run_have_the_same_facts(
+    store: Store, adhoc_result: Result, validation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"test": 0, "held_out": 20}[validation]
+    configuration = yaml.safe_load(adhoc_result.input.configuration) | {
+        "validation": {"name": validation, "size": size}
+    }
+    assert adhoc_result.metadata
+    metadata = replace(adhoc_result.metadata, training_images=60 - size)
+    training = replace(adhoc_result.input, configuration=yaml.safe_dump(configuration))
+    result = replace(adhoc_result, input=training, metadata=metadata)
+    result.files.configuration.write_text(training.configuration)
+    monkeypatch.setattr(paths, "adhoc_run", lambda _run: result.files)
+    monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)
+    run_id = record_result(store, result)
+    _, _, facts = find_predictions("mine", TEST, load_table(), "test", 500)
+    assert facts["Data"] == {"data/prepared/mnist.npz": "4567", "training images": 60}
+    assert facts["Code"] == {"src/image_classifier/train": "89ab.dir", "commit": "c0ffee"}
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    assert find_predictions(run_id, TEST, load_table(), "test", 500)[2] == facts
+
+
+def test_a_result_that_another_folder_trained_lacks_images_commit_and_machine(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(result.files.predictions, probabilities=np.eye(10)[:5], labels=TEST.labels)
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": replace(result, metadata=None)}.__getitem__)
+    _, _, facts = find_predictions("sgd_32", TEST, load_table(), "test", 500)
+    assert facts["Data"]["training images"] is None
+    assert facts["Code"]["commit"] is None
+    assert set(facts["Machine"].values()) == {None}
 
 
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Reading of recorded runs."""
 
+import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,14 +8,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import yaml
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
 from image_classifier.config.schema import Row
 from image_classifier.dataset import Examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.result import read_result
+from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import RECIPE_TAG
 from image_classifier.track.store import RESULT_TAG, Store, is_complete
@@ -87,13 +90,19 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             history=pd.read_csv(history, index_col="epoch"),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
+            train_images=_train_images(run),
         )
+
+
+def _train_images(run: Run) -> int | None:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return json.loads(inputs[0].dataset.profile or "{}").get("train_images") if inputs else None
 
 
 def find_predictions(
     run: str, test: Examples, table: dict[str, Row], experiment: str, batch_size: int
-) -> tuple[np.ndarray, str | None]:
-    """Return the stored predictions of a run for the test images, or let its model predict.
+) -> tuple[np.ndarray, str | None, Facts]:
+    """Return the stored predictions of a run for the test images, or let its model predict, and the run's origin.
 
     Args:
         run: Name or id, see `find_run`.
@@ -103,7 +112,7 @@ def find_predictions(
         batch_size: Images per forward step; decides speed and memory.
 
     Returns:
-        Class probabilities, float32, (n, 10), and the recipe fingerprint of the run if it is known.
+        Class probabilities, float32, (n, 10); the recipe fingerprint of the run if it is known; its `training_facts`.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
@@ -112,18 +121,29 @@ def find_predictions(
     """
     if _is_local(run, table):
         result = read_result(run)
+        facts = _facts_of(result)
         if not result.is_pipeline_run:
-            return _predict(result.files.model, test, batch_size), result.recipe
+            return _predict(result.files.model, test, batch_size), result.recipe, facts
         stored = read_arrays(result.files.predictions)
         if not np.array_equal(stored["labels"], test.labels):
             raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
-        return stored["probabilities"], result.recipe
+        return stored["probabilities"], result.recipe, facts
     store, run_id = find_run(run, table, experiment)
-    recipe = read_run(store, run_id).recipe
+    record = read_run(store, run_id)
+    facts = training_facts(record.input, record.train_images, record.commit, record.environment)
     with TemporaryDirectory() as folder:
         with store.translate_errors():
             model = Path(store.client.download_artifacts(run_id, "model.h5", folder))
-        return _predict(model, test, batch_size), recipe
+        return _predict(model, test, batch_size), record.recipe, facts
+
+
+def _facts_of(result: Result) -> Facts:
+    metadata = result.metadata
+    if metadata is None:
+        return training_facts(result.input, None, None, {})
+    held_out = yaml.safe_load(result.input.configuration)["validation"]["size"]
+    images = metadata.training_images + held_out
+    return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
 
 
 def _predict(model: Path, test: Examples, batch_size: int) -> np.ndarray:
