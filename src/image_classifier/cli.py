@@ -106,7 +106,7 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help=ANY_RUN, autocompletion=complete_run)],
     second: Annotated[str, typer.Argument(metavar="B", help=ANY_RUN, autocompletion=complete_run)],
 ) -> None:
-    """List the differences between two runs, and test whether their accuracies differ.
+    """List how two runs differ, and test their accuracies.
 
     The tables list each value of configuration, data, code and machine that differs. The test compares the predictions
     for the test images. If both runs have replicates (trainings with other seeds), a second test compares these.
@@ -123,13 +123,14 @@ def compare(
     with gc_paused():
         from image_classifier.compare.pair import compare_pair
         from image_classifier.provenance.differences import format_differences
-        from image_classifier.track.reader import find_predictions
+        from image_classifier.track.reader import find_facts, find_predictions
 
-    probabilities, recipes, facts = {}, {}, {}
+    facts = {run: find_facts(run, table, experiment) for run in (first, second)}
+    probabilities, recipes = {}, {}
     for run in (first, second):
-        probabilities[run], recipes[run], facts[run] = find_predictions(run, test, table, experiment, config.batch_size)
+        probabilities[run], recipes[run] = find_predictions(run, test, table, experiment, config.batch_size)
     typer.echo(f"{format_differences(first, second, facts)}\n")
-    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, config.confidence))
+    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, table, config.confidence))
 
 
 @command
@@ -147,7 +148,8 @@ def replicate(
 ) -> None:
     """Train rows of params.yaml with several seeds.
 
-    Writes reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
+    These trainings are called the replicates of a run and show how much its accuracy varies. Writes
+    reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
 
     Example: image-classifier replicate sgd_32 adadelta_128 --seeds 5
     """
@@ -206,7 +208,7 @@ def promote(
     model, alias = tracking.registered_model, tracking.alias
     version, previous = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
     before = f"; it was version {previous}" if previous else ""
-    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}.")
+    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}. Serve it: image-classifier serve")
 
 
 @command

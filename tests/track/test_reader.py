@@ -17,7 +17,7 @@ from image_classifier.evaluate.saved_model import load_model
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import find_predictions, find_run, read_run
+from image_classifier.track.reader import find_facts, find_predictions, find_run, read_run
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -81,7 +81,7 @@ def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pyte
     stored = np.eye(10, dtype=np.float32)[:5]
     np.savez(result.files.predictions, probabilities=stored, labels=TEST.labels)
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
-    probabilities, recipe, _ = find_predictions("sgd_32", TEST, load_table(), "test", 500)
+    probabilities, recipe = find_predictions("sgd_32", TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, stored)
     assert recipe is None
     others = replace(TEST, labels=TEST.labels[::-1])
@@ -94,7 +94,7 @@ def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pyte
 def test_the_model_of_an_ad_hoc_run_predicts(adhoc_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
     monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
-    probabilities, _, _ = find_predictions("mine", TEST, load_table(), "test", 500)
+    probabilities, _ = find_predictions("mine", TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
 
 
@@ -103,44 +103,9 @@ def test_the_model_of_a_recorded_run_predicts(
 ) -> None:
     monkeypatch.setattr(Result, "recipe", "the recipe")
     run_id = record_result(store, adhoc_result)
-    probabilities, recipe, _ = find_predictions(run_id, TEST, load_table(), "test", 500)
+    probabilities, recipe = find_predictions(run_id, TEST, load_table(), "test", 500)
     np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
     assert recipe == "the recipe"
-
-
-@pytest.mark.parametrize("validation", ["test", "held_out"])
-def test_a_folder_and_its_mlflow_run_have_the_same_facts(
-    store: Store, adhoc_result: Result, validation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    size = {"test": 0, "held_out": 20}[validation]
-    configuration = yaml.safe_load(adhoc_result.input.configuration) | {
-        "validation": {"name": validation, "size": size}
-    }
-    assert adhoc_result.metadata
-    metadata = replace(adhoc_result.metadata, training_images=60 - size)
-    training = replace(adhoc_result.input, configuration=yaml.safe_dump(configuration))
-    result = replace(adhoc_result, input=training, metadata=metadata)
-    result.files.configuration.write_text(training.configuration)
-    monkeypatch.setattr(paths, "adhoc_run", lambda _run: result.files)
-    monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)
-    run_id = record_result(store, result)
-    _, _, facts = find_predictions("mine", TEST, load_table(), "test", 500)
-    assert facts["Data"] == {"data/prepared/mnist.npz": "4567", "training images": 60}
-    assert facts["Code"] == {"src/image_classifier/train": "89ab.dir", "commit": "c0ffee"}
-    monkeypatch.undo()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    assert find_predictions(run_id, TEST, load_table(), "test", 500)[2] == facts
-
-
-def test_a_result_that_another_folder_trained_lacks_images_commit_and_machine(
-    result: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    np.savez(result.files.predictions, probabilities=np.eye(10)[:5], labels=TEST.labels)
-    monkeypatch.setattr(reader, "read_result", {"sgd_32": replace(result, metadata=None)}.__getitem__)
-    _, _, facts = find_predictions("sgd_32", TEST, load_table(), "test", 500)
-    assert facts["Data"]["training images"] is None
-    assert facts["Code"]["commit"] is None
-    assert set(facts["Machine"].values()) == {None}
 
 
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,3 +114,33 @@ def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: 
     message = r"^sgd is not a row of params\.yaml \(sgd_32, .*\), a folder of outputs/ or the id of an MLflow run\.$"
     with pytest.raises(InputError, match=message):
         find_predictions("sgd", TEST, load_table(), "test", 500)
+
+
+@pytest.mark.parametrize("held_out", [0, 20])
+def test_a_folder_and_its_mlflow_run_have_the_same_facts(
+    store: Store, adhoc_result: Result, held_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = yaml.safe_load(adhoc_result.input.configuration)
+    configuration["validation"]["size"] = held_out
+    assert adhoc_result.metadata
+    metadata = replace(adhoc_result.metadata, training_images=60 - held_out)
+    training = replace(adhoc_result.input, configuration=yaml.safe_dump(configuration))
+    result = replace(adhoc_result, input=training, metadata=metadata)
+    result.files.configuration.write_text(training.configuration)
+    run_id = record_result(store, result)
+    monkeypatch.setattr(reader, "_is_local", lambda run, _table: run == "mine")
+    monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)
+    facts = find_facts("mine", load_table(), "test")
+    assert facts["Data"] == {"data/prepared/mnist.npz": "4567", "training images": 60}
+    assert facts["Code"] == {"src/image_classifier/train": "89ab.dir", "commit": "c0ffee"}
+    assert find_facts(run_id, load_table(), "test") == facts
+
+
+def test_a_result_that_another_folder_trained_lacks_images_commit_and_machine(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": replace(result, metadata=None)}.__getitem__)
+    facts = find_facts("sgd_32", load_table(), "test")
+    assert facts["Data"]["training images"] is None
+    assert facts["Code"]["commit"] is None
+    assert set(facts["Machine"].values()) == {None}

@@ -17,7 +17,7 @@ from image_classifier.dataset import Examples, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.result import Result, read_result
+from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import RECIPE_TAG
 from image_classifier.track.store import RESULT_TAG, Store, is_complete
@@ -96,13 +96,37 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
 
 def _train_images(run: Run) -> int | None:
     inputs = run.inputs.dataset_inputs if run.inputs else []
-    return json.loads(inputs[0].dataset.profile or "{}").get("train_images") if inputs else None
+    profile = inputs[0].dataset.profile if inputs else None
+    return int(json.loads(profile)["train_images"]) if profile else None
+
+
+def find_facts(run: str, table: dict[str, Row], experiment: str) -> Facts:
+    """Return the recorded configuration, data, code and machine of a run.
+
+    Args:
+        run: Name or id, see `find_run`.
+        table: Rows of params.yaml.
+        experiment: Name of the MLflow experiment.
+
+    Raises:
+        FileNotFoundError, InputError: See `find_predictions`.
+    """
+    if not _is_local(run, table):
+        record = read_run(*find_run(run, table, experiment))
+        return training_facts(record.input, record.train_images, record.commit, record.environment)
+    result = read_result(run)
+    metadata = result.metadata
+    if metadata is None:
+        return training_facts(result.input, None, None, {})
+    held_out = yaml.safe_load(result.input.configuration)["validation"]["size"]
+    images = metadata.training_images + held_out
+    return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
 
 
 def find_predictions(
     run: str, test: Examples, table: dict[str, Row], experiment: str, batch_size: int
-) -> tuple[np.ndarray, str | None, Facts]:
-    """Return the stored predictions of a run for the test images, or let its model predict, and the run's origin.
+) -> tuple[np.ndarray, str | None]:
+    """Return the stored predictions of a run for the test images, or let its model predict.
 
     Args:
         run: Name or id, see `find_run`.
@@ -112,7 +136,7 @@ def find_predictions(
         batch_size: Images per forward step; decides speed and memory.
 
     Returns:
-        Class probabilities, float32, (n, 10); the recipe fingerprint of the run if it is known; its `training_facts`.
+        Class probabilities, float32, (n, 10), and the recipe fingerprint of the run if it is known.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
@@ -121,29 +145,18 @@ def find_predictions(
     """
     if _is_local(run, table):
         result = read_result(run)
-        facts = _facts_of(result)
         if not result.is_pipeline_run:
-            return _predict(result.files.model, test, batch_size), result.recipe, facts
+            return _predict(result.files.model, test, batch_size), result.recipe
         stored = read_arrays(result.files.predictions)
         if not np.array_equal(stored["labels"], test.labels):
             raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
-        return stored["probabilities"], result.recipe, facts
+        return stored["probabilities"], result.recipe
     store, run_id = find_run(run, table, experiment)
-    record = read_run(store, run_id)
-    facts = training_facts(record.input, record.train_images, record.commit, record.environment)
+    recipe = read_run(store, run_id).recipe
     with TemporaryDirectory() as folder:
         with store.translate_errors():
             model = Path(store.client.download_artifacts(run_id, "model.h5", folder))
-        return _predict(model, test, batch_size), record.recipe, facts
-
-
-def _facts_of(result: Result) -> Facts:
-    metadata = result.metadata
-    if metadata is None:
-        return training_facts(result.input, None, None, {})
-    held_out = yaml.safe_load(result.input.configuration)["validation"]["size"]
-    images = metadata.training_images + held_out
-    return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
+        return _predict(model, test, batch_size), recipe
 
 
 def _predict(model: Path, test: Examples, batch_size: int) -> np.ndarray:
