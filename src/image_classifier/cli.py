@@ -207,7 +207,7 @@ def promote(
     tracking = load_tracking()
     model, alias = tracking.registered_model, tracking.alias
     version, previous = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
-    before = f"; it was version {previous}" if previous else ""
+    before = f"; it was version {previous}" if previous not in (None, version) else ""
     typer.echo(f"{model}@{alias} is now version {version} ({run}){before}. Serve it: image-classifier serve")
 
 

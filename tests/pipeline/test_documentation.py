@@ -73,6 +73,12 @@ def test_sweeps_in_examples_take_minutes(file: str) -> None:
         assert minutes <= 10 or values.get("sweep.dry_run") == "true", command
 
 
+def test_the_drawing_of_the_stages_fits_on_a_screen() -> None:
+    lines = run(paths.ROOT, "dvc", "dag", "--collapse-foreach-matrix").splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(c.is_run for c in commands((paths.ROOT / page).read_text()))]
