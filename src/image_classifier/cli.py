@@ -144,7 +144,7 @@ def replicate(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan, with the expected time.")] = False,
 ) -> None:
     """Train rows of params.yaml with several seeds.
 
@@ -215,7 +215,7 @@ def promote(
 def serve(port: Port = 5001) -> None:
     """Serve the promoted model over HTTP on 127.0.0.1.
 
-    Clients send POST /invocations with {"inputs": [images]}. Ctrl-C ends the server.
+    Clients send POST /invocations with {"inputs": [images]}; docs/deployment.md has an example. Ctrl-C ends the server.
 
     Example: image-classifier serve --port 5001
     """
