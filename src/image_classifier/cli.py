@@ -106,9 +106,10 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help=ANY_RUN, autocompletion=complete_run)],
     second: Annotated[str, typer.Argument(metavar="B", help=ANY_RUN, autocompletion=complete_run)],
 ) -> None:
-    """Test whether two runs differ on the test images.
+    """List how two runs differ, and test their accuracies.
 
-    If both have replicates, their accuracies over the seeds are compared as well.
+    The tables list each value of configuration, data, code and machine that differs. The test compares the predictions
+    for the test images. If both runs have replicates (trainings with other seeds), a second test compares these.
 
     Example: image-classifier compare sgd_128 adadelta_128
     """
@@ -121,12 +122,15 @@ def compare(
     test = load_examples(paths.PREPARED_DATA, "test")
     with gc_paused():
         from image_classifier.compare.pair import compare_pair
-        from image_classifier.track.reader import find_predictions
+        from image_classifier.provenance.differences import format_differences
+        from image_classifier.track.reader import find_facts, find_predictions
 
+    facts = {run: find_facts(run, table, experiment) for run in (first, second)}
     probabilities, recipes = {}, {}
     for run in (first, second):
         probabilities[run], recipes[run] = find_predictions(run, test, table, experiment, config.batch_size)
-    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, config.confidence))
+    typer.echo(f"{format_differences(first, second, facts)}\n")
+    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, table, config.confidence))
 
 
 @command
@@ -140,11 +144,12 @@ def replicate(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan, with the expected time.")] = False,
 ) -> None:
     """Train rows of params.yaml with several seeds.
 
-    Writes reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
+    These trainings are called the replicates of a run and show how much its accuracy varies. Writes
+    reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
 
     Example: image-classifier replicate sgd_32 adadelta_128 --seeds 5
     """
@@ -208,15 +213,15 @@ def promote(
     tracking = load_tracking()
     model, alias = tracking.registered_model, tracking.alias
     version, previous = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
-    before = f"; it was version {previous}" if previous else ""
-    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}.")
+    before = f"; it was version {previous}" if previous not in (None, version) else ""
+    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}. Serve it: image-classifier serve")
 
 
 @command
 def serve(port: Port = 5001) -> None:
     """Serve the promoted model over HTTP on 127.0.0.1.
 
-    Clients send POST /invocations with {"inputs": [images]}. Ctrl-C ends the server.
+    Clients send POST /invocations with {"inputs": [images]}; docs/deployment.md has an example. Ctrl-C ends the server.
 
     Example: image-classifier serve --port 5001
     """

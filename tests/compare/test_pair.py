@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ def _replicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
 
 
-def compare(recipes: dict[str, str | None], confidence: float = 0.9) -> str:
-    return compare_pair("good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, recipes, confidence)
+def compare(recipes: dict[str, str | None], confidence: float = 0.9, rows: Collection[str] = ("good",)) -> str:
+    return compare_pair("good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, recipes, rows, confidence)
 
 
 def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() -> None:
@@ -44,7 +45,12 @@ def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() ->
 
 @pytest.mark.parametrize("recipe", ["of another run", None])
 def test_a_run_without_replicates_is_compared_on_the_images_alone(recipe: str | None) -> None:
-    assert "Over the seeds" not in compare({"good": "of good", "bad": recipe})
+    assert "seeds" not in compare({"good": "of good", "bad": recipe})
+
+
+def test_rows_without_replicates_are_named_with_the_command_that_trains_them() -> None:
+    text = compare({"good": "of good", "bad": "of another run"}, rows=("good", "bad"))
+    assert text.splitlines()[4:] == ["To compare them over the seeds as well: image-classifier replicate bad"]
 
 
 def test_runs_with_the_same_recipe_are_compared_on_the_images_alone() -> None:
@@ -58,5 +64,5 @@ def test_a_difference_within_noise_is_called_so() -> None:
 
 @pytest.mark.parametrize("second", ["good", "bad"])
 def test_runs_with_equal_probabilities_are_identical(second: str) -> None:
-    text = compare_pair("good", second, {"good": HALF, second: HALF}, LABELS, {"good": None, second: None}, 0.95)
+    text = compare_pair("good", second, {"good": HALF, second: HALF}, LABELS, {"good": None, second: None}, (), 0.95)
     assert text == f"good and {second} are identical: the same probabilities for all 10 test images."

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 def test_a_run_compared_with_itself_is_identical(repro_project: Path, is_mlflow_run: bool) -> None:
     first = run_ids(repro_project, "sgd_32")[0] if is_mlflow_run else "sgd_32"
     printed = run(repro_project, CLI, "compare", first, "sgd_32")
+    assert printed.startswith("The recorded configuration, data, code and machine of the two runs are the same.\n\n")
     assert f"{first} and sgd_32 are identical: the same probabilities for all {TEST_IMAGES} test images." in printed
 
 

@@ -1,5 +1,6 @@
 """The commands of README.md and docs/, typed in the order of each page into a project of few images."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -59,6 +60,23 @@ def test_every_target_of_make_in_a_page_exists(page: str) -> None:
     named = {command.line.split()[1] for command in commands(text) if command.line.startswith("make ")}
     targets = set(re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named <= targets
+
+
+@pytest.mark.parametrize("file", [*PAGES, *(str(file.relative_to(paths.ROOT)) for file in paths.CONF.rglob("*.yaml"))])
+def test_sweeps_in_examples_take_minutes(file: str) -> None:
+    text = re.sub(r" \\\n\s*", " ", (paths.ROOT / file).read_text())
+    for command in re.findall(r"python -m pipelines\.train -m (?!sweep=asha …).*", text):
+        values = dict(argument.partition("=")[::2] for argument in command.replace("'", "").split())
+        sizes = [len(value.split(",")) for value in values.values() if "(" not in value]
+        trials = int(values.get("sweep.trials", math.prod(sizes)))
+        minutes = trials * int(values["epochs"]) * 40 / 2 / 60  # two trials at a time, each with one thread
+        assert minutes <= 10 or values.get("sweep.dry_run") == "true", command
+
+
+def test_the_drawing_of_the_stages_fits_on_a_screen() -> None:
+    lines = run(paths.ROOT, "dvc", "dag", "--collapse-foreach-matrix").splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.slow

@@ -37,3 +37,9 @@ def test_experiments_of_two_queue_workers_are_recorded_in_the_project_s_store(pr
     for _, status, artifacts in new:
         assert status == "FINISHED"
         assert (artifact_folder(artifacts) / "plots/loss.png").is_file()
+    columns = "(?!Experiment|.*test_accuracy)"
+    shown = run(
+        project_copy, "dvc", "exp", "show", "--no-pager", "--only-changed", "--drop", columns, COLUMNS="1000"
+    ).splitlines()
+    assert max(map(len, shown)) <= 120  # characters of a screen
+    assert "runs/mine/metrics.json:test_accuracy" in shown[1]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from image_classifier import paths
@@ -16,7 +17,7 @@ from image_classifier.evaluate.saved_model import load_model
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import find_predictions, find_run, read_run
+from image_classifier.track.reader import find_facts, find_predictions, find_run, read_run
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -33,6 +34,7 @@ def test_a_recorded_run_is_read_as_it_was_written(
     assert (record.fingerprint, record.model) == (adhoc_result.fingerprint, "89ab")
     assert (record.commit, record.uncommitted, record.recipe) == ("c0ffee", "params.yaml", "the recipe")
     assert record.environment == {"processor": "a processor", "keras": "3.15"}
+    assert record.train_images == 60
     pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
 
 
@@ -112,3 +114,33 @@ def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: 
     message = r"^sgd is not a row of params\.yaml \(sgd_32, .*\), a folder of outputs/ or the id of an MLflow run\.$"
     with pytest.raises(InputError, match=message):
         find_predictions("sgd", TEST, load_table(), "test", 500)
+
+
+@pytest.mark.parametrize("held_out", [0, 20])
+def test_a_folder_and_its_mlflow_run_have_the_same_facts(
+    store: Store, adhoc_result: Result, held_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = yaml.safe_load(adhoc_result.input.configuration)
+    configuration["validation"]["size"] = held_out
+    assert adhoc_result.metadata
+    metadata = replace(adhoc_result.metadata, training_images=60 - held_out)
+    training = replace(adhoc_result.input, configuration=yaml.safe_dump(configuration))
+    result = replace(adhoc_result, input=training, metadata=metadata)
+    result.files.configuration.write_text(training.configuration)
+    run_id = record_result(store, result)
+    monkeypatch.setattr(reader, "_is_local", lambda run, _table: run == "mine")
+    monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)
+    facts = find_facts("mine", load_table(), "test")
+    assert facts["Data"] == {"data/prepared/mnist.npz": "4567", "training images": 60}
+    assert facts["Code"] == {"src/image_classifier/train": "89ab.dir", "commit": "c0ffee"}
+    assert find_facts(run_id, load_table(), "test") == facts
+
+
+def test_a_result_that_another_folder_trained_lacks_images_commit_and_machine(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": replace(result, metadata=None)}.__getitem__)
+    facts = find_facts("sgd_32", load_table(), "test")
+    assert facts["Data"]["training images"] is None
+    assert facts["Code"]["commit"] is None
+    assert set(facts["Machine"].values()) == {None}

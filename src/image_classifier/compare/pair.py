@@ -1,6 +1,6 @@
 """Comparison of two runs as text."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ def compare_pair(
     probabilities: Mapping[str, np.ndarray],
     labels: np.ndarray,
     recipes: Mapping[str, str | None],
+    rows: Collection[str],
     confidence: float,
 ) -> str:
     """Compare two runs on the test images and, if both have replicates, over their seeds.
@@ -28,6 +29,7 @@ def compare_pair(
         probabilities: Class probabilities that each run predicts for the test images, (n, 10).
         labels: Labels of the test images, (n,).
         recipes: Recipe fingerprint of each run, or None if its code differs from the workspace.
+        rows: Rows of params.yaml, which can be replicated.
         confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
 
     Raises:
@@ -39,8 +41,11 @@ def compare_pair(
     (on_images,) = paired_tests(correct, confidence)
     text = _format_test(on_images, correct, confidence)
     replicates = select_replicates(read_replicates(paths.REPLICATES), recipes)
-    if recipes[first] == recipes[second] or not {first, second} <= set(replicates):
+    missing = [run for run in (first, second) if run not in replicates]
+    if recipes[first] == recipes[second] or not set(missing) <= set(rows):
         return text
+    if missing:
+        return f"{text}\nTo compare them over the seeds as well: image-classifier replicate {' '.join(missing)}"
     accuracies = {run: final_accuracies(replicates[run]) for run in (first, second)}
     (over_seeds,) = seeds_tests(accuracies, confidence)
     return f"{text}\n{_format_test(over_seeds, accuracies, confidence)}"

@@ -17,6 +17,7 @@ from image_classifier import environment, paths
 from image_classifier.errors import InputError
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
+from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.history import find_commit
 from image_classifier.provenance.revision import checked_out
@@ -36,6 +37,7 @@ class RecordedRun:
         history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
         model: MD5 of its model.h5.
         recipe: Recipe fingerprint, if the record has one.
+        train_images: Number of training images in the data set, if the record has it.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class RecordedRun:
     history: pd.DataFrame
     model: str
     recipe: str | None
+    train_images: int | None = None
 
 
 def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
@@ -112,12 +115,8 @@ def compare_histories(recorded: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame
 
 def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """List the differences of two nested mappings as lines of text, with keys such as `optimizer.learning_rate`."""
-    old, new = (pd.json_normalize(values).to_dict("records")[0] for values in (recorded, now))
-    return [
-        f"{key}: {old.get(key, 'nothing')} in the record, {new.get(key, 'nothing')} now"
-        for key in old | new
-        if old.get(key) != new.get(key)
-    ]
+    differences = find_differences(flatten(recorded), flatten(now), "nothing")
+    return [f"{key}: {old} in the record, {new} now" for key, old, new in differences]
 
 
 def judge(

@@ -45,7 +45,8 @@ def serve(port: int) -> None:
         raise InputError(f"--port {port}: {reason}. Choose another port: image-classifier serve --port PORT") from None
     with listener:
         application = make_application(load_version(store, model, version))
-        print(f"Serving version {version} of {model} on http://{HOST}:{port}. Ctrl-C ends the server.", flush=True)
+        address = f"http://{HOST}:{port}/invocations"
+        print(f"Version {version} of {model} answers at {address} (docs/deployment.md). Ctrl-C ends it.", flush=True)
         config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,5 +1,6 @@
 """Reading of recorded runs."""
 
+import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,12 +8,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import yaml
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
 from image_classifier.config.schema import Row
 from image_classifier.dataset import Examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
@@ -87,7 +90,37 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             history=pd.read_csv(history, index_col="epoch"),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
+            train_images=_train_images(run),
         )
+
+
+def _train_images(run: Run) -> int | None:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    profile = inputs[0].dataset.profile if inputs else None
+    return int(json.loads(profile)["train_images"]) if profile else None
+
+
+def find_facts(run: str, table: dict[str, Row], experiment: str) -> Facts:
+    """Return the recorded configuration, data, code and machine of a run.
+
+    Args:
+        run: Name or id, see `find_run`.
+        table: Rows of params.yaml.
+        experiment: Name of the MLflow experiment.
+
+    Raises:
+        FileNotFoundError, InputError: See `find_predictions`.
+    """
+    if not _is_local(run, table):
+        record = read_run(*find_run(run, table, experiment))
+        return training_facts(record.input, record.train_images, record.commit, record.environment)
+    result = read_result(run)
+    metadata = result.metadata
+    if metadata is None:
+        return training_facts(result.input, None, None, {})
+    held_out = yaml.safe_load(result.input.configuration)["validation"]["size"]
+    images = metadata.training_images + held_out
+    return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
 
 
 def find_predictions(

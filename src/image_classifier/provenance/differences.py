@@ -1,0 +1,112 @@
+"""Differences between two trainings: configuration, data, code and machine."""
+
+import json
+from collections.abc import Mapping
+from textwrap import fill
+from typing import Any
+
+import yaml
+from tabulate import tabulate
+
+from image_classifier import environment, paths
+from image_classifier.provenance.fingerprint import TrainingInput
+
+Facts = dict[str, dict[str, Any]]  # values by section and name
+
+WIDTH = 100  # characters of a line
+VALUE_WIDTH = 25
+NAME_WIDTH = WIDTH - 2 * (VALUE_WIDTH + 2)
+NOT_RECORDED = "not recorded"
+ABSENT = {"Configuration": "-", "Data": NOT_RECORDED, "Code": NOT_RECORDED, "Machine": NOT_RECORDED}
+
+
+def training_facts(
+    training: TrainingInput, train_images: int | None, commit: str | None, machine: Mapping[str, str]
+) -> Facts:
+    """Return everything that is recorded about the origin of a training, with a section for each key of `ABSENT`.
+
+    Args:
+        training: Configuration, data and code.
+        train_images: Number of training images in the data set; None if it is not recorded.
+        commit: Commit that was checked out; None if it is not recorded.
+        machine: Recorded facts of `environment.describe`.
+    """
+    data = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+    configuration = yaml.safe_load(training.configuration)
+    return {
+        "Configuration": {name: value for name, value in flatten(configuration).items() if name != "run"},
+        "Data": {data: training.files.get(data), "training images": train_images},
+        "Code": {
+            **{path: md5 for path, md5 in training.files.items() if path != data},
+            "commit": commit and commit[:10],
+        },
+        "Machine": {**dict.fromkeys(environment.describe()), **machine},
+    }
+
+
+def flatten(values: Any, key: str = "") -> dict[str, Any]:
+    """Return nested mappings as one mapping with keys such as `optimizer.learning_rate`.
+
+    The items of a list of mappings, such as layers, are named by their `name` or position; the value of the list's own
+    key is the order of these names.
+    """
+    order = {}
+    if values and isinstance(values, list) and all(isinstance(item, dict) for item in values):
+        values = {str(item.get("name", index)): item for index, item in enumerate(values)}
+        order = {key: " ".join(values)}
+    if not isinstance(values, dict):
+        return {key: values}
+    prefix = f"{key}." if key else ""
+    return order | {
+        name: item for child, value in values.items() for name, item in flatten(value, f"{prefix}{child}").items()
+    }
+
+
+def find_differences(first: Mapping[str, Any], second: Mapping[str, Any], absent: str) -> list[tuple[str, Any, Any]]:
+    """Return key, first and second value of each difference of two flat mappings; `absent` replaces a missing value."""
+    return [
+        (key, first.get(key, absent), second.get(key, absent))
+        for key in sorted({**first, **second})
+        if first.get(key, absent) != second.get(key, absent)
+    ]
+
+
+def format_differences(first: str, second: str, facts: Mapping[str, Facts]) -> str:
+    """Return a table for each section in which two runs differ, at most `WIDTH` characters wide.
+
+    Args:
+        first: Name of the first run.
+        second: Name of the second run.
+        facts: Result of `training_facts` for each run.
+    """
+    tables, unknown = [], []
+    for section, absent in ABSENT.items():
+        one, other = facts[first][section], facts[second][section]
+        if absent == NOT_RECORDED:
+            unknown += [name for name in {**one, **other} if one.get(name) is None and other.get(name) is None]
+            one, other = ({name: fact for name, fact in side.items() if fact is not None} for side in (one, other))
+        differences = [(name, _text(a), _text(b)) for name, a, b in find_differences(one, other, absent)]
+        rows = [(_shorten(name, NAME_WIDTH), _own_part(a, b), _own_part(b, a)) for name, a, b in differences]
+        headers = (section, *(_shorten(run, VALUE_WIDTH - 2) for run in (first, second)))  # tabulate adds 2
+        if rows:
+            tables.append(str(tabulate(rows, headers, disable_numparse=True)))
+    if not tables:
+        tables.append("The recorded configuration, data, code and machine of the two runs are the same.")
+    if unknown:
+        tables.append(fill(f"Not recorded for either run, so they may differ: {', '.join(unknown)}.", WIDTH))
+    return "\n\n".join(tables)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _own_part(text: str, other: str) -> str:
+    """Return a text, or the words that the other text lacks if it is too long for a column."""
+    words = [word for word in text.split() if word not in other.split()]
+    return _shorten(f"… {' '.join(words)}" if len(text) > VALUE_WIDTH and 0 < len(words) < len(text.split()) else text)
+
+
+def _shorten(text: str, width: int = VALUE_WIDTH) -> str:
+    """Replace the middle of a text that is longer than `width` by an ellipsis."""
+    return text if len(text) <= width else f"{text[: width // 2 - 1]}…{text[-(width - width // 2) :]}"
