@@ -18,6 +18,7 @@ from mlflow.utils.mlflow_tags import (
 
 from image_classifier import paths
 from image_classifier.dataset import INPUT_SHAPE
+from image_classifier.files import read_history, read_json
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
@@ -91,7 +92,7 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     """
     images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *INPUT_SHAPE]}}
     labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
-    parts = json.loads(report.read_text(encoding="utf-8"))
+    sizes = read_json(report, lambda parts: {f"{part}_images": parts[part]["examples"] for part in parts})
     return DatasetInput(
         Dataset(
             name="mnist",
@@ -99,7 +100,7 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
             source_type="dvc",
             source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
             schema=json.dumps({"mlflow_tensorspec": {"features": [images], "targets": [labels]}}),
-            profile=json.dumps({f"{part}_images": description["examples"] for part, description in parts.items()}),
+            profile=json.dumps(sizes),
         ),
         [InputTag(MLFLOW_DATASET_CONTEXT, "training and validation")],
     )
@@ -123,7 +124,7 @@ def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training
 
 def history_metrics(result: Result, now: int) -> list[Metric]:
     """Return the metrics of all epochs; `now` replaces times that are not known."""
-    history, metadata, images = read_history(result), result.metadata, 0
+    history, metadata, images = read_history(result.files.history), result.metadata, 0
     ends: Iterable[int] = repeat(now)
     if metadata:
         history["seconds"], images = metadata.epoch_seconds, metadata.training_images
@@ -132,14 +133,9 @@ def history_metrics(result: Result, now: int) -> list[Metric]:
     return [metric for (epoch, row), end in rows for metric in epoch_metrics(epoch, dict(row.dropna()), end, images)]
 
 
-def read_history(result: Result) -> pd.DataFrame:
-    """Read the history of a result, whose index is the epoch, from 1."""
-    return pd.read_csv(result.files.history, index_col="epoch")
-
-
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
     """Return the best validation accuracy, its epoch, and the test metrics of the model, all at step 0."""
-    accuracies = read_history(result)["val_accuracy"]
+    accuracies = read_history(result.files.history)["val_accuracy"]
     best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
     return [
         *(Metric(name, float(value), now, 0) for name, value in best.items()),
@@ -150,17 +146,17 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 def test_metrics(result: Result) -> dict[str, float]:
     """Return test_loss and test_accuracy of a pipeline run or a final training, and nothing for other runs."""
     if result.is_pipeline_run:
-        values = json.loads(result.files.metrics.read_text(encoding="utf-8"))
-        return {name: values[name] for name in ("test_loss", "test_accuracy")}
+        names = ("test_loss", "test_accuracy")
+        return read_json(result.files.metrics, lambda values: {name: float(values[name]) for name in names})
     if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":
-        last = read_history(result).iloc[-1]
+        last = read_history(result.files.history).iloc[-1]
         return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
     return {}
 
 
 def note(result: Result) -> str:
     """Return the description of a run in Markdown: its metrics, and the commands that reproduce it."""
-    history, test, revision = read_history(result), test_metrics(result), result.revision
+    history, test, revision = read_history(result.files.history), test_metrics(result), result.revision
     config = yaml.safe_load(result.input.configuration)
     last, best = history.iloc[-1], history["val_accuracy"].idxmax()
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
