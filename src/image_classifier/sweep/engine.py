@@ -63,10 +63,10 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
             logging_level="ERROR",
             configure_logging=False,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if not address:
-            raise InputError(f"Ray cannot start on this machine: {reason}") from error
+            raise InputError(f"Ray cannot start ({reason}). Check the variables RAY_…, TMPDIR and /tmp.") from error
         raise InputError(f"sweep.address={address}: no Ray cluster answers ({reason}). Start one: ray start") from error
     try:
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
