@@ -216,3 +216,16 @@ def test_the_shell_completes_subcommands_and_rows() -> None:
     words = {"_IMAGE_CLASSIFIER_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "image-classifier prom"}
     assert run(paths.ROOT, **words).stdout.split() == ["promote"]
     assert complete_run("sgd") == ["sgd_32", "sgd_128"]
+
+
+@pytest.mark.parametrize("text", ["5", "runs: [", "runs: 3"])
+def test_a_damaged_params_yaml_completes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
+    assert complete_run("sgd") == []
+
+
+def test_optimized_python_shows_the_same_help(tmp_path: Path) -> None:
+    plain, optimized = (run(tmp_path, "verify", "--help", PYTHONOPTIMIZE=level) for level in ("", "2"))
+    assert "Train a recorded run again" in plain.stdout
+    assert optimized.stdout == plain.stdout

@@ -95,7 +95,17 @@ def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: l
             OSError(errno.EROFS, "Read-only file system", "/a"),
             "[Errno 30] Read-only file system: '/a'. Change the perm",
         ),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "/a"), "IsADirectoryError: [Errno 21] Is a directory: '/a'"),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "/a"),
+            "[Errno 21] Is a directory: '/a'. A file is in place of a folder, or a folder in place of a file: move it",
+        ),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a"), "[Errno 20] Not a directory: '/a'. A file is in"),
+        (FileExistsError(errno.EEXIST, "File exists", "/a"), "[Errno 17] File exists: '/a'. A file is in place of a"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "[Errno 24] Too many open files. Raise the limit: ulimit -n 4096",
+        ),
+        (OSError(errno.EFBIG, "File too large"), "[Errno 27] File too large. Raise the limit: ulimit -f unlimited"),
         (FileNotFoundError(str(paths.PREPARED_DATA)), f"{paths.PREPARED_DATA} is missing. Make it: dvc repro"),
         (FileNotFoundError("runs/a/model.h5"), "runs/a/model.h5 is missing. Make it: dvc repro"),
         (FileNotFoundError(str(paths.DVC_YAML)), f"{paths.DVC_YAML} is missing. Restore it: git checkout dvc.yaml"),

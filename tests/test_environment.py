@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image_classifier import environment
+from image_classifier import environment, paths
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,18 @@ def test_a_keras_json_that_keras_refuses_is_named(tmp_path: Path) -> None:
     assert "InputError: ~/.keras/keras.json: Invalid `floatx` configuration." in run_at_home(tmp_path, KERAS)
 
 
-def test_a_personal_matplotlibrc_does_not_decide_plots(tmp_path: Path) -> None:
-    (tmp_path / ".config/matplotlib").mkdir(parents=True)
-    (tmp_path / ".config/matplotlib/matplotlibrc").write_text("text.usetex: True\n")
-    program = "import image_classifier, matplotlib; print(matplotlib.rcParams['text.usetex'])"
-    assert run_at_home(tmp_path, program, MPLBACKEND="nonsense") == "False\n"
+MATPLOTLIB = """
+from image_classifier.environment import gc_paused
+with gc_paused():
+    from matplotlib import rcParams
+print(rcParams['text.usetex'])
+"""
+
+
+@pytest.mark.parametrize("folder", [".", ".config/matplotlib"])
+def test_a_matplotlibrc_does_not_decide_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT / "src"))
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / "matplotlibrc").write_text("text.usetex: True\n")
+    assert run_at_home(tmp_path, MATPLOTLIB, MPLBACKEND="nonsense") == "False\n"

@@ -2,8 +2,17 @@ from pathlib import Path
 
 import pytest
 
+from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.files import atomic_write, file_hashes, read_text
+from image_classifier.files import (
+    atomic_write,
+    damage_named,
+    file_hashes,
+    read_histories,
+    read_history,
+    read_json,
+    read_text,
+)
 
 
 def test_a_block_that_succeeds_replaces_the_file(tmp_path: Path) -> None:
@@ -51,3 +60,59 @@ def test_a_text_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes("é".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.yaml is not UTF-8 \(.*, byte 0\)\. Save it as UTF-8\.$"):
         read_text(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("content", ["", "3", "[]", "{}", '{"a": ', '{"a": "word"}', '{"a": null}', b"\xff"])
+def test_a_damaged_json_file_is_named(tmp_path: Path, content: str | bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=r"^\S+a\.json is damaged \(.+\)\. Check the path\.$"):
+        read_json(tmp_path / "a.json", lambda values: float(values["a"]))
+
+
+COMPLETE = "epoch,loss,accuracy,val_loss,val_accuracy\n1,0.5,0.5,,\n2,0.25,0.5,0.5,0.5\n"
+
+
+def test_a_history_can_lack_validations_before_the_last_epoch(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text(COMPLETE)
+    assert read_history(tmp_path / "history.csv")["loss"].to_dict() == {1: 0.5, 2: 0.25}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        COMPLETE.splitlines()[0],
+        COMPLETE[:-5],
+        COMPLETE.replace("0.25", "word"),
+        COMPLETE.replace("loss,", "losses,", 1),
+        COMPLETE.replace("2,0.25", ",0.25"),
+        "\xff\x00",
+    ],
+)
+def test_a_damaged_history_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "history.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"^\S+history\.csv is damaged \(.+\)\. Check the path\.$"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_a_label_of_a_history_keeps_its_type(tmp_path: Path) -> None:
+    (tmp_path / "logs.csv").write_text("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\n007,1,9,1,1,1,1\n")
+    logs = read_histories(tmp_path / "logs.csv", run=str)
+    assert logs.to_dict("records") == [
+        {"run": "007", "epoch": 1, "loss": 1.0, "accuracy": 1.0, "val_loss": 1.0, "val_accuracy": 1.0}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("runs/a/metrics.json", "Make it: dvc repro"),
+        ("dvc.lock", "Restore it: git checkout dvc.lock"),
+        ("data/published_history.csv", "Restore it: git checkout data/published_history.csv"),
+        ("outputs/a/history.csv", "Remove the folder of this run, and train it again."),
+    ],
+)
+def test_a_damaged_file_has_the_remedy_of_its_place(file: str, remedy: str) -> None:
+    with pytest.raises(InputError) as raised, damage_named(paths.ROOT / file):
+        raise ValueError("first line\nsecond line")
+    assert str(raised.value) == f"{paths.ROOT / file} is damaged (ValueError: first line second line). {remedy}"

@@ -1,3 +1,8 @@
+"""Paths that depend on the environment, and the folder of an ad hoc run."""
+
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,3 +21,20 @@ def test_a_training_does_not_mix_its_files_with_results_of_another(
     (folder / file).touch()
     with pytest.raises(InputError, match=r"^outputs/mine/ has results already\. Choose another run=…, or remove"):
         paths.new_adhoc_run("mine")
+
+
+@pytest.mark.parametrize("variable", ["", "/nonexistent", str(paths.ROOT), str(paths.ROOT.parent)])
+def test_a_foreign_dvc_root_does_not_move_the_record(variable: str) -> None:
+    program = "from image_classifier import paths; print(paths.DVC_ROOT == paths.ROOT)"
+    environment = {**os.environ, "DVC_ROOT": variable, "PYTHONPATH": str(paths.ROOT / "src")}
+    assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True) == "True\n"
+
+
+def test_a_queued_experiment_records_in_the_folder_that_dvc_root_names(tmp_path: Path) -> None:
+    package = tmp_path / ".dvc/tmp/exps/tmp1/src/image_classifier"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "paths.py", "errors.py"):
+        (package / name).write_bytes((paths.ROOT / "src/image_classifier" / name).read_bytes())
+    program = "from image_classifier import paths; print(paths.DVC_ROOT)"
+    environment = {**os.environ, "DVC_ROOT": str(tmp_path), "PYTHONPATH": str(package.parent)}
+    assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True) == f"{tmp_path}\n"

@@ -6,6 +6,7 @@ Every command and every node of a sweep imports this module before all others.
 import os
 import signal
 import sys
+import warnings
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,9 @@ def exit_on_interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 if Path(sys.argv[0]).name in ("-m", "image-classifier"):  # a command, and no other program that imports the library
+    os.environ.pop("PYTHONWARNINGS", None)
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("ignore")  # libraries warn each other, which ends no command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that does not have every character
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup ignores the signal

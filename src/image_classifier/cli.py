@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,11 +33,15 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line with the library of the project that contains the working directory."""
-    project = find_project(Path.cwd())
-    if project and not Path(__file__).parent.samefile(project / PACKAGE):
-        search_path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
+    try:
+        project = find_project(Path.cwd())
+    except FileNotFoundError:
+        sys.exit("Error: the working directory was removed. Change to a project.")
+    library = (project or Path(__file__).parents[2]) / PACKAGE
+    if not Path(__file__).parent.samefile(library) or sys.flags.optimize > 1:  # without docstrings there is no help
+        search_path = os.pathsep.join(filter(None, [str(library.parent), os.environ.get("PYTHONPATH")]))
         command_line = [sys.executable, "-P", "-m", "image_classifier.cli", *sys.argv[1:]]
-        os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path})
+        os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": search_path, "PYTHONOPTIMIZE": ""})
     if signal.getsignal(signal.SIGINT) is exit_on_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # `verify` removes its checkout, `ui` ends its server
     app(prog_name="image-classifier")
@@ -67,8 +72,11 @@ def complete_run(incomplete: str) -> list[str]:
     """Return the rows of params.yaml that begin with a text."""
     import yaml
 
-    rows = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["runs"] if paths.PARAMS.exists() else {}
-    return [row for row in rows if row.startswith(incomplete)]
+    from image_classifier.files import damage_named
+
+    with suppress(InputError, OSError), damage_named(paths.PARAMS):
+        return [row for row in yaml.safe_load(paths.PARAMS.read_bytes())["runs"] if row.startswith(incomplete)]
+    return []
 
 
 ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run (6 digits or more)."

@@ -18,6 +18,8 @@ from image_classifier.config.compose import COMPOSITION_ERRORS, explain, resolve
 from image_classifier.config.schema import Schema
 from image_classifier.errors import InputError
 
+LIMITS = {errno.EFBIG: "ulimit -f unlimited", errno.EMFILE: "ulimit -n 4096"}
+
 
 def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema], str]], Callable[[], None]]:
     """Turn a function of a checked configuration into the Hydra command line of a stage.
@@ -79,6 +81,10 @@ def _explain_os_error(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         file = str(error.filename or error)
         return f"{file} is missing. {paths.remedy(Path(file))}"
+    if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
+        return f"{reason}. A file is in place of a folder, or a folder in place of a file: move it aside."
+    if error.errno in LIMITS:
+        return f"{reason}. Raise the limit: {LIMITS[error.errno]}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{reason}. Change the permissions of the file or its folder, or work in a copy of the project."
     return f"{type(error).__name__}: {reason}"

@@ -56,6 +56,7 @@ def gc_paused() -> Iterator[None]:
     """Import large libraries without garbage collection, which takes about half of the time.
 
     They create half a million lasting objects, which the collector would search in vain during the import and at exit.
+    Matplotlib's own defaults then replace a matplotlibrc in the working directory, which no variable can switch off.
     """
     gc.disable()
     try:
@@ -63,6 +64,8 @@ def gc_paused() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        if matplotlib := sys.modules.get("matplotlib"):
+            matplotlib.rcdefaults()
 
 
 @contextmanager

@@ -3,18 +3,24 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
+import yaml
 from filelock import FileLock, Timeout
 
+from image_classifier import paths
 from image_classifier.errors import BusyError, InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")  # columns of histories
+Value = TypeVar("Value")
 
 
 @contextmanager
@@ -46,6 +52,59 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from None
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Raise an error about the contents of a file, which the block reads, as an `InputError` with its remedy."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path} is damaged ({reason}). {paths.remedy(path)}") from None
+
+
+def read_json(path: Path, select: Callable[[Any], Value]) -> Value:
+    """Read a JSON file and return the part of its value that `select` returns.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: The file is not JSON, or lacks this part.
+    """
+    with damage_named(path):
+        return select(json.loads(path.read_bytes()))
+
+
+def read_histories(path: Path, **labels: type) -> "pd.DataFrame":
+    """Read the columns epoch and `METRICS` of a CSV file with the histories of one or more trainings.
+
+    Args:
+        path: File to read; other columns are left out.
+        labels: Names and types of further columns, which come first.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: A column is missing, or a value is not a number.
+    """
+    import pandas as pd  # the check of the configuration, which `make repro` starts with, does without it
+
+    types = {**labels, "epoch": int, **dict.fromkeys(METRICS, float)}
+    with damage_named(path):
+        return pd.read_csv(path, usecols=list(types), dtype=types)[list(types)]
+
+
+def read_history(path: Path) -> "pd.DataFrame":
+    """Read the history of a training: columns `METRICS`; index epoch, from 1.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: The file is empty or truncated, or see `read_histories`.
+    """
+    history = read_histories(path).set_index("epoch")
+    with damage_named(path):
+        if history.iloc[-1].isna().any():
+            raise ValueError("its last line is incomplete")
+    return history
 
 
 def md5(content: bytes) -> str:

@@ -8,7 +8,8 @@ from image_classifier.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 # DVC runs a queued experiment in a temporary copy of the project; this variable names the original folder.
-DVC_ROOT = Path(os.environ.get("DVC_ROOT", ROOT))
+_ORIGINAL = Path(os.environ.get("DVC_ROOT", ROOT)).resolve()
+DVC_ROOT = _ORIGINAL if ROOT.is_relative_to(_ORIGINAL / ".dvc/tmp") else ROOT
 
 CONF = ROOT / "conf"
 PARAMS = ROOT / "params.yaml"
@@ -97,11 +98,13 @@ def trained_run(root: Path, run: str) -> RunFiles:
 
 
 def remedy(missing: Path) -> str:
-    """Return a sentence that says how to make or restore a missing file."""
-    path, in_git = ROOT / missing, (PUBLISHED_HISTORY, REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML)
+    """Return a sentence that says how to make or restore a missing or damaged file."""
+    path, in_git = ROOT / missing, (PUBLISHED_HISTORY, REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
     if path in in_git or any(path.is_relative_to(folder) for folder in (CONF, ROOT / "src", ROOT / "pipelines")):
         return f"Restore it: git checkout {path.relative_to(ROOT)}"
     is_output = any(path.is_relative_to(ROOT / folder) for folder in ("data", "reports", "runs"))
+    if path.is_relative_to(ROOT / "outputs"):
+        return "Remove the folder of this run, and train it again."
     return "Make it: dvc repro" if is_output else "Check the path."
 
 

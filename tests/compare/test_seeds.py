@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from image_classifier import paths
 from image_classifier.compare import seeds
 from image_classifier.errors import InputError
 
@@ -131,15 +132,21 @@ def test_the_first_replicates_are_added_to_an_empty_file(tmp_path: Path) -> None
 
 def test_a_file_that_lacks_columns_is_named_with_them(tmp_path: Path) -> None:
     (tmp_path / "replicates.csv").write_text("run,seed\n")
-    with pytest.raises(
-        InputError, match=r"replicates\.csv cannot be read \(.* not found: .*'recipe'.*\)\. Restore it: "
-    ):
+    with pytest.raises(InputError, match=r"replicates\.csv is damaged \(.* not found: .*'recipe'.*\)\. Check"):
         seeds.read_replicates(tmp_path / "replicates.csv")
 
 
-@pytest.mark.parametrize("text", [None, "", "run,recipe\n<<<<<<< HEAD\na,b,c\n"])
-def test_an_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "replicates.csv").write_text(text)
-    with pytest.raises(InputError, match=r"replicates\.csv.* Restore it: git checkout reports/replicates\.csv"):
-        seeds.read_replicates(tmp_path / "replicates.csv")
+@pytest.mark.parametrize("text", ["", "run,recipe\n<<<<<<< HEAD\na,b,c\n"])
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "REPLICATES", file := tmp_path / "reports/replicates.csv")
+    file.parent.mkdir()
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"replicates\.csv is .* Restore it: git checkout reports/replicates\.csv"):
+        seeds.read_replicates(file)
+
+
+def test_names_and_recipes_of_digits_are_texts(tmp_path: Path) -> None:
+    digits = THREE.assign(run="123", recipe="12e4")
+    digits.to_csv(tmp_path / "replicates.csv", index=False)
+    pd.testing.assert_frame_equal(seeds.read_replicates(tmp_path / "replicates.csv"), digits)

@@ -189,6 +189,18 @@ def test_a_checkpoint_of_another_configuration_is_named_and_the_training_starts_
 
 
 @pytest.mark.slow
+def test_a_training_that_is_repeated_with_a_variable_that_decides_bits_starts_over(
+    project_copy: Path, killed_training: Path
+) -> None:
+    variables = {**environment(project_copy), "TF_ENABLE_ONEDNN_OPTS": "0"}
+    with started(project_copy, *LONG_TRAINING, "run=killed", env=variables) as process:
+        printed = wait_for_line(process, "Epoch 1/")
+    reason = f"Warning: {killed_training} belongs to a training with another variables. Training starts over."
+    assert reason in printed.splitlines()
+    assert "Resuming after" not in printed
+
+
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_refused(project_copy: Path) -> None:
     command = (*LONG_TRAINING, "run=taken", "epochs=300")
     with started(project_copy, *command, stdout=subprocess.DEVNULL) as process:

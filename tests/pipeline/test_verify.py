@@ -71,6 +71,29 @@ def test_an_uncommitted_change_is_named(project_copy: Path, file: str, old: str,
 
 
 @pytest.mark.slow
+def test_a_variable_that_decides_bits_is_named(project_copy: Path) -> None:
+    (run_id,) = run_ids(project_copy, "sgd_128")
+    printed = run(project_copy, CLI, "verify", run_id, fails=True, TF_ENABLE_ONEDNN_OPTS="0")
+    differences = printed.partition("Differences from the record:\n")[2].splitlines()
+    assert differences == ["  variables: none in the record, TF_ENABLE_ONEDNN_OPTS=0 now"]
+
+
+@pytest.mark.slow
+def test_a_row_with_uncommitted_values_cannot_be_verified_until_it_is_committed(project_copy: Path) -> None:
+    row = "sgd_128: {optimizer: sgd, batch_size: "
+    replace(project_copy / "params.yaml", f"{row}128", f"{row}200")
+    run(project_copy, "dvc", "repro", "track@sgd_128")
+    printed = run(project_copy, CLI, "verify", run_ids(project_copy, "sgd_128")[-1], fails=True)
+    error = printed.splitlines()[-1]
+    assert error.startswith("Error: commit ")
+    assert error.endswith(
+        " cannot repeat this training: run=sgd_128 is a row of params.yaml with other values. "
+        "Commit the changes of params.yaml, type dvc repro, and verify the new result."
+    )
+    assert "image_classifier_" not in printed
+
+
+@pytest.mark.slow
 def test_a_run_that_mlflow_does_not_have_cannot_be_verified(repro_project: Path) -> None:
     printed = run(repro_project, CLI, "verify", "0" * 32, fails=True)
     assert "Error: MLflow at sqlite:///" in printed

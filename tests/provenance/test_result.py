@@ -129,9 +129,18 @@ def test_a_result_of_an_older_version_of_the_project_is_left_out(project: Path) 
     assert stored_results() == []
 
 
-def test_a_damaged_dvc_lock_is_named(project: Path) -> None:
-    (project / "dvc.lock").write_text("<<<<<<< HEAD: [")
-    with pytest.raises(InputError, match=r"^dvc\.lock or params\.yaml is not YAML: .* Restore it: git checkout …$"):
+@pytest.mark.parametrize("file", ["dvc.lock", "params.yaml"])
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD: [", "5", "word", "stages: 3\nruns: 3", "\0"])
+def test_a_damaged_dvc_lock_or_params_yaml_is_named(project: Path, file: str, text: str) -> None:
+    (project / file).write_text(text)
+    with pytest.raises(InputError, match=rf"/{file} is damaged \(.+\)\. Restore it: git checkout {file}$"):
+        read_result("sgd_32")
+
+
+@pytest.mark.parametrize("stage", [3, {"outs": 3, "params": {"conf/train.yaml": 1}}])
+def test_a_damaged_stage_of_dvc_lock_is_named(project: Path, stage: object) -> None:
+    write_lock(project, {**stages(), "train@sgd_32": stage})
+    with pytest.raises(InputError, match=r"/dvc\.lock is damaged \(.+\)\. Restore it: git checkout dvc\.lock$"):
         read_result("sgd_32")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -265,6 +266,25 @@ def test_trials_import_the_project_and_receive_the_variables_of_mlflow(
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
         ("PYTHONPATH", str(paths.ROOT / "src")),
     }
+
+
+@pytest.mark.parametrize(("length", "is_used"), [(20, True), (90, False)])
+def test_ray_starts_with_a_long_tmpdir(
+    trial_config: Train, two_nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, length: int, is_used: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", folder := f"/{'a' * length}")
+    with cluster(trial_config.sweep, "http://127.0.0.1:5000"):
+        pass
+    assert two_nodes["_temp_dir"] == f"{folder if is_used else '/tmp'}/ray"
+
+
+def test_a_ray_that_cannot_start_is_named(trial_config: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "no.such")
+    with (
+        pytest.raises(InputError, match=r"^Ray cannot start \(No module named 'no'\)\. Check the variables RAY_…, "),
+        cluster(trial_config.sweep, "http://127.0.0.1:1"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])

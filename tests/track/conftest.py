@@ -14,11 +14,12 @@ from servers import mlflow_server, postgresql
 
 from image_classifier import paths
 from image_classifier.config.schema import Train
+from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
-from image_classifier.provenance.run_metadata import RunMetadata
+from image_classifier.provenance.run_metadata import OUTPUTS, RunMetadata
 from image_classifier.track.store import Store
 
 ENVIRONMENT = {"processor": "a processor", "keras": "3.15"}
@@ -96,7 +97,7 @@ def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_fil
     )
     return Result(
         training,
-        {"config.yaml": "0123", "history.csv": "4567", "model.h5": "89ab"},
+        file_hashes(files.directory, OUTPUTS),
         files,
         is_pipeline_run=True,
         revision=REVISION,

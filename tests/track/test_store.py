@@ -35,6 +35,18 @@ def test_a_store_that_is_not_a_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -
         tracking_uri()
 
 
+def test_a_database_without_a_server_is_refused_because_it_has_no_place_for_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/database")
+    with pytest.raises(InputError) as raised:
+        Store("test")
+    assert str(raised.value) == (
+        "MLFLOW_TRACKING_URI=postgresql://user:***@host/database has no place for files. Start a server and name it: "
+        "mlflow server --backend-store-uri postgresql://user:***@host/database --artifacts-destination …"
+    )
+
+
 def test_a_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db has a relative path"):
@@ -206,10 +218,7 @@ def _record(result: Result) -> str:
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_without_a_store_make_one_run(
-    no_store: Path, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(no_store.parent))  # for the artifacts of the processes
+def test_processes_that_start_together_without_a_store_make_one_run(no_store: Path, adhoc_result: Result) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         run_ids = pool.map(_record, [adhoc_result] * 4, chunksize=1)
     store = Store("test")

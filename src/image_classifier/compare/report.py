@@ -1,6 +1,5 @@
 """Report on all pipeline runs, for programs (JSON) and readers (Markdown)."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.published_logs import judge_label, match_log
 from image_classifier.config.schema import Row
 from image_classifier.dataset import read_arrays
+from image_classifier.files import damage_named, read_histories, read_history, read_json
 
 METRICS = {
     "val_accuracy": "Validation accuracy",
@@ -87,14 +87,16 @@ def compare_runs(
 
     Raises:
         FileNotFoundError: A run is not trained or not evaluated.
-        InputError: A file with predictions or replicates cannot be read.
+        InputError: A file is damaged.
     """
     files = {run: paths.pipeline_run(run) for run in table}
-    histories = {run: pd.read_csv(file.history, index_col="epoch") for run, file in files.items()}
-    predictions = {run: read_arrays(file.predictions) for run, file in files.items()}
-    correct = {run: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for run, arrays in predictions.items()}
+    histories, correct = {run: read_history(file.history) for run, file in files.items()}, {}
+    for run, file in files.items():
+        with damage_named(file.predictions):
+            probabilities, labels = read_arrays(file.predictions, ("probabilities", "labels")).values()
+            correct[run] = probabilities.argmax(axis=1) == labels
     examples = len(next(iter(correct.values())))
-    logs = pd.read_csv(paths.PUBLISHED_HISTORY).groupby("run", sort=False)
+    logs = read_histories(paths.PUBLISHED_HISTORY, run=str).groupby("run", sort=False)
     published = {log: history.set_index("epoch") for log, history in logs}
     replicates = seeds.select_replicates(seeds.read_replicates(paths.REPLICATES), recipes)
     accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
@@ -110,7 +112,7 @@ def compare_runs(
             run: {
                 **row.model_dump(),
                 "test_accuracy": significance.estimate_accuracy(correct[run], confidence),
-                "test_loss": json.loads(files[run].metrics.read_text(encoding="utf-8"))["test_loss"],
+                "test_loss": read_json(files[run].metrics, lambda values: float(values["test_loss"])),
             }
             for run, row in table.items()
         },

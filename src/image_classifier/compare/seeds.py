@@ -8,9 +8,9 @@ import pandas as pd
 from scipy import stats
 from tabulate import tabulate
 
-from image_classifier.errors import InputError
+from image_classifier.files import METRICS, read_histories
 
-COLUMNS = ["run", "recipe", "seed", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+COLUMNS = ["run", "recipe", "seed", "epoch", *METRICS]
 LOSSES = ["loss", "val_loss"]
 LOG_RESOLUTION = 1e-4  # smallest distance between two curves of losses; the published losses have four digits
 
@@ -19,13 +19,9 @@ def read_replicates(path: Path) -> pd.DataFrame:
     """Read a file of replicates: columns `COLUMNS`, one row for each run, seed and epoch.
 
     Raises:
-        InputError: The file does not exist, is not a CSV file, or lacks a column.
+        FileNotFoundError, InputError: See `read_histories`.
     """
-    try:
-        return pd.read_csv(path, usecols=COLUMNS)[COLUMNS]
-    except (FileNotFoundError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read ({reason}). Restore it: git checkout reports/{path.name}") from None
+    return read_histories(path, run=str, recipe=str, seed=int)
 
 
 def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from image_classifier.errors import InputError
 from image_classifier.files import read_text
 from image_classifier.paths import RunFiles
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError)
 
 
 def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF) -> Schema:
@@ -56,7 +56,7 @@ def load_yaml(path: Path) -> object:
     """Read a YAML file of the project, which holds a mapping.
 
     Raises:
-        InputError: The file is missing, empty, not UTF-8 or not YAML, or has a key twice.
+        InputError: The file is missing, not UTF-8 or not YAML, has no keys, or has a key twice.
     """
     name = path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path.name
     try:
@@ -64,14 +64,15 @@ def load_yaml(path: Path) -> object:
     except FileNotFoundError:
         raise InputError(f"{name} is missing. {paths.remedy(path)}") from None
     try:
-        values = OmegaConf.to_container(OmegaConf.load(StringIO(text)))  # refuses a key that is there twice
+        is_mapping = isinstance(yaml.compose(text), yaml.MappingNode)  # OmegaConf takes a single word for a key
+        values = OmegaConf.to_container(OmegaConf.load(StringIO(text))) if is_mapping else {}  # refuses a key twice
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise InputError(f"{name}, line {line}: {error.problem}. Correct the line.") from None
     except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
-        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}. {paths.remedy(path)}") from None
     if not values:
-        raise InputError(f"{name} is empty. {paths.remedy(path)}")
+        raise InputError(f"{name} has no keys with values. {paths.remedy(path)}")
     return values
 
 
@@ -171,8 +172,8 @@ def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
     Raises:
         InputError: A value cannot be used, or two stages have different data or models.
     """
-    table = load_table()
-    checked = {}
+    table, checked = load_table(), {}
+    check_files(conf)
     for stage, schema in STAGES.items():
         overrides = [f"run={next(iter(table))}"] if "run" in schema.model_fields else []
         try:
@@ -206,6 +207,8 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
         check_files(conf)
     except InputError as cause:
         return cause
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        raise error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if group and error.options:

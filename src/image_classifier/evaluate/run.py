@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
@@ -12,6 +11,7 @@ from image_classifier.determinism import set_seed_and_threads
 from image_classifier.evaluate import plots
 from image_classifier.evaluate.metrics import evaluate
 from image_classifier.evaluate.saved_model import load_model
+from image_classifier.files import damage_named, read_history
 from image_classifier.paths import RunFiles
 
 
@@ -31,15 +31,17 @@ def evaluate_run(
 
     Raises:
         FileNotFoundError: The run is not trained.
-        InputError: The model cannot be loaded.
+        InputError: A file of the run is damaged.
     """
-    config = yaml.safe_load(files.configuration.read_text(encoding="utf-8"))
-    set_seed_and_threads(seed, config["training"]["intra_op_threads"])
-    metrics, probabilities = evaluate(load_model(files.model), config["training"]["loss"], test, batch_size)
-    history = pd.read_csv(files.history, index_col="epoch")
-    title = f"{config['run']}: {metrics['test_accuracy']:.2%} of {len(test.labels):,} test images right"
-    images = "held-out" if config["validation"]["size"] else "test"
-    figures = {metric: plots.training_curves(history, metric, config["run"], images) for metric in plots.CURVES}
+    with damage_named(files.configuration):
+        config = yaml.safe_load(files.configuration.read_bytes())
+        run, threads, loss = config["run"], config["training"]["intra_op_threads"], config["training"]["loss"]
+        images = "held-out" if config["validation"]["size"] else "test"
+    history = read_history(files.history)
+    set_seed_and_threads(seed, threads)
+    metrics, probabilities = evaluate(load_model(files.model), loss, test, batch_size)
+    title = f"{run}: {metrics['test_accuracy']:.2%} of {len(test.labels):,} test images right"
+    figures = {metric: plots.training_curves(history, metric, run, images) for metric in plots.CURVES}
     figures["predictions"] = plots.predictions(test, probabilities, seed)
     figures["confusion_matrix"] = plots.confusion_matrix(test.labels, probabilities.argmax(axis=1), title)
     figures["mistakes"] = plots.mistakes(test, probabilities)

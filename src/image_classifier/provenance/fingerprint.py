@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from image_classifier import paths
-from image_classifier.files import digest, file_hashes
+from image_classifier.files import damage_named, digest, file_hashes
 
 # Settings of conf/training/ that replicates share; the others are the seed, the number of threads, and speed.
 RECIPE_SETTINGS = ("loss", "precision", "max_shift_px", "label_smoothing")
@@ -42,9 +42,11 @@ def training_files() -> dict[str, str]:
 
     Raises:
         FileNotFoundError: A file or folder is missing.
+        InputError: dvc.yaml is damaged.
     """
-    dependencies = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]["train"]["do"]["deps"]
-    hashes = file_hashes(paths.ROOT, dependencies)
+    with damage_named(paths.DVC_YAML):
+        dependencies = yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"]["train"]["do"]["deps"]
+        hashes = file_hashes(paths.ROOT, dependencies)
     for path in dependencies:
         if path not in hashes:
             raise FileNotFoundError(path)
@@ -118,9 +120,10 @@ def workspace_recipes(runs: Iterable[str]) -> dict[str, str | None]:
 
     Raises:
         FileNotFoundError: A run is not trained, or the data is missing.
+        InputError: dvc.yaml or the config.yaml of a run is damaged.
     """
-    files = training_files()
-    configurations = {
-        run: yaml.safe_load(paths.pipeline_run(run).configuration.read_text(encoding="utf-8")) for run in runs
-    }
-    return {run: workspace_recipe(values, files) for run, values in configurations.items()}
+    files, recipes = training_files(), {}
+    for run in runs:
+        with damage_named(path := paths.pipeline_run(run).configuration):
+            recipes[run] = workspace_recipe(yaml.safe_load(path.read_bytes()), files)
+    return recipes

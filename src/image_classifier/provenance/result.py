@@ -8,7 +8,7 @@ import yaml
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.files import digest, file_hashes, read_text
+from image_classifier.files import damage_named, digest, file_hashes, read_text
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import TrainingInput, workspace_recipe
 from image_classifier.provenance.revision import Revision, workspace_revision
@@ -77,7 +77,11 @@ def read_result(run: str) -> Result:
 
 
 def workspace_trainings() -> dict[str, Stage]:
-    """Return the `locked_trainings` of this workspace, which has none without dvc.lock or params.yaml."""
+    """Return the `locked_trainings` of this workspace, which has none without dvc.lock or params.yaml.
+
+    Raises:
+        InputError: One of the files is damaged.
+    """
     return locked_trainings(*(read_text(file) if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
 
 
@@ -91,23 +95,21 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
         params: Text of params.yaml; dvc.lock keeps the stages of removed rows.
 
     Raises:
-        InputError: One of the texts is not YAML.
+        InputError: One of the texts is not YAML of this form.
     """
-    try:
-        stages = (yaml.safe_load(lock) or {}).get("stages", {})
-        rows = (yaml.safe_load(params) or {}).get("runs", {})
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"dvc.lock or params.yaml is not YAML: {reason}. Restore it: git checkout …") from None
+    with damage_named(paths.PARAMS):
+        rows = dict((yaml.safe_load(params) or {}).get("runs", {}))
     trainings = {}
-    for name, stage in stages.items():
-        kind, _, run = name.partition("@")
-        if kind == "train" and run in rows and "conf/train.yaml" in stage.get("params", {}):
-            evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
-            if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
-                deps = {file["path"]: file["md5"] for file in stage["deps"]}
-                outs = {Path(file["path"]).name: file["md5"] for file in stage["outs"]}
-                trainings[run] = {**stage, "deps": deps, "outs": outs}
+    with damage_named(paths.DVC_LOCK):
+        stages = (yaml.safe_load(lock) or {}).get("stages", {})
+        for name, stage in stages.items():
+            kind, _, run = name.partition("@")
+            if kind == "train" and run in rows and "conf/train.yaml" in stage.get("params", {}):
+                evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
+                if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
+                    deps = {file["path"]: file["md5"] for file in stage["deps"]}
+                    outs = {Path(file["path"]).name: file["md5"] for file in stage["outs"]}
+                    trainings[run] = {**stage, "deps": deps, "outs": outs}
     return trainings
 
 

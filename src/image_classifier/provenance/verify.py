@@ -69,12 +69,20 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
     committed = find_commit(record.fingerprint)  # the commit that was checked out may be its parent
     commit = committed or record.commit
     if commit is None:
-        raise InputError(f"MLflow run {record.run_id} ({training.run}) was trained outside of a git repository.")
+        place = f"MLflow run {record.run_id} ({training.run}) was trained outside of a git repository"
+        raise InputError(f"{place}, so its files are unknown. Train it again in a clone of the project.")
     print(f"{training.run} of commit {commit[:10]}: {training.command}", flush=True)
     if not committed and record.uncommitted != "nothing":
         print(f"Uncommitted changes when it was trained: {record.uncommitted}", flush=True)
     with checked_out(commit) as root:
-        files = _train_again(root, training.command, training.run)
+        try:
+            files = _train_again(root, training.command, training.run)
+        except InputError as error:
+            if committed or record.uncommitted == "nothing":
+                raise InputError(f"commit {commit[:10]}: {error}") from None
+            reason, _, _ = str(error).partition(". ")
+            remedy = f"Commit the changes of {record.uncommitted}, type dvc repro, and verify the new result"
+            raise InputError(f"commit {commit[:10]} cannot repeat this training: {reason}. {remedy}.") from None
         changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
         facts = environment.describe()
@@ -89,13 +97,23 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
 
 
 def _train_again(root: Path, command: str, run: str) -> RunFiles:
-    """Make the data and train in a copy of the project that has its own MLflow store."""
+    """Make the data and train in a copy of the project that has its own MLflow store.
+
+    Raises:
+        InputError: A command fails; the message is its last line, with paths relative to the copy.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))}
     train = [*shlex.split(command)[1:], f"run={run}"]  # a command without a name would create another one
     for arguments in (["-m", "pipelines.fetch"], ["-m", "pipelines.prepare"], train):
-        completed = subprocess.run([sys.executable, *arguments], cwd=root, env=own, check=False)
+        completed = subprocess.run(
+            [sys.executable, *arguments], cwd=root, env=own, check=False, stderr=subprocess.PIPE, text=True
+        )
+        *lines, last = completed.stderr.replace(f"{root}{os.sep}", "").splitlines() or [""]
+        print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
         if completed.returncode:
-            raise InputError(f"{shlex.join(['python', *arguments])} ended with exit code {completed.returncode}.")
+            command = shlex.join(["python", *arguments])
+            raise InputError(last.removeprefix("Error: ") or f"{command} ended with exit code {completed.returncode}.")
+        print(last, end="\n" if last else "", file=sys.stderr)
     return paths.trained_run(root, run)
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -28,6 +29,7 @@ EPOCH, ACCURACY, NODE, STATE, REASON = "epoch", "val_accuracy", "node", "state",
 DEFAULT_REASONS = {"pruned": "stopped by the scheduler", "crashed": "its process was killed, for lack of memory?"}
 MAX_RESTARTS = 2  # of a trial whose process dies, for example with its node
 SECONDS_TO_CONNECT = 5
+MAX_TMPDIR = 30  # of 107 characters in the path of a socket; Ray's names below it take up to 75
 
 
 @contextmanager
@@ -54,14 +56,17 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
             socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
         ray.init(
             address=address or "local",
+            _temp_dir=None if address else _temporary_folder(),
             runtime_env={"env_vars": variables, **project},
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=False,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
+        if not address:
+            raise InputError(f"Ray cannot start ({reason}). Check the variables RAY_…, TMPDIR and /tmp.") from error
         raise InputError(f"sweep.address={address}: no Ray cluster answers ({reason}). Start one: ray start") from error
     try:
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -73,6 +78,12 @@ def cluster(settings: Sweep, tracking_uri: str) -> Iterator[int]:
         yield sum(count // settings.cpus_per_trial for count in cpus)
     finally:
         ray.shutdown()
+
+
+def _temporary_folder() -> str:
+    """Return Ray's folder in TMPDIR, or in /tmp if TMPDIR cannot be used or leaves no room for the names of sockets."""
+    folder = tempfile.gettempdir()
+    return f"{folder if len(folder) <= MAX_TMPDIR else '/tmp'}/ray"  # noqa: S108  # Ray's default
 
 
 class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types

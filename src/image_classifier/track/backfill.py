@@ -12,6 +12,7 @@ from image_classifier.errors import BusyError, InputError
 from image_classifier.files import acquire_lock
 from image_classifier.provenance.history import StoredResult, restore, stored_results
 from image_classifier.provenance.result import Result
+from image_classifier.provenance.revision import open_repository
 from image_classifier.track.store import RESULT_TAG, Store, sqlite_file, tracking_uri
 from image_classifier.track.sweeps import SWEEP_TAG
 from image_classifier.track.writer import record_result
@@ -71,18 +72,17 @@ def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:
 
     Args:
         experiment: Name of the MLflow experiment.
-        dry_run: Whether to list the missing results without recording them.
+        dry_run: Whether to restore the missing results without recording them.
 
     Raises:
         InputError: MLflow cannot be reached or written.
     """
     results = stored_results()
     missing = missing_results(experiment, results)
+    if open_repository() is None:
+        yield f"{paths.ROOT} is not a git repository: only the workspace was searched, not its history."
     yield f"DVC stores {len(results)} results; MLflow lacks {len(missing)} of them."
-    if dry_run:
-        yield from (f"Would record {stored}" for stored in missing)
-        return
-    store = Store(experiment)
+    store = None if dry_run else Store(experiment)
     for stored in missing:
         with TemporaryDirectory() as folder:
             try:
@@ -90,8 +90,12 @@ def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:
             except InputError as error:
                 yield f"Warning: {error}"
                 continue
-            yield f"Recorded {stored} as MLflow run {record_result(store, result)}"
-    mark_current(store, [stored.fingerprint for stored in results])
+            if store is None:
+                yield f"Would record {stored}"
+            else:
+                yield f"Recorded {stored} as MLflow run {record_result(store, result)}"
+    if store:
+        mark_current(store, [stored.fingerprint for stored in results])
 
 
 def mark_current(store: Store, results: Iterable[str]) -> None:

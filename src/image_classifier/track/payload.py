@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import (
 
 from image_classifier import paths
 from image_classifier.dataset import INPUT_SHAPE
-from image_classifier.files import digest
+from image_classifier.files import digest, read_history, read_json
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
@@ -46,15 +46,15 @@ def params(training: TrainingInput, report: Path) -> dict[str, str]:
         training: Training to describe.
         report: Description from `describe_dataset`, as JSON.
     """
-    config, parts = yaml.safe_load(training.configuration), json.loads(report.read_text(encoding="utf-8"))
+    config, sizes = yaml.safe_load(training.configuration), part_sizes(report)
     optimizer, held_out = config["optimizer"], config["validation"]["size"]
     unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
     in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
     values = {name: config[name] for name in ("batch_size", "epochs")}
     values |= {name: value for name, value in config["training"].items() if value is not None}
     values |= {
-        "training_images": parts["train"]["examples"] - held_out,
-        "validation_images": held_out or parts["test"]["examples"],
+        "training_images": sizes["train_images"] - held_out,
+        "validation_images": held_out or sizes["test_images"],
         "validation": config["validation"]["name"],
         "model": config["model"]["name"],
         **file_params(training.files),
@@ -65,6 +65,13 @@ def params(training: TrainingInput, report: Path) -> dict[str, str]:
         name = key.removesuffix("._target_").removeprefix("optimizer.")
         values[name] = value.rpartition(".")[2] if key.endswith("._target_") else value
     return {name: str(value) for name, value in values.items()}
+
+
+def part_sizes(report: Path) -> dict[str, int]:
+    """Return the numbers of images, train_images and test_images, from a description by `describe_dataset`."""
+    return read_json(
+        report, lambda parts: {f"{part}_images": int(parts[part]["examples"]) for part in ("train", "test")}
+    )
 
 
 def file_params(files: dict[str, str]) -> dict[str, str]:
@@ -116,15 +123,15 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     """
     images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *INPUT_SHAPE]}}
     labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
-    parts = json.loads(report.read_text(encoding="utf-8"))
+    sizes = part_sizes(report)
     return DatasetInput(
         Dataset(
-            name=f"mnist {parts['train']['examples']:,} + {parts['test']['examples']:,}",
+            name=f"mnist {sizes['train_images']:,} + {sizes['test_images']:,}",
             digest=training.files[DATA],
             source_type="dvc",
             source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
             schema=json.dumps({"mlflow_tensorspec": {"features": [images], "targets": [labels]}}),
-            profile=json.dumps({f"{part}_images": description["examples"] for part, description in parts.items()}),
+            profile=json.dumps(sizes),
         ),
         [InputTag(MLFLOW_DATASET_CONTEXT, "training and validation")],
     )
@@ -148,7 +155,7 @@ def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training
 
 def history_metrics(result: Result, now: int) -> list[Metric]:
     """Return the metrics of all epochs; `now` replaces times that are not known."""
-    history, metadata, images = read_history(result), result.metadata, 0
+    history, metadata, images = read_history(result.files.history), result.metadata, 0
     ends: Iterable[int] = repeat(now)
     if metadata:
         history["seconds"], images = metadata.epoch_seconds, metadata.training_images
@@ -157,14 +164,9 @@ def history_metrics(result: Result, now: int) -> list[Metric]:
     return [metric for (epoch, row), end in rows for metric in epoch_metrics(epoch, dict(row.dropna()), end, images)]
 
 
-def read_history(result: Result) -> pd.DataFrame:
-    """Read the history of a result, whose index is the epoch, from 1."""
-    return pd.read_csv(result.files.history, index_col="epoch")
-
-
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
     """Return the best validation accuracy, its epoch, the duration and the test metrics, all at step 0."""
-    accuracies = read_history(result)["val_accuracy"]
+    accuracies = read_history(result.files.history)["val_accuracy"]
     best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
     if result.metadata:
         best["training_seconds"] = round(sum(result.metadata.epoch_seconds), 1)
@@ -177,17 +179,17 @@ def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric
 def test_metrics(result: Result) -> dict[str, float]:
     """Return test_loss and test_accuracy of an evaluated run or a final training, and nothing for other runs."""
     if result.is_evaluated:
-        values = json.loads(result.files.metrics.read_text(encoding="utf-8"))
-        return {name: values[name] for name in ("test_loss", "test_accuracy")}
+        names = ("test_loss", "test_accuracy")
+        return read_json(result.files.metrics, lambda values: {name: float(values[name]) for name in names})
     if yaml.safe_load(result.input.configuration)["validation"]["name"] == "final_test":
-        last = read_history(result).iloc[-1]
+        last = read_history(result.files.history).iloc[-1]
         return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
     return {}
 
 
 def note(result: Result) -> str:
     """Return the description of a run in Markdown: its metrics, and the commands that reproduce it."""
-    history, test, revision = read_history(result), test_metrics(result), result.revision
+    history, test, revision = read_history(result.files.history), test_metrics(result), result.revision
     config = yaml.safe_load(result.input.configuration)
     last, best = history.iloc[-1], history["val_accuracy"].idxmax()
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""

@@ -6,15 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 import yaml
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
 from image_classifier.config.schema import Row
-from image_classifier.dataset import Examples, read_arrays
+from image_classifier.dataset import CLASSES, Examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.files import damage_named, file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
@@ -66,17 +66,18 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
     """Read the record of a run.
 
     Raises:
-        InputError: The store cannot be reached, or does not have a complete result with this id.
+        InputError: The store cannot be reached, or does not have a complete, undamaged result with this id.
     """
-    with store.translate_errors(), TemporaryDirectory() as folder:
-        run = store.client.get_run(run_id)
+    with TemporaryDirectory() as folder:
+        with store.translate_errors():
+            run = store.client.get_run(run_id)
         tags = run.data.tags
         if not is_complete(run):
             raise InputError(
                 f"MLflow run {run_id} ({run.info.run_name}) does not hold the complete result of a training."
             )
         configuration, history = (
-            Path(store.client.download_artifacts(run_id, name, folder)) for name in ("config.yaml", "history.csv")
+            _download(store, run_id, name, tags[f"dvc.{name}"], folder) for name in ("config.yaml", "history.csv")
         )
         text = configuration.read_text(encoding="utf-8")
         files = {path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path}  # without the outputs
@@ -87,7 +88,7 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             commit=tags.get(MLFLOW_GIT_COMMIT),
             uncommitted=tags.get("git.uncommitted", "nothing"),
             environment=_tags_below("environment.", tags),
-            history=pd.read_csv(history, index_col="epoch"),
+            history=read_history(history),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
             train_images=_train_images(run),
@@ -147,16 +148,30 @@ def find_predictions(
         result = read_result(run)
         if not result.is_pipeline_run:
             return _predict(result.files.model, test, batch_size), result.recipe
-        stored = read_arrays(result.files.predictions)
-        if not np.array_equal(stored["labels"], test.labels):
-            raise InputError(f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro")
-        return stored["probabilities"], result.recipe
+        with damage_named(result.files.predictions):
+            probabilities, labels = read_arrays(result.files.predictions, ("probabilities", "labels")).values()
+            if not np.array_equal(labels, test.labels):
+                raise InputError(
+                    f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro"
+                )
+            if probabilities.shape != (len(labels), CLASSES):
+                raise ValueError(f"its probabilities have the shape {probabilities.shape}")
+        return probabilities, result.recipe
     store, run_id = find_run(run, table, experiment)
-    recipe = read_run(store, run_id).recipe
+    record = read_run(store, run_id)
     with TemporaryDirectory() as folder:
-        with store.translate_errors():
-            model = Path(store.client.download_artifacts(run_id, "model.h5", folder))
-        return _predict(model, test, batch_size), recipe
+        model = _download(store, run_id, "model.h5", record.model, folder)
+        return _predict(model, test, batch_size), record.recipe
+
+
+def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
+    """Download a file of a run and compare it with the MD5 of the record."""
+    with store.translate_errors():
+        path = Path(store.client.download_artifacts(run_id, name, folder))
+    if file_hashes(path.parent, [name]) != {name: md5}:
+        again = "Record the run again: python -m pipelines.track run=…"
+        raise InputError(f"{name} of MLflow run {run_id} is damaged: its MD5 is not the recorded one. {again}")
+    return path
 
 
 def _predict(model: Path, test: Examples, batch_size: int) -> np.ndarray:

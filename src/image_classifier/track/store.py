@@ -43,14 +43,18 @@ def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, which defaults to the SQLite file in the project.
 
     Raises:
-        InputError: It is not a URI, or the path of its SQLite file is relative.
+        InputError: It is neither a server nor a SQLite file with an absolute path. A database without a server would
+            leave the artifacts of its runs on the machine that wrote them.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(paths.TRACKING_DATABASE)
     if uri.startswith("sqlite:") and not uri.startswith(f"{SQLITE}/"):
         raise InputError(f"MLFLOW_TRACKING_URI={uri} has a relative path. Write an absolute one: sqlite:////…")
+    if "://" in uri and not uri.startswith((SQLITE, "http://", "https://")):
+        masked = make_url(uri).render_as_string()  # without the password
+        server = f"mlflow server --backend-store-uri {masked} --artifacts-destination …"
+        raise InputError(f"MLFLOW_TRACKING_URI={masked} has no place for files. Start a server and name it: {server}")
     if "://" not in uri:
-        choices = "http://…, https://…, postgresql://… or sqlite:////…"
-        raise InputError(f"MLFLOW_TRACKING_URI={uri} is not a URI. Write {choices}")
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is not a URI. Write http://…, https://… or sqlite:////…")
     return uri
 
 

@@ -12,7 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from image_classifier import environment, paths
 from image_classifier.dataset import CLASSES, INPUT_SHAPE
-from image_classifier.files import atomic_write
+from image_classifier.files import atomic_write, read_history
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.run_metadata import RunMetadata
@@ -120,7 +120,7 @@ def write_input(
 
 def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
     """Return whether all logged epochs of an unfinished run are epochs of a result."""
-    losses = payload.read_history(result)["loss"]
+    losses = read_history(result.files.history)["loss"]
     logged = store.client.get_metric_history(run.info.run_id, "loss")
     return all(losses.get(point.step) == point.value for point in logged)
 
