@@ -221,6 +221,7 @@ def test_the_shell_completes_subcommands_and_rows() -> None:
 @pytest.mark.parametrize("text", ["5", "runs: [", "runs: 3"])
 def test_a_damaged_params_yaml_completes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
     assert complete_run("sgd") == []
 

@@ -73,7 +73,7 @@ def test_an_uncommitted_change_is_named(project_copy: Path, file: str, old: str,
 @pytest.mark.slow
 def test_a_variable_that_decides_bits_is_named(project_copy: Path) -> None:
     (run_id,) = run_ids(project_copy, "sgd_128")
-    printed = run(project_copy, CLI, "verify", run_id, fails=True, TF_ENABLE_ONEDNN_OPTS="0")
+    printed = run(project_copy, CLI, "verify", run_id, "--tolerance", "1", TF_ENABLE_ONEDNN_OPTS="0")
     differences = printed.partition("Differences from the record:\n")[2].splitlines()
     assert differences == ["  variables: none in the record, TF_ENABLE_ONEDNN_OPTS=0 now"]
 
