@@ -81,7 +81,7 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
 
     changed = config.sweep.model_copy(update=settings)
     execute_plan(
-        plan, changed, store, "the name", "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize
+        plan, changed, store, "sweep_0123456789", "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize
     )
     return summarized
 
@@ -126,7 +126,10 @@ def test_outcomes_are_recorded_below_the_run_of_the_sweep_and_count_in_the_next_
     assert "the summary" in parent.data.tags["mlflow.note.content"]
     printed = capsys.readouterr().out
     assert "2 of them are recorded and count without being run, 0 are to be run." in printed
-    assert f"MLflow run {runs(store)['the name'].info.run_id} (the name) holds the trials and plots" in printed
+    assert (
+        f"MLflow run {runs(store)['sweep_0123456789'].info.run_id} (sweep_0123456789) holds the trials and plots"
+        in printed
+    )
 
 
 def test_an_interrupted_sweep_marks_its_running_trials_and_ends_the_command(

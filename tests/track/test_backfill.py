@@ -22,13 +22,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("copy", ["", ".dvc/tmp/exps/tmp1"])
+@pytest.mark.parametrize(
+    ("copy", "experiment", "name", "command"),
+    [
+        ("", {}, "sgd_32", "python -m pipelines.train run=sgd_32"),
+        (".dvc/tmp/exps/tmp1", {"dvc.experiment": "try"}, "sgd_32 (try)", "dvc exp run with its values"),
+    ],
+)
 def test_an_open_run_is_abandoned_unless_its_training_is_locked(
-    store: Store, metadata: RunMetadata, folder: Path, copy: str
+    store: Store, metadata: RunMetadata, folder: Path, copy: str, experiment: dict[str, str], name: str, command: str
 ) -> None:
-    tags = {"mlflow.source.name": metadata.input.command}
+    tags = {"mlflow.source.name": metadata.input.command, **experiment}
     run = write_input(store, None, metadata.input, metadata, tags, paths.DATASET_REPORT)
-    assert list(abandoned_runs("test")) == [(run.info.run_id, "sgd_32", "python -m pipelines.train run=sgd_32")]
+    assert list(abandoned_runs("test")) == [(run.info.run_id, name, command)]
     lock = acquire_lock(folder / copy / ".dvc/tmp/locks/train_sgd_32.lock", "")
     assert list(abandoned_runs("test")) == []
     lock.release()

@@ -336,6 +336,15 @@ def test_the_last_result_of_each_name_is_made_current(store: Store, adhoc_result
     assert superseded_runs(store) == dict.fromkeys(ids[1:], ids[0])
 
 
+def test_a_name_with_a_quote_has_one_current_run(store: Store, adhoc_result: Result) -> None:
+    revision = replace(adhoc_result.revision, experiment="it's")
+    ids = [
+        record_result(store, replace(adhoc_result, revision=revision, outputs={**adhoc_result.outputs, "edit": text}))
+        for text in "ab"
+    ]
+    assert superseded_runs(store) == {ids[0]: ids[1]}
+
+
 def test_a_dvc_experiment_has_a_name_of_its_own_and_supersedes_no_row(store: Store, adhoc_result: Result) -> None:
     row = record_result(store, adhoc_result)
     tried = replace(

@@ -88,7 +88,7 @@ def replicate_runs(
 
     names = ", ".join(runs)
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
-    params, name = {"replicates": names}, f"replicates of {names}"
+    params, name = {"replicates": names}, f"replicates of {names}"[:250]  # MLflow's limit
     execute_plan(plan, base.sweep, store, name, command, title, params, num_images, summarize)
 
 

@@ -13,6 +13,7 @@ from image_classifier.files import acquire_lock
 from image_classifier.provenance.history import StoredResult, restore, stored_results
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import open_repository
+from image_classifier.track.payload import EXPERIMENT_TAG
 from image_classifier.track.store import RESULT_TAG, Store, sqlite_file, tracking_uri
 from image_classifier.track.sweeps import SWEEP_TAG
 from image_classifier.track.writer import record_result
@@ -55,7 +56,8 @@ def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
             row = name.partition(" (")[0]  # without the name of a DVC experiment
             active = any(_is_locked(lock) for lock in paths.training_locks(row))
         if not active:
-            yield str(run.info.run_id), name, tags[MLFLOW_SOURCE_NAME]
+            command = "dvc exp run with its values" if EXPERIMENT_TAG in tags else tags[MLFLOW_SOURCE_NAME]
+            yield str(run.info.run_id), name, command
 
 
 def _is_locked(lock: Path) -> bool:

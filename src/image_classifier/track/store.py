@@ -176,7 +176,9 @@ class Store:
 
         Call it in `locked`.
         """
-        for run in self.client.search_runs([self.experiment_id], f"attributes.run_name = '{name}'"):
+        pattern = name.replace("'", "_")  # which stands for any character: a query cannot contain the quote
+        found = self.client.search_runs([self.experiment_id], f"attributes.run_name LIKE '{pattern}'")
+        for run in (run for run in found if run.info.run_name == name):
             newer = run.data.tags.get(SUPERSEDED_TAG)
             if run.info.run_id == run_id:
                 if newer:
