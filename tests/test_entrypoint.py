@@ -127,6 +127,23 @@ def test_an_error_of_the_file_system_ends_with_one_line(error: OSError, message:
     assert "\n" not in str(raised.value)
 
 
+def test_a_command_whose_reader_has_ended_prints_no_error() -> None:
+    program = "from image_classifier.entrypoint import *\nwith exit_on_input_error(): print('x' * 100_000, flush=True)"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT / "src")},
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(write_end)
+    assert (completed.returncode, completed.stderr) == (1, "")
+
+
 def test_a_stage_that_fills_the_disk_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("only Linux has a file that is always full")

@@ -81,11 +81,13 @@ def new_adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run that has not been trained.
 
     Raises:
+        FileExistsError: A file is in place of the folder outputs/.
         InputError: An ad hoc run of that name exists.
     """
     files = adhoc_run(name)
     if files.model.exists() and not checkpoint(name).exists():  # with a checkpoint, its files are incomplete
         raise InputError(f"outputs/{name}/ has a model already. Choose another run=…, or remove the folder.")
+    files.directory.parent.mkdir(parents=True, exist_ok=True)  # fails before the training if outputs is a file
     return files
 
 
