@@ -127,6 +127,19 @@ def test_an_error_of_the_file_system_ends_with_one_line(error: OSError, message:
     assert "\n" not in str(raised.value)
 
 
+def test_warnings_of_libraries_end_no_command(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("import warnings\nwarnings.warn('a', DeprecationWarning)\nraise SystemExit(7)\n")
+    completed = subprocess.run(
+        [sys.executable, "-m", "pipelines.train"],
+        cwd=paths.ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": f"{tmp_path}{os.pathsep}{paths.ROOT / 'src'}"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (completed.returncode, completed.stderr) == (7, b"")
+
+
 def test_a_command_whose_reader_has_ended_prints_no_error() -> None:
     program = "from image_classifier.entrypoint import *\nwith exit_on_input_error(): print('x' * 100_000, flush=True)"
     read_end, write_end = os.pipe()

@@ -36,6 +36,27 @@ def test_a_recorded_run_is_read_as_it_was_written(
     pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
 
 
+def test_a_damaged_file_of_a_run_is_named(store: Store, adhoc_result: Result) -> None:
+    run_id = record_result(store, adhoc_result)
+    artifacts = Path(store.client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    (artifacts / "history.csv").write_text("epoch,loss\n")
+    message = (
+        rf"^history\.csv of MLflow run {run_id} is damaged: .* Record the run again: python -m pipelines\.track run="
+    )
+    with pytest.raises(InputError, match=message):
+        read_run(store, run_id)
+
+
+@pytest.mark.parametrize("arrays", [{"labels": TEST.labels}, {"labels": TEST.labels, "probabilities": np.eye(5)[0]}])
+def test_damaged_predictions_are_named(
+    result: Result, monkeypatch: pytest.MonkeyPatch, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez(result.files.predictions, allow_pickle=False, **arrays)
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
+    with pytest.raises(InputError, match=r"predictions\.npz is damaged \("):
+        find_predictions("sgd_32", TEST, load_table(), "test", 100)
+
+
 def test_a_run_without_a_result_is_refused(store: Store) -> None:
     run = store.client.create_run(store.experiment_id, run_name="unfinished")
     with pytest.raises(InputError, match=rf"^MLflow run {run.info.run_id} \(unfinished\) does not hold the complete"):
