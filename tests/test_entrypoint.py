@@ -127,6 +127,36 @@ def test_an_error_of_the_file_system_ends_with_one_line(error: OSError, message:
     assert "\n" not in str(raised.value)
 
 
+def test_warnings_of_libraries_end_no_command(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("import warnings\nwarnings.warn('a', DeprecationWarning)\nraise SystemExit(7)\n")
+    completed = subprocess.run(
+        [sys.executable, "-m", "pipelines.train"],
+        cwd=paths.ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": f"{tmp_path}{os.pathsep}{paths.ROOT / 'src'}"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (completed.returncode, completed.stderr) == (7, b"")
+
+
+def test_a_command_whose_reader_has_ended_prints_no_error() -> None:
+    program = "from image_classifier.entrypoint import *\nwith exit_on_input_error(): print('x' * 100_000, flush=True)"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT / "src")},
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(write_end)
+    assert (completed.returncode, completed.stderr) == (1, "")
+
+
 def test_a_stage_that_fills_the_disk_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("only Linux has a file that is always full")

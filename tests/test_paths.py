@@ -38,3 +38,10 @@ def test_a_queued_experiment_records_in_the_folder_that_dvc_root_names(tmp_path:
     program = "from image_classifier import paths; print(paths.DVC_ROOT)"
     environment = {**os.environ, "DVC_ROOT": str(tmp_path), "PYTHONPATH": str(package.parent)}
     assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True) == f"{tmp_path}\n"
+
+
+def test_a_file_in_place_of_outputs_is_found_before_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "outputs").touch()
+    with pytest.raises(FileExistsError, match="outputs"):
+        paths.new_adhoc_run("a")

@@ -37,7 +37,7 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
         def task(composed: DictConfig) -> None:
             with exit_on_input_error():  # inside the task: Hydra announces exceptions of tasks with a line of its own
                 summary = function(resolve(schema, composed))
-            print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
+                print(f"{stage}: {summary} in {time.time() - psutil.Process().create_time():.1f} s", flush=True)
 
         def main() -> None:
             _check_sweep_flags(stage)
@@ -70,6 +70,9 @@ def exit_on_input_error() -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(f"Error: {error}")
+    except BrokenPipeError:  # the reader of the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except OSError as error:
         sys.exit(f"Error: {_explain_os_error(error)}")
 

@@ -81,6 +81,7 @@ def new_adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run that has not been trained.
 
     Raises:
+        FileExistsError: A file is in place of the folder outputs/.
         InputError: An ad hoc run of that name exists. Metrics without a model count as well, so that metrics always
             belong to the model beside them.
     """
@@ -88,6 +89,7 @@ def new_adhoc_run(name: str) -> RunFiles:
     exists = files.model.exists() and not checkpoint(name).exists()  # with a checkpoint, its files are incomplete
     if exists or files.metrics.exists():
         raise InputError(f"outputs/{name}/ has results already. Choose another run=…, or remove the folder.")
+    files.directory.parent.mkdir(parents=True, exist_ok=True)  # fails before the training if outputs is a file
     return files
 
 

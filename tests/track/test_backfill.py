@@ -1,13 +1,16 @@
-"""The search for open runs that no process trains."""
+"""The search for open runs that no process trains, and for results that MLflow lacks."""
 
 from pathlib import Path
 
 import pytest
 
 from image_classifier import paths
+from image_classifier.errors import InputError
 from image_classifier.files import acquire_lock
+from image_classifier.provenance.history import StoredResult
 from image_classifier.provenance.run_metadata import RunMetadata
-from image_classifier.track.backfill import abandoned_runs
+from image_classifier.track import backfill
+from image_classifier.track.backfill import abandoned_runs, record_stored_results
 from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun
 from image_classifier.track.writer import write_input
@@ -56,4 +59,25 @@ def test_an_open_sweep_is_abandoned_unless_a_sweep_runs(store: Store) -> None:
 @pytest.mark.usefixtures("no_store", "folder")
 def test_without_a_store_no_run_is_open(no_store: Path) -> None:
     assert list(abandoned_runs("test")) == []
+    assert not no_store.exists()
+
+
+def test_a_dry_run_promises_only_results_whose_files_can_be_restored(
+    no_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, lost = (StoredResult(run, run, {}, None, None) for run in ("kept", "lost"))
+
+    def restore(stored: StoredResult, _root: Path) -> None:
+        if stored is lost:
+            raise InputError(f"{stored} is in no cache or remote.")
+
+    monkeypatch.setattr(backfill, "stored_results", lambda: [kept, lost])
+    monkeypatch.setattr(backfill, "restore", restore)
+    monkeypatch.setattr(backfill, "open_repository", lambda: None)
+    assert list(record_stored_results("test", dry_run=True)) == [
+        f"{paths.ROOT} is not a git repository: only the workspace was searched, not its history.",
+        "DVC stores 2 results; MLflow lacks 2 of them.",
+        "Would record kept of the workspace",
+        "Warning: lost of the workspace is in no cache or remote.",
+    ]
     assert not no_store.exists()

@@ -13,6 +13,7 @@ from image_classifier import paths
 from image_classifier.config.compose import load_table
 from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
+from image_classifier.files import file_hashes
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
@@ -36,6 +37,27 @@ def test_a_recorded_run_is_read_as_it_was_written(
     assert record.environment == {"processor": "a processor", "keras": "3.15"}
     assert record.train_images == 60
     pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
+
+
+def test_a_damaged_file_of_a_run_is_named(store: Store, adhoc_result: Result) -> None:
+    run_id = record_result(store, adhoc_result)
+    artifacts = Path(store.client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    (artifacts / "history.csv").write_text("epoch,loss\n")
+    message = (
+        rf"^history\.csv of MLflow run {run_id} is damaged: .* Record the run again: python -m pipelines\.track run="
+    )
+    with pytest.raises(InputError, match=message):
+        read_run(store, run_id)
+
+
+@pytest.mark.parametrize("arrays", [{"labels": TEST.labels}, {"labels": TEST.labels, "probabilities": np.eye(5)[0]}])
+def test_damaged_predictions_are_named(
+    result: Result, monkeypatch: pytest.MonkeyPatch, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez(result.files.predictions, allow_pickle=False, **arrays)
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
+    with pytest.raises(InputError, match=r"predictions\.npz is damaged \("):
+        find_predictions("sgd_32", TEST, load_table(), "test", 100)
 
 
 def test_a_run_without_a_result_is_refused(store: Store) -> None:
@@ -125,8 +147,9 @@ def test_a_folder_and_its_mlflow_run_have_the_same_facts(
     assert adhoc_result.metadata
     metadata = replace(adhoc_result.metadata, training_images=60 - held_out)
     training = replace(adhoc_result.input, configuration=yaml.safe_dump(configuration))
-    result = replace(adhoc_result, input=training, metadata=metadata)
-    result.files.configuration.write_text(training.configuration)
+    adhoc_result.files.configuration.write_text(training.configuration)
+    outputs = {**adhoc_result.outputs, **file_hashes(adhoc_result.files.directory, ["config.yaml"])}
+    result = replace(adhoc_result, input=training, outputs=outputs, metadata=metadata)
     run_id = record_result(store, result)
     monkeypatch.setattr(reader, "_is_local", lambda run, _table: run == "mine")
     monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)

@@ -199,7 +199,7 @@ def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(store: S
         assert adhoc_result.metadata
         training = replace(adhoc_result.input, files={**adhoc_result.input.files, "code": edit})
         metadata = replace(adhoc_result.metadata, parent=parent)
-        outputs = {**adhoc_result.outputs, "history.csv": edit}
+        outputs = {**adhoc_result.outputs, "model.h5": edit}
         seed = record_result(store, replace(adhoc_result, input=training, metadata=metadata, outputs=outputs))
         name_replicate(store, training, "sgd_32 seed 1")
         ids.append((parent, seed))

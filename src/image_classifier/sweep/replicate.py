@@ -31,7 +31,7 @@ def replicate_runs(
         InputError: A value is invalid, the prepared data set is stale, the tracking store or the cluster cannot be
             reached, or a training failed.
     """
-    table = load_table()
+    table, runs = load_table(), list(dict.fromkeys(runs))
     for run in runs:
         check_is_row(run, table)
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
