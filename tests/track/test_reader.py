@@ -13,8 +13,8 @@ from image_classifier import paths
 from image_classifier.config.compose import load_table
 from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
-from image_classifier.files import file_hashes
 from image_classifier.evaluate.saved_model import load_model
+from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader

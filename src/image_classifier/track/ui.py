@@ -55,7 +55,7 @@ def open_ui(experiment: str, port: int) -> None:
     with store.translate_errors():
         store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
         store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
-    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
+    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     page += f"&viewStateShareKey={VIEW}"
     if store.is_server:
         _show(store.uri.rstrip("/") + page)
