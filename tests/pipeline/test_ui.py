@@ -88,6 +88,9 @@ def test_the_charts_show_a_curve_for_each_run(ui: Page, screenshots: Path) -> No
                 break
             ui.wait_for_timeout(200)
         assert chart.locator(".js-line").evaluate_all(drawn) >= len(RUNS)
+    ui.get_by_placeholder("Search metric charts").fill("")
+    expect(charts).to_have_count(len(CURVES) + 1)  # with the bars of test_accuracy
+    expect(charts.first.locator(".bars path").first).to_be_visible()
     ui.mouse.move(0, 0)
     ui.screenshot(path=screenshots / "charts.png")
 
@@ -106,7 +109,8 @@ def test_selected_runs_are_compared_by_their_differing_parameters(ui: Page, scre
     expect(ui.get_by_role("row").filter(has_text="batch_size")).to_have_text(re.compile("32.*128.*128"))
     expect(ui.get_by_role("row").filter(has_text="intra_op_threads")).to_have_count(0)  # the same in all
     expect(ui.locator(".parcoords")).to_be_visible()
-    ui.screenshot(path=screenshots / "comparison.png", full_page=True)
+    ui.get_by_text("Run details").evaluate("heading => heading.scrollIntoView()")
+    ui.screenshot(path=screenshots / "comparison.png")
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ COLUMNS = (
     *(f"params.`{name}`" for name in ("optimizer", "batch_size", "epochs")),
     *(f"metrics.`{name}`" for name in ("test_accuracy", "test_loss", "training_seconds", "val_accuracy")),
 )
-WIDTHS = {"attributes.`Dataset`": 180, "metrics.`test_accuracy`": 115, "metrics.`training_seconds`": 130}  # in pixels
+WIDTHS = dict(zip(COLUMNS, (225, 90, 90, 75, 115, 100, 130, 115), strict=True))  # in pixels
 CHARTS = {"test_accuracy": "BAR", "loss": "LINE", "val_loss": "LINE", "accuracy": "LINE", "val_accuracy": "LINE"}
 DESCRIPTION = """\
 Each run is one result of a training: a row of `params.yaml` (such as `sgd_32`), a single training from the command
