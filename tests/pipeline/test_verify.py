@@ -16,9 +16,10 @@ def test_a_pipeline_run_is_verified_as_identical(project_copy: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_an_experiment_is_verified_with_the_values_of_the_experiment(project_copy: Path) -> None:
-    run(project_copy, "dvc", "exp", "run", "--set-param", "runs.sgd_128.batch_size=256", "track@sgd_128")
+    value = "runs.sgd_128.batch_size=256"
+    run(project_copy, "dvc", "exp", "run", "--name", "wider", "--set-param", value, "track@sgd_128")
     run(project_copy, "git", "checkout", "--quiet", ".")
-    printed = run(project_copy, CLI, "verify", run_ids(project_copy, "sgd_128")[-1])
+    printed = run(project_copy, CLI, "verify", *run_ids(project_copy, "sgd_128 (wider)"))
     assert "batch_size=256" in printed
     assert "Identical to the bit" in printed
 
