@@ -18,7 +18,7 @@ from image_classifier.provenance import revision, verify
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
 
-SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "promote", "replicate", "serve", "ui", "verify")
+SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "predict", "promote", "replicate", "serve", "ui", "verify")
 HEAVY = {"dvc", "git", "hydra", "keras", "matplotlib", "mlflow", "numpy", "omegaconf", "pandas", "ray", "tensorflow"}
 
 

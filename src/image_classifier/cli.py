@@ -226,6 +226,51 @@ def promote(
 
 
 @command
+def predict(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help=f"{ANY_RUN[:-1]}, or an MLflow model (models:/NAME@ALIAS).", autocompletion=complete_run
+        ),
+    ],
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE", help="Files or folders.")],
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the predictions as CSV.")] = None,
+    show: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the first 100 pictures as the network sees them.")
+    ] = None,
+) -> None:
+    """Classify pictures of handwritten digits with a run.
+
+    A picture has one digit, drawn or photographed, dark or bright. It is converted to the form of MNIST: cut out,
+    scaled and centred. The columns are the three most probable classes and their probabilities. Exit code 1 means that
+    a picture cannot be read; the others are classified nevertheless.
+
+    Example: image-classifier predict adadelta_128 photo.png --show seen.png
+    """
+    from image_classifier.config.compose import load_table, load_tracking
+
+    with gc_paused():
+        from image_classifier.files import atomic_write, write_figure
+        from image_classifier.serve import predict as predictions
+        from image_classifier.track.reader import find_model
+
+    images, problems = predictions.convert_pictures(predictions.find_pictures(pictures))
+    if images:
+        model = find_model(run, load_table(), load_tracking().experiment)
+        table = predictions.predict_pictures(model, images)
+        typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
+        if output:
+            with atomic_write(output) as path:
+                table.to_csv(path, index=False)
+        if show:
+            write_figure(show, predictions.draw_pictures(images, table))
+    for problem in problems:
+        typer.echo(f"Error: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@command
 def serve(port: Port = 5001) -> None:
     """Serve the promoted model over HTTP on 127.0.0.1.
 

@@ -1,5 +1,6 @@
 """Every path of the project."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,7 +90,8 @@ def new_adhoc_run(name: str) -> RunFiles:
     exists = files.model.exists() and not checkpoint(name).exists()  # with a checkpoint, its files are incomplete
     if exists or files.metrics.exists():
         raise InputError(f"outputs/{name}/ has results already. Choose another run=…, or remove the folder.")
-    files.directory.parent.mkdir(parents=True, exist_ok=True)  # fails before the training if outputs is a file
+    if files.directory.parent.is_file():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(files.directory.parent))
     return files
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from image_classifier.config.compose import load_tracking
 from image_classifier.errors import InputError
-from image_classifier.track.registry import find_version, load_version
+from image_classifier.track.registry import find_version, load_address
 from image_classifier.track.store import Store
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def serve(port: int) -> None:
         reason = os.strerror(error.errno or 0)
         raise InputError(f"--port {port}: {reason}. Choose another port: image-classifier serve --port PORT") from None
     with listener:
-        application = make_application(load_version(store, model, version))
+        application = make_application(load_address(store, f"models:/{model}/{version}"))
         address = f"http://{HOST}:{port}/invocations"
         print(f"Version {version} of {model} answers at {address} (docs/deployment.md). Ctrl-C ends it.", flush=True)
         config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)

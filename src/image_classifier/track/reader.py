@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -20,7 +21,11 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import RECIPE_TAG
+from image_classifier.track.registry import load_address
 from image_classifier.track.store import RESULT_TAG, Store, is_complete
+
+if TYPE_CHECKING:
+    import keras
 
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
 
@@ -124,6 +129,28 @@ def find_facts(run: str, table: dict[str, Row], experiment: str) -> Facts:
     return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
 
 
+def find_model(run: str, table: dict[str, Row], experiment: str) -> "keras.Model":
+    """Load the model of a run.
+
+    Args:
+        run: Name or id, see `find_run`, or address of an MLflow model, such as models:/mnist@champion.
+        table: Rows of params.yaml.
+        experiment: Name of the MLflow experiment.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: There is no such run or model, it is not finished, or MLflow cannot be reached.
+    """
+    if ":/" in run:
+        return load_address(Store(experiment), run)
+    if _is_local(run, table):
+        return _load(read_result(run).files.model)
+    store, run_id = find_run(run, table, experiment)
+    record = read_run(store, run_id)
+    with TemporaryDirectory() as folder:
+        return _load(_download(store, run_id, "model.h5", record.model, folder))
+
+
 def find_predictions(
     run: str, test: Examples, table: dict[str, Row], experiment: str, batch_size: int
 ) -> tuple[np.ndarray, str | None]:
@@ -147,7 +174,7 @@ def find_predictions(
     if _is_local(run, table):
         result = read_result(run)
         if not result.is_pipeline_run:
-            return _predict(result.files.model, test, batch_size), result.recipe
+            return _predict(_load(result.files.model), test, batch_size), result.recipe
         with damage_named(result.files.predictions):
             probabilities, labels = read_arrays(result.files.predictions, ("probabilities", "labels")).values()
             if not np.array_equal(labels, test.labels):
@@ -158,10 +185,7 @@ def find_predictions(
                 raise ValueError(f"its probabilities have the shape {probabilities.shape}")
         return probabilities, result.recipe
     store, run_id = find_run(run, table, experiment)
-    record = read_run(store, run_id)
-    with TemporaryDirectory() as folder:
-        model = _download(store, run_id, "model.h5", record.model, folder)
-        return _predict(model, test, batch_size), record.recipe
+    return _predict(find_model(run_id, table, experiment), test, batch_size), read_run(store, run_id).recipe
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
@@ -174,11 +198,15 @@ def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Pa
     return path
 
 
-def _predict(model: Path, test: Examples, batch_size: int) -> np.ndarray:
+def _load(path: Path) -> "keras.Model":
     with environment.tensorflow_import():
         from image_classifier.evaluate.saved_model import load_model
 
-    probabilities: np.ndarray = load_model(model).predict(test.images, batch_size=batch_size, verbose=0)
+    return load_model(path)
+
+
+def _predict(model: "keras.Model", test: Examples, batch_size: int) -> np.ndarray:
+    probabilities: np.ndarray = model.predict(test.images, batch_size=batch_size, verbose=0)
     return probabilities
 
 

@@ -72,17 +72,17 @@ def find_version(store: Store, model: str, alias: str) -> str | None:
         return None if lacks_files(client.get_model_version_download_uri(model, version), MODEL_FILE) else version
 
 
-def load_version(store: Store, model: str, version: str) -> "keras.Model":
-    """Load a version of a registered model.
+def load_address(store: Store, address: str) -> "keras.Model":
+    """Load a model from its address in MLflow, such as models:/mnist/1 or models:/mnist@champion.
 
     Raises:
-        InputError: The store cannot be reached, or the files of the model cannot be loaded.
+        InputError: The store cannot be reached, or there is no such model, or its files cannot be loaded.
     """
     mlflow.set_tracking_uri(store.uri)
     with environment.tensorflow_import():
         from mlflow.keras import load_model
     with store.translate_errors():
-        return load_model(f"models:/{model}/{version}")  # type: ignore[no-untyped-call]
+        return load_model(address)  # type: ignore[no-untyped-call]
 
 
 def _not_recorded(result: Result, part: str) -> InputError:

@@ -1,0 +1,94 @@
+"""Predictions for picture files."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from image_classifier.errors import InputError
+from image_classifier.serve.pictures import read_picture, to_mnist
+
+if TYPE_CHECKING:
+    import keras
+
+RANKS = ("", "second_", "third_")
+COLUMNS = ["picture", *(f"{rank}{value}" for rank in RANKS for value in ("class", "probability"))]
+SHOWN = 100  # pictures in one figure
+
+
+def find_pictures(arguments: Iterable[str]) -> list[Path]:
+    """Return files and, sorted, the pictures in folders and their subfolders, without hidden files.
+
+    A folder without pictures is returned itself.
+    """
+    found: list[Path] = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            suffixes = Image.registered_extensions()
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+            hidden = [file for file in files if any(part.startswith(".") for part in file.relative_to(path).parts)]
+            found += [file for file in files if file not in hidden] or [path]
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def convert_pictures(files: Sequence[Path]) -> tuple[dict[Path, np.ndarray], list[str]]:
+    """Read pictures of digits.
+
+    Returns:
+        The image that the model receives of each readable picture, uint8, (28, 28, 1), and a line about each other
+        file.
+    """
+    images, problems = {}, []
+    for file in files:
+        try:
+            if file.is_dir():
+                raise InputError("the folder has no pictures")
+            images[file] = to_mnist(read_picture(file))
+        except FileNotFoundError:
+            problems.append(f"{file}: no such file.")
+        except InputError as error:
+            problems.append(f"{file}: {error}.")
+    return images, problems
+
+
+def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray]) -> pd.DataFrame:
+    """Classify images.
+
+    Args:
+        model: Model from images to class probabilities.
+        images: Image of each picture, uint8, (28, 28, 1).
+
+    Returns:
+        Columns `COLUMNS`: the three most probable classes of each picture and their probabilities, 0 to 1.
+    """
+    if not images:
+        return pd.DataFrame(columns=COLUMNS)
+    probabilities = model.predict(np.stack(list(images.values())).astype(np.float32) / 255, verbose=0)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
+    rows = [
+        [str(file), *(value for label in labels for value in (int(label), float(of_picture[label])))]
+        for file, labels, of_picture in zip(images, best, probabilities, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> Figure:
+    """Draw the images that the model received, at most `SHOWN`, with their names and predictions."""
+    shown = predictions.head(SHOWN)
+    columns = min(10, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.9 * rows), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (file, image), prediction in zip(grid, images.items(), shown.itertuples(), strict=False):
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"{file.name[-18:]}\n{prediction[2]} ({prediction[3]:.1%})", fontsize=8)
+    return figure
