@@ -19,7 +19,7 @@ def digits(raw: Arrays) -> np.ndarray:
 
 
 def see(picture: Image.Image, folder: Path, name: str = "picture.png", **options: Any) -> np.ndarray:
-    """Write a picture and return what the model receives of it, without the channel axis."""
+    """Write a picture and return the image that the model receives, without the channel axis."""
     picture.save(folder / name, **options)
     return to_mnist(read_picture(folder / name))[..., 0]
 

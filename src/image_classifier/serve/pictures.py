@@ -59,7 +59,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def to_mnist(grey: np.ndarray) -> np.ndarray:
-    """Return the digit of a picture in the form of MNIST, uint8, (28, 28, 1). An image of MNIST stays as it is.
+    """Return the digit of a picture in the form of MNIST, uint8, (28, 28, 1). An image of MNIST is not changed.
 
     The digit may be dark or bright, and anywhere on a background whose brightness varies smoothly.
 
@@ -145,7 +145,7 @@ def _place(digit: np.ndarray) -> np.ndarray:
 
 
 def _enlarge(digit: np.ndarray) -> np.ndarray:
-    """Enlarge a small digit. Contrast makes its blurred strokes as sharp and as thin as those of MNIST.
+    """Enlarge a small digit. Contrast makes its blurred strokes as sharp and thin as in MNIST.
 
     The constants gave the best accuracy on the digits of 8 x 8 pixels in scikit-learn's `load_digits`.
     """
