@@ -3,7 +3,7 @@
 import numpy as np
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data, find_run, load_table
+from image_classifier.config.compose import check_prepared_data, find_run_files, load_table
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
@@ -12,7 +12,7 @@ from image_classifier.files import atomic_write, write_figure, write_json
 
 @entrypoint("evaluate", Evaluate)
 def main(config: Evaluate) -> str:
-    files = find_run(config.run, load_table())
+    files = find_run_files(config.run, load_table())
     check_prepared_data()
     test = load_examples(paths.PREPARED_DATA, "test")
     with environment.tensorflow_import():

@@ -1,14 +1,14 @@
 """Record a finished run in MLflow."""
 
 from image_classifier import environment
-from image_classifier.config.compose import find_run, load_table
+from image_classifier.config.compose import find_run_files, load_table
 from image_classifier.config.schema import Track
 from image_classifier.entrypoint import entrypoint
 
 
 @entrypoint("track", Track)
 def main(config: Track) -> str:
-    find_run(config.run, load_table())
+    find_run_files(config.run, load_table())
     with environment.gc_paused():
         from image_classifier.track.writer import track_run
 

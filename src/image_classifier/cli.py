@@ -210,9 +210,9 @@ def promote(
 
     Example: image-classifier promote adadelta_128
     """
-    from image_classifier.config.compose import find_run, load_table, load_tracking
+    from image_classifier.config.compose import find_run_files, load_table, load_tracking
 
-    find_run(run, load_table())
+    find_run_files(run, load_table())
     with gc_paused():
         from image_classifier.provenance.result import read_result
         from image_classifier.track import registry

@@ -14,7 +14,7 @@ from image_classifier.config.compose import (
     check_prepared_data,
     compose,
     compose_run,
-    find_run,
+    find_run_files,
     is_pipeline_run,
     load_table,
     resolve,
@@ -295,11 +295,11 @@ def test_a_run_is_found_as_a_row_or_else_as_a_finished_ad_hoc_run(trial_project:
     (trial_project / "checkpoints").mkdir()
     paths.checkpoint("interrupted").touch()
     table = {"sgd_32": Row(optimizer="sgd", batch_size=32, epochs=1, training="default")}
-    assert find_run("sgd_32", table).directory == trial_project / "runs/sgd_32"
-    assert find_run("mine", table).directory == trial_project / "outputs/mine"
+    assert find_run_files("sgd_32", table).directory == trial_project / "runs/sgd_32"
+    assert find_run_files("mine", table).directory == trial_project / "outputs/mine"
     message = r"^run=interrupted is not a row of params\.yaml or a trained run in outputs/\. .*: sgd_32, mine\.$"
     with pytest.raises(InputError, match=message):
-        find_run("interrupted", table)
+        find_run_files("interrupted", table)
 
 
 def test_a_training_with_the_name_of_a_row_must_have_its_values() -> None:

@@ -127,7 +127,7 @@ def check_is_row(run: str, table: dict[str, Row]) -> None:
         raise InputError(f"run={run} is not a row of params.yaml. Choose one of: {', '.join(table)}.")
 
 
-def find_run(run: str, table: dict[str, Row]) -> RunFiles:
+def find_run_files(run: str, table: dict[str, Row]) -> RunFiles:
     """Return the files of a row of params.yaml, or else of an ad hoc run that is trained to the end.
 
     Raises:
