@@ -3,9 +3,8 @@
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_is_row, check_prepared_data, compose, load_table, resolve
+from image_classifier.config.compose import check_is_row, check_prepared_data, compose, load_data, load_table, resolve
 from image_classifier.config.schema import Compare, Row, Train
-from image_classifier.dataset import read_arrays
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
 from image_classifier.sweep import bind_to_localhost
@@ -39,7 +38,7 @@ def replicate_runs(
     base = resolve(Train, compose("train", overrides))
     confidence = resolve(Compare, compose("compare", [])).confidence
     check_prepared_data()
-    num_images = len(read_arrays(paths.PREPARED_DATA, ["train_labels"])["train_labels"])
+    num_images = load_data().train_examples  # the prepared data set has as many
     if not address:
         bind_to_localhost()
     with environment.gc_paused():

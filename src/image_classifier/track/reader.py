@@ -146,9 +146,7 @@ def find_model(run: str, table: dict[str, Row], experiment: str) -> "keras.Model
     if _is_local(run, table):
         return _load(read_result(run).files.model)
     store, run_id = find_run(run, table, experiment)
-    record = read_run(store, run_id)
-    with TemporaryDirectory() as folder:
-        return _load(_download(store, run_id, "model.h5", record.model, folder))
+    return _load_recorded(store, read_run(store, run_id))
 
 
 def find_predictions(
@@ -185,7 +183,8 @@ def find_predictions(
                 raise ValueError(f"its probabilities have the shape {probabilities.shape}")
         return probabilities, result.recipe
     store, run_id = find_run(run, table, experiment)
-    return _predict(find_model(run_id, table, experiment), test, batch_size), read_run(store, run_id).recipe
+    record = read_run(store, run_id)
+    return _predict(_load_recorded(store, record), test, batch_size), record.recipe
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
@@ -196,6 +195,11 @@ def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Pa
         again = "Record the run again: python -m pipelines.track run=…"
         raise InputError(f"{name} of MLflow run {run_id} is damaged: its MD5 is not the recorded one. {again}")
     return path
+
+
+def _load_recorded(store: Store, record: RecordedRun) -> "keras.Model":
+    with TemporaryDirectory() as folder:
+        return _load(_download(store, record.run_id, "model.h5", record.model, folder))
 
 
 def _load(path: Path) -> "keras.Model":
