@@ -1,0 +1,326 @@
+"""Pictures in a folder per class, or listed in a CSV file, as arrays."""
+
+import csv
+import io
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from image_classifier.errors import InputError
+from image_classifier.fetch.classes import check_class_counts, check_class_names, nfc
+from image_classifier.fetch.pictures import FORMATS, Color, Fit, decode_picture, fit_picture
+
+PARTS = {
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}  # besides names that begin with a dot
+BATCH_SIZE = 256  # pictures in memory
+LISTED_FAILURES = 20
+
+
+class Entry(NamedTuple):
+    """A picture of a data set.
+
+    Attributes:
+        part: "train" or "test", or None if the data has no split of its own.
+        class_name: Name of its class, in Unicode's form NFC.
+        path: Location of the file.
+        name: POSIX path relative to the folder of the data, in Unicode's form NFC.
+    """
+
+    part: str | None
+    class_name: str
+    path: Path
+    name: str
+
+
+def list_pictures(folder: Path) -> list[Entry]:
+    """List the pictures of a folder, sorted by name.
+
+    The layout is `<class>/…` or `train/<class>/…` and `test/<class>/…`; pictures in deeper folders belong to the class.
+    A part val, valid or validation is the test part if there is no other one; otherwise its pictures join the training
+    part, and a note on standard error says so. Hidden files, files of Windows and macOS, and texts beside the class
+    folders are ignored.
+
+    Raises:
+        InputError: The folder is missing, empty or not readable; pictures are beside the class folders; a class folder
+            is empty; both layouts are mixed; a link leads out of the folder; or see `check_class_names` and
+            `check_class_counts`.
+    """
+    files, folders = _walk(folder)
+    top = sorted(path.parts[0] for path in folders if len(path.parts) == 1)
+    parts = {name: PARTS[name.casefold()] for name in top if name.casefold() in PARTS}
+    if parts and (others := [name for name in top if name not in parts]):
+        raise InputError(
+            f"{folder} has the part {next(iter(parts))} and beside it the folder {others[0]}. Move all class folders "
+            "into train/ and test/, or rename the class."
+        )
+    depth = 2 if parts else 1  # of the class folders
+    for file in files:
+        if len(file.parts) <= depth and file.suffix.lower() in _picture_suffixes():
+            raise InputError(
+                f"{folder}: {file.as_posix()} is not in a class folder. Move it into the one of its class."
+            )
+    pictures = [file for file in files if len(file.parts) > depth]
+    class_folders = {path for path in folders if len(path.parts) == depth}
+    if not class_folders:
+        raise InputError(
+            f"{folder} has no pictures. Put the pictures of each class into a folder named after the class."
+        )
+    if empty := class_folders - {Path(*file.parts[:depth]) for file in pictures}:
+        raise InputError(f"{folder}: the class folder {min(empty).as_posix()} is empty. Add pictures, or remove it.")
+    check_class_names((path.name for path in class_folders), str(folder))
+    return _checked(
+        [
+            Entry(parts.get(file.parts[0]), nfc(file.parts[depth - 1]), folder / file, nfc(file.as_posix()))
+            for file in pictures
+        ],
+        str(folder),
+    )
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the visible files and folders below a folder, relative to it."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} {'is a file' if folder.exists() else 'does not exist'}. Name the folder of pictures."
+        )
+    root, files, folders = folder.resolve(), [], []
+    for name, folder_names, file_names in os.walk(folder, onerror=_refuse_unreadable):
+        folder_names[:] = filter(_is_visible, folder_names)
+        for path in (Path(name, folder_name) for folder_name in folder_names):
+            if path.is_symlink():
+                raise InputError(f"{path} is a link to a folder. Replace it by the folder itself.")
+            folders.append(path.relative_to(folder))
+        for path in (Path(name, file_name) for file_name in filter(_is_visible, file_names)):
+            if problem := _file_problem(path, root):
+                raise InputError(f"{path} {problem}. Replace it by the file itself, or remove it.")
+            files.append(path.relative_to(folder))
+    if not files and not folders:
+        raise InputError(f"{folder} is empty. Put the pictures of each class into a folder named after the class.")
+    return sorted(files), folders
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name.casefold() not in SYSTEM_FILES
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}). Change its permissions.") from None
+
+
+def _file_problem(path: Path, root: Path) -> str:
+    """Return why a path does not lead to a file within a resolved folder, or an empty text."""
+    if path.is_symlink() and not path.exists():
+        return "is a link to a missing file"
+    if not path.is_file():
+        return "is not a file" if path.exists() else "is missing"
+    if not path.resolve().is_relative_to(root):
+        return f"leads out of the folder {root.name}"
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    return ""
+
+
+def _picture_suffixes() -> set[str]:
+    return {suffix for suffix, format_ in Image.registered_extensions().items() if format_ in FORMATS}
+
+
+def list_csv(file: Path) -> list[Entry]:
+    """List the pictures of a CSV file, sorted by name.
+
+    It has the columns path (relative to the folder of the CSV file) and label. An optional column part or split has the
+    values train, test or validation, which mean the same as the folders in `list_pictures`. Other columns are ignored.
+
+    Raises:
+        InputError: The CSV file is missing, or not UTF-8; a column, a value or a picture is missing; a path occurs
+            twice, or leads out of the folder; a part is unknown; or see `check_class_names` and `check_class_counts`.
+            The message names the line.
+    """
+    labels: list[str] = []
+    entries: dict[str, Entry] = {}
+    root = file.parent.resolve()
+    for line, row in _csv_rows(file):
+        name = Path(os.path.normpath(row["path"])).as_posix()
+        if problem := _file_problem(file.parent / name, root):
+            raise InputError(f"{line}: {name} {problem}. A path is relative to the folder of the CSV file.")
+        if name in entries:
+            raise InputError(f"{line}: {name} is listed twice. Remove one of the lines.")
+        part = row.get("part", row.get("split"))
+        if part is not None and part.casefold() not in PARTS:
+            raise InputError(f"{line}: the part {part!r} is not one of train, test and validation. Correct it.")
+        labels.append(row["label"])
+        entries[name] = Entry(part and PARTS[part.casefold()], nfc(row["label"]), file.parent / name, nfc(name))
+    check_class_names(labels, str(file))
+    return _checked(list(entries.values()), str(file))
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place of each row for messages, and its values by column."""
+    if not file.is_file():
+        raise InputError(f"{file} {'is a folder' if file.is_dir() else 'does not exist'}. Name a CSV file.")
+    try:
+        reader = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True)
+        if missing := {"path", "label"} - set(reader.fieldnames or ()):
+            found = ", ".join(reader.fieldnames or ()) or "none"
+            raise InputError(
+                f"{file}, line 1: no column {max(missing)} (found: {found}). Name the columns path and label."
+            )
+        columns = [name for name in ("path", "label", "part", "split") if name in (reader.fieldnames or ())]
+        for row in reader:
+            values = {name: (row[name] or "").strip() for name in columns}
+            if empty := [name for name, value in values.items() if not value]:
+                raise InputError(
+                    f"{file}, line {reader.line_num}: {empty[0]} is empty. Add the value, or remove the line."
+                )
+            yield f"{file}, line {reader.line_num}", values
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from None
+    except csv.Error as error:
+        raise InputError(
+            f"{file}, line {reader.reader.line_num}: {error}. Save it as a comma-separated file."
+        ) from None
+
+
+def _checked(entries: list[Entry], origin: str) -> list[Entry]:
+    """Resolve the validation part, check parts and classes, and sort."""
+    parts = {entry.part for entry in entries}
+    if "validation" in parts:
+        target = "train" if "test" in parts else "test"
+        entries = [entry._replace(part=target) if entry.part == "validation" else entry for entry in entries]
+        print(f"Note: {origin}: the validation pictures belong to the {target} part.", file=sys.stderr)
+    counts: dict[str | None, Counter[str]] = {}
+    for entry in entries:
+        counts.setdefault(entry.part, Counter())[entry.class_name] += 1
+    for part, other in (("train", "test"), ("test", "train")):
+        if set(counts) == {part}:
+            raise InputError(
+                f"{origin} has no {other} part. Add it, or name no parts: the project then splits the pictures."
+            )
+    check_class_counts(counts, origin)
+    return sorted(entries, key=lambda entry: (entry.name, entry.path))
+
+
+def read_pictures(
+    entries: Sequence[Entry],
+    classes: Sequence[str],
+    size: tuple[int, int],
+    color: Color,
+    fit: Fit,
+    skip_unreadable: bool,
+    folder: Path,
+) -> int:
+    """Decode pictures into arrays in files, and return their number. Memory does not grow with it.
+
+    The folder receives images.npy, uint8, (n, height, width, channels), and labels.npy, (n,), positions in `classes`,
+    uint8 or, for more than 256 classes, uint16. If the data has a split of its own, the files are train_images.npy,
+    train_labels.npy, test_images.npy and test_labels.npy. files.csv (columns picture, class, part) has a line per image
+    in the order of the arrays, training part first.
+
+    Args:
+        entries: Pictures in the order of the arrays.
+        classes: Names of all classes of the entries.
+        size: Height and width of the images in pixels.
+        color: See `decode_picture`.
+        fit: See `fit_picture`.
+        skip_unreadable: Whether to leave out pictures that cannot be read. Each is named on standard error.
+        folder: Folder that receives the files.
+
+    Raises:
+        FileNotFoundError: A picture was removed in the meantime.
+        InputError: Pictures cannot be read, and `skip_unreadable` is false; standard error names up to 20 of them. Or a
+            class has no picture left.
+    """
+    read = partial(_read_picture, size=size, color=color, fit=fit)
+    positions = {name: position for position, name in enumerate(classes)}
+    kept: dict[str | None, list[Entry]] = {}
+    failures: list[str] = []
+    for part in sorted({entry.part for entry in entries}, key=str, reverse=True):  # train, test
+        prefix = f"{part}_" if part else ""
+        chosen = [entry for entry in entries if entry.part == part]
+        shape = (*size, 1 if color == "gray" else 3)
+        kept[part], failed = _write_images(folder / f"{prefix}images.npy", chosen, shape, read)
+        failures += failed
+        labels = [positions[entry.class_name] for entry in kept[part]]
+        np.save(folder / f"{prefix}labels.npy", np.array(labels, np.min_scalar_type(len(classes) - 1)))
+    _report_failures(failures, len(entries), skip_unreadable)
+    _check_classes_left(kept, classes)
+    with (folder / "files.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["picture", "class", "part"])
+        writer.writerows([entry.name, entry.class_name, part] for part in kept for entry in kept[part])
+    return sum(map(len, kept.values()))
+
+
+def _read_picture(entry: Entry, size: tuple[int, int], color: Color, fit: Fit) -> np.ndarray | str:
+    """Return the fitted picture, or the reason why it cannot be read."""
+    try:
+        return fit_picture(decode_picture(entry.path, color), size, fit)
+    except InputError as error:
+        return str(error)
+
+
+def _write_images(
+    file: Path, entries: Sequence[Entry], shape: tuple[int, ...], read: Callable[[Entry], np.ndarray | str]
+) -> tuple[list[Entry], list[str]]:
+    """Write pictures as one array of an .npy file; return the entries of its images, and the failures."""
+    kept, failures = [], []
+    with (
+        file.open("wb") as stream,
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(entries), unit=" pictures", disable=None) as progress,
+    ):
+        _write_header(stream, (0, *shape))
+        for start in range(0, len(entries), BATCH_SIZE):
+            batch = entries[start : start + BATCH_SIZE]
+            for entry, result in zip(batch, pool.map(read, batch), strict=True):
+                if isinstance(result, str):
+                    failures.append(f"{entry.name}: {result}")
+                else:
+                    stream.write(result.tobytes())
+                    kept.append(entry)
+            progress.update(len(batch))
+        stream.seek(0)
+        _write_header(stream, (len(kept), *shape))
+    return kept, failures
+
+
+def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Write the header of an .npy file of uint8. NumPy pads it to a length that the first axis does not change."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _report_failures(failures: Sequence[str], total: int, skip_unreadable: bool) -> None:
+    """Name the pictures that cannot be read on standard error; then refuse them, or warn that they are left out."""
+    if not failures:
+        return
+    summary = f"{len(failures):,} of {total:,} pictures cannot be read"
+    listed = failures if skip_unreadable else failures[:LISTED_FAILURES]
+    print(*(f"  {failure}" for failure in listed), sep="\n", file=sys.stderr)
+    if len(failures) > len(listed):
+        print(f"  and {len(failures) - len(listed):,} more", file=sys.stderr)
+    if skip_unreadable:
+        print(f"Warning: {summary} and are left out.", file=sys.stderr)
+        return
+    raise InputError(f"{summary}. Repair or remove them, or leave them out with skip_unreadable=true.")
+
+
+def _check_classes_left(kept: Mapping[str | None, Sequence[Entry]], classes: Sequence[str]) -> None:
+    """Refuse classes all of whose pictures were left out in a part."""
+    for part, entries in kept.items():
+        if missing := set(classes) - {entry.class_name for entry in entries}:
+            where = f" in the {part} part" if part else ""
+            raise InputError(f"The class {min(missing)} has no readable picture{where}. Add one, or remove the class.")
