@@ -19,8 +19,8 @@ install: $(INSTALLED)  ## Create .venv from the locked dependencies
 repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, show the results
 	image-classifier doctor --config-only
 	dvc repro
-	@sed '/^## /,$$d' reports/comparison.md
-	@echo "All plots and tests: reports/comparison.md"
+	@awk 'FNR == 1 {shown = 1} /^## / {shown = 0} shown' reports/comparison_*.md
+	@echo "All plots and tests: reports/comparison_*.md"
 	@echo "Compare the runs in the MLflow UI: make ui"
 
 test: $(INSTALLED)  ## Install if needed, run the fast tests
@@ -38,14 +38,14 @@ lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in 
 ui: $(INSTALLED)  ## Open the runs in the MLflow UI on http://127.0.0.1:5000
 	image-classifier ui
 
-serve: $(INSTALLED)  ## Serve the promoted model on http://127.0.0.1:5001
+serve: $(INSTALLED)  ## Serve the promoted model, and a page on which to draw, on http://127.0.0.1:5001
 	image-classifier serve
 
 bench: $(INSTALLED)  ## Run the benchmarks and write docs/performance.md, which takes forty minutes
 	python -m benchmarks
 
-screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from the MLflow UI, with Chromium
-	pytest tests/pipeline/test_ui.py --screenshots
+screenshots: $(INSTALLED)  ## Take the screenshots in docs/ of the MLflow UI and of the page of `make serve`
+	pytest tests/pipeline/test_ui.py tests/pipeline/test_page.py --screenshots
 
 lock: $(INSTALLED)  ## Pin the newest dependencies that pyproject.toml admits
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --extra dev pyproject.toml --output-file requirements.lock

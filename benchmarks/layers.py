@@ -9,7 +9,6 @@ import sys
 import time
 
 from image_classifier.config.compose import compose_run, load_table
-from image_classifier.dataset import INPUT_SHAPE
 
 REPETITIONS, WARM_UP = 30, 3
 
@@ -43,8 +42,9 @@ def main() -> None:
         return statistics.median(taken[WARM_UP:])
 
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
-    model = build_model(config.model.name, config.model.layers, config.training.precision)
-    inputs = tf.random.uniform((config.batch_size, *INPUT_SHAPE))
+    shape, classes = config.data.image_shape, len(config.data.classes)
+    model = build_model(config.model.name, config.model.layers, shape, classes, config.training.precision)
+    inputs = tf.random.uniform((config.batch_size, *shape))
     taken = {}
     for layer in model.layers:
         taken[layer.name] = seconds(layer, inputs, layer is model.layers[0])

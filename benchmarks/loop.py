@@ -13,7 +13,7 @@ from collections.abc import Callable
 from image_classifier import paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Train
-from image_classifier.dataset import load_examples
+from image_classifier.dataset import load_examples, scale_pixels
 
 RATES = {"sgd": 0.01, "adadelta": 1.0}
 
@@ -25,7 +25,7 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> 
     from keras import layers
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    training, test = (load_examples(paths.PREPARED_DATA, part) for part in ("train", "test"))
+    training, test = (load_examples(paths.prepared_data("mnist"), part) for part in ("train", "test"))
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -43,11 +43,11 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> 
     model.compile(chosen(RATES[optimizer]), "categorical_crossentropy", metrics=["accuracy"])
     stamps = [time.perf_counter()]
     model.fit(
-        training.images,
+        scale_pixels(training.images),
         keras.utils.to_categorical(training.labels),
         batch_size=batch_size,
         epochs=epochs,
-        validation_data=(test.images, keras.utils.to_categorical(test.labels)),
+        validation_data=(scale_pixels(test.images), keras.utils.to_categorical(test.labels)),
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stamps.append(time.perf_counter()))],
     )
     return [end - begin for begin, end in itertools.pairwise(stamps)]
@@ -59,8 +59,10 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -
     from torch import nn
 
     torch.set_num_threads(threads)
-    training, test = (load_examples(paths.PREPARED_DATA, part) for part in ("train", "test"))
-    images, test_images = (torch.from_numpy(part.images).permute(0, 3, 1, 2).contiguous() for part in (training, test))
+    training, test = (load_examples(paths.prepared_data("mnist"), part) for part in ("train", "test"))
+    images, test_images = (
+        torch.from_numpy(scale_pixels(part.images)).permute(0, 3, 1, 2).contiguous() for part in (training, test)
+    )
     labels, test_labels = (torch.from_numpy(part.labels).long() for part in (training, test))
     model = nn.Sequential(
         nn.Conv2d(1, 32, 3),

@@ -21,8 +21,10 @@ SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "promote", "replicate
 def write_table(project: Path, optimizers: Iterable[str]) -> None:
     """Write a params.yaml with a run for each of these optimizers."""
     rest = "batch_size: 128, epochs: 1, training: default"
-    rows = [f"  run_{number}: {{optimizer: {optimizer}, {rest}}}\n" for number, optimizer in enumerate(optimizers)]
-    (project / "params.yaml").write_text("runs:\n" + "".join(rows), encoding="utf-8")
+    names = {f"run_{number}": optimizer for number, optimizer in enumerate(optimizers)}
+    rows = [f"  {name}: {{data: mnist, model: cnn, optimizer: {used}, {rest}}}\n" for name, used in names.items()]
+    datasets = "datasets:\n  mnist: {path: conf/data/mnist.yaml}\n"
+    (project / "params.yaml").write_text(f"{datasets}runs:\n{''.join(rows)}", encoding="utf-8")
 
 
 def rows(project: Path) -> list[list[str]]:
@@ -46,7 +48,8 @@ def rows(project: Path) -> list[list[str]]:
     say(f"Scaling: {ALL} runs")
     write_table(project, ["adam", *["sgd"] * (ALL - 1)])
     for number in range(1 + SINGLE + MANY, ALL):
-        shutil.copytree(project / "runs/run_1", project / f"runs/run_{number}")
+        for folder in ("plots/mnist", "runs/mnist"):
+            shutil.copytree(project / folder / "run_1", project / folder / f"run_{number}")
         shutil.copy(project / "run_metadata/run_1.tracked", project / f"run_metadata/run_{number}.tracked")
     run(["dvc", "commit", "--force"], project)
     idle = [timed(repro, project) for _ in range(REPETITIONS)]

@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from benchmarks.measure import Times, clone, environment, median, ratio, replace, run, say, seconds, timed
 from image_classifier.config.compose import compose, load_table, resolve
-from image_classifier.config.schema import Diagram, Row
+from image_classifier.config.schema import Row, Train
 
 ROUNDS = 3
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
@@ -44,8 +44,9 @@ class Pipeline:
     epochs: dict[str, list[float]]
 
     def overhead(self, runs: dict[str, Row]) -> float:
-        """Return the seconds outside of epochs, in the common stages and the stages of these runs."""
-        stages = [stage for stage in self.stages if "@" not in stage or stage.split("@")[1] in runs]
+        """Return the seconds outside of epochs, without the stages of other runs."""
+        others = self.epochs.keys() - runs.keys()
+        stages = [stage for stage in self.stages if stage.partition("@")[2] not in others]
         return sum(self.stages[stage] for stage in stages) - sum(sum(self.epochs[name]) for name in runs)
 
 
@@ -151,9 +152,10 @@ def operations() -> dict[str, tuple[int, int]]:
 
     from image_classifier.train.model import build_model
 
-    model = resolve(Diagram, compose("diagram", [])).model
+    config = resolve(Train, compose("train", []))
+    model, data = config.model, config.data
     counted: dict[str, tuple[int, int]] = {}
-    for layer in build_model(model.name, model.layers).layers:
+    for layer in build_model(model.name, model.layers, data.image_shape, len(data.classes)).layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             forward = 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
             counted[layer.name] = (forward, 3 * forward if counted else 2 * forward)

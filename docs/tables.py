@@ -15,7 +15,7 @@ import yaml
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison.json").read_text(encoding="utf-8"))
+COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison_mnist.json").read_text(encoding="utf-8"))
 LEVEL = f"{100 * COMPARISON['confidence']:g}%"
 WIDTH = 120  # characters in a line of text
 
@@ -131,9 +131,56 @@ def seeds_conditions() -> str:
     )
 
 
+def memory() -> str:
+    """Return a sentence about the peak memory of trainings on few and on many images, with its conditions."""
+    measured = _read("benchmarks/memory.json")
+    few, many = sorted(measured["megabytes"], key=int)
+    low, high = (measured["megabytes"][count]["own"] for count in (few, many))
+    return _text(
+        f"A training on {int(few):,} images of {_shape(measured['image_shape'])} used at most {low:.0f} MB of its own "
+        f"memory, and a training on {int(many):,} such images {high:.0f} MB, {high / low:.2f} times as much. "
+        f"Conditions: one epoch at batch size 64, a small network, a single run each; {_machine(measured)}. Pages of "
+        "the files come on top, which the system drops when it needs memory."
+    )
+
+
+def own_data() -> str:
+    """Return the table of the results on data sets of other packages, and its conditions."""
+    measured = _read("benchmarks/data_sets.json")
+    rows = []
+    for data, result in measured["data_sets"].items():
+        accuracy = result["test_accuracy"]
+        rows.append(
+            {
+                "data set": data,
+                "classes": result["classes"],
+                "images": f"{result['training_images']:,} training, {result['test_images']:,} test",
+                "size": _shape(result["image_shape"]),
+                "run": f"`{result['run']}`",
+                "test accuracy": f"{accuracy['value']:.2%}",
+                f"{LEVEL} interval": f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
+            }
+        )
+    conditions = f"Conditions: a single run each, seed 42; {_machine(measured)}. The interval is Wilson's."
+    return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def _read(file: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    return values
+
+
+def _shape(image_shape: list[int]) -> str:
+    return " × ".join(map(str, image_shape))
+
+
+def _machine(measured: dict[str, Any]) -> str:
+    return f"tensorflow {measured['tensorflow']}; {measured['cores']} cores, {measured['processor']}"
+
+
 def _setup() -> str:
     """Return the data, the library versions and the machine of the results."""
-    dataset = json.loads((ROOT / "reports/dataset.json").read_text(encoding="utf-8"))
+    dataset = _read("reports/dataset_mnist.json")
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
     installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)

@@ -1,7 +1,7 @@
-"""Compare the pipeline runs with each other and with the published logs."""
+"""Compare the pipeline runs of a data set with each other and with the published logs."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import load_table
+from image_classifier.config.compose import load_table, select_runs
 from image_classifier.config.schema import Compare
 from image_classifier.entrypoint import entrypoint
 from image_classifier.files import atomic_write, write_figure, write_json
@@ -14,14 +14,17 @@ def main(config: Compare) -> str:
         from image_classifier.compare.report import compare_runs, format_report
 
     table = load_table()
-    for leftover in paths.leftover_runs(table):
+    for leftover in paths.leftover_runs((row.data, run) for run, row in table.items()):
         print(f"Warning: {leftover} is not a row of params.yaml. Remove it: rm -r {leftover}")
-    report, figure = compare_runs(table, workspace_recipes(table), config.confidence, config.max_epoch_lag)
-    write_json(paths.COMPARISON, report)
-    with atomic_write(paths.COMPARISON_TEXT) as path:
+    data = config.data.name
+    runs = select_runs(table, data)
+    recipes = workspace_recipes(data, runs)
+    report, figure = compare_runs(data, runs, recipes, config.confidence, config.max_epoch_lag)
+    write_json(paths.comparison(data, "json"), report)
+    with atomic_write(paths.comparison(data, "md")) as path:
         path.write_text(format_report(report), encoding="utf-8")
-    write_figure(paths.COMPARISON_PLOT, figure)
-    return f"{len(table)} runs"
+    write_figure(paths.comparison(data, "png"), figure)
+    return f"{len(runs)} runs on {data}"
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""Draw the model."""
+"""Draw the models of params.yaml."""
 
 from image_classifier import environment, paths
+from image_classifier.config.compose import compose_run, load_table
 from image_classifier.config.schema import Diagram
 from image_classifier.entrypoint import entrypoint
-from image_classifier.files import atomic_write
+from image_classifier.files import atomic_folder
 
 
 @entrypoint("diagram", Diagram)
-def main(config: Diagram) -> str:
+def main(_: Diagram) -> str:
+    configurations = [compose_run(run, row) for run, row in load_table().items()]
     with environment.tensorflow_import():
-        from image_classifier.diagram.drawing import draw_model, model_summary
-        from image_classifier.train.model import build_model
+        from image_classifier.diagram.drawing import draw_models
 
-    model = build_model(config.model.name, config.model.layers)
-    for file in paths.MODEL_DIAGRAMS:
-        with atomic_write(file) as path:
-            path.write_bytes(draw_model(model, file.suffix.removeprefix(".")))
-    with atomic_write(paths.MODEL_SUMMARY) as path:
-        path.write_text(model_summary(model), encoding="utf-8")
-    return f"{config.model.name} with {model.count_params():,} parameters"
+    with atomic_folder(paths.MODELS) as folder:
+        drawn = draw_models(configurations, folder)
+    return ", ".join(drawn)
 
 
 if __name__ == "__main__":

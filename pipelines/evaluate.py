@@ -3,7 +3,7 @@
 import numpy as np
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data, find_run_files, load_table
+from image_classifier.config.compose import check_prepared_data, find_run_files, load_data, load_table, read_data_name
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
@@ -13,8 +13,9 @@ from image_classifier.files import atomic_write, write_figure, write_json
 @entrypoint("evaluate", Evaluate)
 def main(config: Evaluate) -> str:
     files = find_run_files(config.run, load_table())
-    check_prepared_data()
-    test = load_examples(paths.PREPARED_DATA, "test")
+    data = read_data_name(files)
+    check_prepared_data(load_data(data))
+    test = load_examples(paths.prepared_data(data), "test")
     with environment.tensorflow_import():
         from image_classifier.evaluate.run import evaluate_run
 

@@ -1,20 +1,19 @@
-"""Fetch the raw images."""
-
-import numpy as np
+"""Fetch the raw images of a data set."""
 
 from image_classifier import paths
+from image_classifier.config.compose import find_source
 from image_classifier.config.schema import Fetch
 from image_classifier.entrypoint import entrypoint
-from image_classifier.fetch.sources import fetch_mnist
-from image_classifier.files import atomic_write
+from image_classifier.fetch.sources import fetch
+from image_classifier.files import atomic_folder
 
 
 @entrypoint("fetch", Fetch)
 def main(config: Fetch) -> str:
-    arrays = fetch_mnist(config.data.sources, config.data.sha256.model_dump())
-    with atomic_write(paths.RAW_DATA) as path:
-        np.savez(path, allow_pickle=False, **arrays)
-    return f"{len(arrays['train_images']):,} training and {len(arrays['test_images']):,} test images"
+    source = find_source(config.data.name)
+    with atomic_folder(paths.raw_data(config.data.name)) as folder:
+        images = fetch(config.data, source, folder)
+    return f"{config.data.name} has {images:,} images"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""Validate the raw images, and write the arrays that training reads."""
-
-import numpy as np
+"""Validate the raw images of a data set, and write the arrays that training reads."""
 
 from image_classifier import environment, paths
 from image_classifier.config.schema import Prepare
-from image_classifier.dataset import read_arrays
+from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
-from image_classifier.fetch.sources import verify_digests
-from image_classifier.files import atomic_write, write_figure, write_json
-from image_classifier.prepare.examples import describe_dataset, select_examples
+from image_classifier.files import atomic_folder, write_figure, write_json
+from image_classifier.prepare.examples import describe_dataset, prepare_examples
 
 
 @entrypoint("prepare", Prepare)
@@ -16,16 +13,13 @@ def main(config: Prepare) -> str:
     with environment.gc_paused():
         from image_classifier.prepare.samples import plot_samples
 
-    raw = read_arrays(paths.RAW_DATA)
-    verify_digests(raw, config.data.sha256.model_dump(), origin=str(paths.RAW_DATA))
-    prepared = select_examples(raw, config.data.train_examples, config.data.test_examples)
-    samples = plot_samples(prepared["train_images"], prepared["train_labels"], config.seed)
-
-    with atomic_write(paths.PREPARED_DATA) as path:
-        np.savez(path, allow_pickle=False, **prepared)
-    write_json(paths.DATASET_REPORT, describe_dataset(prepared))
-    write_figure(paths.SAMPLES, samples)
-    return f"{len(prepared['train_images']):,} training and {len(prepared['test_images']):,} test images"
+    name = config.data.name
+    with atomic_folder(paths.prepared_data(name)) as folder:
+        prepare_examples(config.data, paths.raw_data(name), folder)
+        training, test = (load_examples(folder, part) for part in ("train", "test"))
+        write_json(paths.dataset_report(name), describe_dataset(config.data, training, test))
+        write_figure(paths.samples(name), plot_samples(training, config.seed))
+    return f"{name} has {len(training):,} training and {len(test):,} test images"
 
 
 if __name__ == "__main__":

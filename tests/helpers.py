@@ -1,6 +1,7 @@
 """Commands in projects of the tests, as a user types them."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from filelock import FileLock
+
 from image_classifier import paths
 
 RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
@@ -22,14 +26,14 @@ TRAINING_IMAGES, TEST_IMAGES, EPOCHS = 500, 200, 2  # of the projects in the tes
 STAGES = ("fetch", "prepare", "diagram", "train", "evaluate", "compare", "track")
 COMMITTED_OUTPUTS = {
     "dvc.lock",
-    "reports/comparison.json",
-    "reports/comparison.md",
-    "reports/comparison.png",
-    "reports/dataset.json",
-    "reports/model.png",
-    "reports/model.svg",
-    "reports/model.txt",
-    "reports/samples.png",
+    "reports/comparison_mnist.json",
+    "reports/comparison_mnist.md",
+    "reports/comparison_mnist.png",
+    "reports/dataset_mnist.json",
+    "reports/models/cnn_mnist.png",
+    "reports/models/cnn_mnist.svg",
+    "reports/models/cnn_mnist.txt",
+    "reports/samples_mnist.png",
 }
 PYTHON = (sys.executable, "-m")
 TRAIN = (*PYTHON, "pipelines.train")
@@ -49,7 +53,7 @@ ENVIRONMENT = {
 }
 COMMAND_TIMEOUT = 1800  # seconds
 # Files of a project that commands replace but never change in place. Copies of the project share them.
-SHARED_FOLDERS = (".dvc/cache/files", ".git/objects", "data/prepared", "data/raw", "runs")
+SHARED_FOLDERS = (".dvc/cache/files", ".git/objects", "data/prepared", "data/raw", "plots", "runs")
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -185,6 +189,30 @@ def snapshot(project: Path) -> dict[str, list[int]]:
     }
 
 
+def share(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> Iterator[Path]:
+    """Yield a project that all tests and workers read and none may change.
+
+    Args:
+        factory: Factory of temporary folders.
+        name: Name of the project.
+        make: Makes the project in a folder that does not exist, and returns the output of the commands.
+    """
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    project, output, files = (folder / f"{name}{suffix}" for suffix in ("", ".log", ".json"))
+    with FileLock(folder / f"{name}.lock"):
+        if not output.exists():
+            assert not project.exists(), f"{name} could not be made; the report of another test has the output"
+            printed = make(project)
+            files.write_text(json.dumps(snapshot(project)))
+            output.write_text(printed)
+    yield project
+    before, after = json.loads(files.read_text()), snapshot(project)
+    changed = sorted(file for file in before.keys() | after.keys() if before.get(file) != after.get(file))
+    assert not changed, f"a test has changed files of {name}, which all tests share: {changed}"
+
+
 def commit(project: Path) -> None:
     """Commit all changes of a project."""
     run(project, "git", "add", "--all")
@@ -257,7 +285,8 @@ def forget_results(project: Path, *runs: str) -> None:
     """Remove everything that trainings of these runs, or of all runs, made: files, caches, records."""
     import yaml
 
-    for made in (".dvc/cache/runs", "run_metadata", "mlartifacts", *(f"runs/{name}" for name in runs or [""])):
+    folders = [f"{folder}/mnist/{name}" for folder in ("plots", "runs") for name in runs or [""]]
+    for made in (".dvc/cache/runs", "run_metadata", "mlartifacts", *folders):
         shutil.rmtree(project / made, ignore_errors=True)
     (project / "mlflow.db").unlink(missing_ok=True)
     lock = project / "dvc.lock"

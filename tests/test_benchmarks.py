@@ -15,7 +15,7 @@ def test_training_on_an_image_takes_71_6_million_operations() -> None:
 
 
 def test_epochs_that_were_left_out_take_the_mean_of_the_later_epochs() -> None:
-    row = Row(optimizer="sgd", batch_size=32, epochs=10, training="default")
+    row = Row(data="mnist", model="cnn", optimizer="sgd", batch_size=32, epochs=10, training="default")
     assert training.extrapolate([25.0, 18.0, 22.0], row) == 205.0
 
 
@@ -24,8 +24,8 @@ def test_a_ratio_of_medians_comes_with_its_range_over_the_rounds() -> None:
 
 
 def test_the_overhead_of_some_runs_excludes_the_stages_of_other_runs() -> None:
-    stages = {"fetch": 1.0, "train@a": 12.0, "evaluate@a": 5.0, "train@b": 7.0}
-    row = Row(optimizer="sgd", batch_size=32, epochs=1, training="default")
+    stages = {"fetch@mnist": 1.0, "train@a": 12.0, "evaluate@a": 5.0, "train@b": 7.0}
+    row = Row(data="mnist", model="cnn", optimizer="sgd", batch_size=32, epochs=1, training="default")
     pipeline = training.Pipeline(stages, {"a": [10.0], "b": [4.0]})
     assert pipeline.overhead({"a": row}) == pytest.approx(8.0)
     assert pipeline.overhead({"a": row, "b": row}) == pytest.approx(11.0)
@@ -33,7 +33,7 @@ def test_the_overhead_of_some_runs_excludes_the_stages_of_other_runs() -> None:
 
 def test_the_report_compares_every_ratio_with_its_goal() -> None:
     epochs = {name: [12.0, 10.0] for name in training.ROWS}
-    stages = {"fetch": 1.0} | {f"{kind}@{name}": 25.0 for kind in ("train", "evaluate") for name in training.ROWS}
+    stages = {"fetch@mnist": 1.0} | {f"{kind}@{name}": 25.0 for kind in ("train", "evaluate") for name in training.ROWS}
     notebook = {name: [22.0, 10.0, 30.0] for name in training.NOTEBOOK}
     rates = {"float32": [453.0, 400.0], "bfloat16": [900.0, 800.0]}
     layers = {"convolution_1": 0.01, "pooling": 0.01}

@@ -18,7 +18,19 @@ from image_classifier.provenance import revision, verify
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.verify import RecordedRun
 
-SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "predict", "promote", "replicate", "serve", "ui", "verify")
+SUBCOMMANDS = (
+    "add-data",
+    "add-run",
+    "backfill",
+    "compare",
+    "doctor",
+    "predict",
+    "promote",
+    "replicate",
+    "serve",
+    "ui",
+    "verify",
+)
 HEAVY = {"dvc", "git", "hydra", "keras", "matplotlib", "mlflow", "numpy", "omegaconf", "pandas", "ray", "tensorflow"}
 
 
@@ -95,6 +107,11 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
             ["add-run", "123", "best"],
             "Error: SOURCE=123: should be the 10 hexadecimal digits that a sweep printed, or a ",
         ),
+        (["add-data", "../pets", "--from", "."], "Error: NAME=../pets: should have at most 100 letters, "),
+        (
+            ["add-data", "mnist", "--from", "."],
+            "Error: NAME=mnist is a data set, a run or a file of conf/data/ already.",
+        ),
         (["add-run", "0123456789", "../best"], "Error: NAME=../best: should have at most 100 letters, "),
         (["add-run", "0123456789", "a" * 101], f"Error: NAME={'a' * 101}: should have at most 100 letters, "),
         (["add-run", "0123456789", "sgd_32"], "Error: NAME=sgd_32 is a row of params.yaml already."),
@@ -121,6 +138,8 @@ def test_a_mistake_ends_with_one_line_and_exit_code_1(arguments: list[str], mess
         ["verify", "0" * 32, "--tolerance", "-1"],
         ["serve", "--port", "65536"],
         ["promote", "sgd_32", "sgd_128"],
+        ["add-data", "pets"],
+        ["add-data", "pets", "--from", ".", "--size", "3"],
     ],
 )
 def test_a_usage_error_has_exit_code_2(arguments: list[str]) -> None:
@@ -170,7 +189,7 @@ def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.Mo
     record = RecordedRun("0" * 32, TrainingInput("a", "", "", {}), "", commit, "nothing", {}, pd.DataFrame(), "", None)
     checkouts = []
 
-    def interrupt(root: Path, _command: str, _run: str) -> NoReturn:
+    def interrupt(root: Path, _training: TrainingInput) -> NoReturn:
         checkouts.append(root)
         assert root.exists()
         raise KeyboardInterrupt

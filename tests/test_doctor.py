@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from image_classifier import doctor, paths
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import compose, load_params, resolve
 from image_classifier.config.schema import Train
 from image_classifier.doctor import (
     Problem,
@@ -52,21 +52,38 @@ def test_an_invalid_configuration_is_the_only_problem(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_value_that_keras_refuses_is_named_with_its_file(override: str, file: str, reason: str) -> None:
-    (problem,) = configuration_problems(sgd_32(override), 60_000)
+    (problem,) = configuration_problems(sgd_32(override))
     assert problem.message.startswith(f"{file}: ")
     assert reason in problem.message
 
 
 def test_rows_with_the_same_mistake_are_one_problem() -> None:
     mistaken = sgd_32("model.layers.0._target_=keras.layers.Conv2d")["sgd_32"]
-    assert len(list(configuration_problems({"sgd_32": mistaken, "sgd_128": mistaken}, 60_000))) == 1
+    assert len(list(configuration_problems({"sgd_32": mistaken, "sgd_128": mistaken}))) == 1
 
 
 @pytest.mark.parametrize(("images", "expected"), [(32, 0), (31, 1)])
 def test_a_batch_is_not_larger_than_the_training_set(images: int, expected: int) -> None:
-    problems = list(configuration_problems(sgd_32("batch_size=32"), images))
+    problems = list(configuration_problems(sgd_32("batch_size=32", f"data.train_examples={images}")))
     assert len(problems) == expected
-    assert all("runs.sgd_32: batch_size=32: should be at most 31," in problem.message for problem in problems)
+    message = (
+        "runs.sgd_32: batch_size=32: should be at most 31, the number of training images (train_examples in conf/data"
+    )
+    assert all(message in problem.message for problem in problems)
+
+
+def test_a_data_set_whose_number_of_images_is_not_known_yet_has_no_problem() -> None:
+    unknown = [
+        "data.train_examples=null",
+        "data.test_examples=null",
+        "optimizer=nadam",
+    ]  # its schedule needs the number
+    assert list(configuration_problems(sgd_32(*unknown))) == []
+
+
+def test_a_model_that_does_not_fit_the_images_of_a_data_set_is_named() -> None:
+    (problem,) = configuration_problems(sgd_32("data.image_size=[4,4]", "data.fit=pad"))
+    assert problem.message.startswith("conf/model/cnn.yaml: ")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +108,13 @@ def test_a_pipeline_without_changes_has_no_problem() -> None:
     assert list(pipeline_problems({})) == []
 
 
-@pytest.mark.parametrize("dependency", ["runs/sgd_32/model.h5", "runs"])
+@pytest.mark.parametrize("dependency", ["runs/mnist/sgd_32/model.h5", "runs"])
 def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: str) -> None:
     status = {
-        "train@sgd_32": [{"changed outs": {"runs/sgd_32/model.h5": "deleted"}}],
+        "train@sgd_32": [{"changed outs": {"runs/mnist/sgd_32/model.h5": "deleted"}}],
         "evaluate@sgd_32": [{"changed deps": {dependency: "modified"}}],
     }
-    message = "train@sgd_32 does not match dvc.lock: runs/sgd_32/model.h5 deleted."
+    message = "train@sgd_32 does not match dvc.lock: runs/mnist/sgd_32/model.h5 deleted."
     assert list(pipeline_problems(status)) == [Problem(message, "dvc repro")]
 
 
@@ -105,7 +122,7 @@ def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: 
     ("dependencies", "fix"), [({}, "dvc pull, or dvc repro"), ({"conf/train.yaml": "modified"}, "dvc repro")]
 )
 def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(dependencies: dict[str, str], fix: str) -> None:
-    changes = [{"changed outs": {"runs/sgd_32/model.h5": "not in cache"}}, {"changed deps": dependencies}]
+    changes = [{"changed outs": {"runs/mnist/sgd_32/model.h5": "not in cache"}}, {"changed deps": dependencies}]
     (problem,) = pipeline_problems({"train@sgd_32": changes})
     assert problem.fix == fix
 
@@ -114,12 +131,15 @@ def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(dependencies: dic
 def test_replicates_of_an_older_recipe_are_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipes: list[str], expected: list[str]
 ) -> None:
-    data = tmp_path / "mnist.npz"
-    data.touch()
+    for folder in ("data/prepared/mnist", "runs/mnist/sgd_32"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs/mnist/sgd_32/config.yaml").touch()
     replicates = pd.DataFrame({"run": ["sgd_32", "sgd_32"], "recipe": recipes})
-    monkeypatch.setattr(paths, "PREPARED_DATA", data)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr("image_classifier.compare.seeds.read_replicates", lambda _path: replicates)
-    monkeypatch.setattr("image_classifier.provenance.fingerprint.workspace_recipes", lambda _runs: {"sgd_32": "new"})
+    monkeypatch.setattr(
+        "image_classifier.provenance.fingerprint.workspace_recipes", lambda _data, runs: dict.fromkeys(runs, "new")
+    )
     fixes = [problem.fix for problem in doctor.replicate_problems({"sgd_32": sgd_32()["sgd_32"]})]
     assert fixes == [f"image-classifier replicate {run}" for run in expected]
 
@@ -149,14 +169,14 @@ def test_unrecorded_results_and_open_runs_are_reported(
     monkeypatch.setattr("image_classifier.provenance.result.read_result", str)
     monkeypatch.setattr(
         "image_classifier.track.backfill.missing_results",
-        lambda _experiment, results: [result for result in results if result in missing],
+        lambda results: [result for result in results if result in missing],
     )
     monkeypatch.setattr("image_classifier.track.backfill.abandoned_runs", lambda _experiment: open_runs)
-    assert [problem.fix for problem in record_problems("test", {"sgd_32": None})] == fixes
+    assert [problem.fix for problem in record_problems(load_params())] == fixes
 
 
 def test_an_unreachable_store_is_an_error_and_no_problem_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_experiment: str, results: list[str]) -> list[str]:
+    def refuse(results: list[str]) -> list[str]:
         if results:
             raise InputError("MLflow cannot be reached.")
         return []
@@ -166,7 +186,7 @@ def test_an_unreachable_store_is_an_error_and_no_problem_of_a_run(monkeypatch: p
     monkeypatch.setattr("image_classifier.provenance.result.read_result", str)
     monkeypatch.setattr("image_classifier.track.backfill.missing_results", refuse)
     with pytest.raises(InputError, match=r"^MLflow cannot be reached\.$"):
-        list(record_problems("test", {}))
+        list(record_problems(load_params()))
 
 
 def test_a_run_whose_files_changed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +196,9 @@ def test_a_run_whose_files_changed_is_reported(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(paths, "finished_adhoc_runs", lambda: ["mine"])
     monkeypatch.setattr("image_classifier.provenance.history.stored_results", list)
     monkeypatch.setattr("image_classifier.provenance.result.read_result", refuse)
-    monkeypatch.setattr("image_classifier.track.backfill.missing_results", lambda _experiment, results: results)
+    monkeypatch.setattr("image_classifier.track.backfill.missing_results", lambda results: results)
     monkeypatch.setattr("image_classifier.track.backfill.abandoned_runs", lambda _experiment: [])
-    (problem,) = record_problems("test", {})
+    (problem,) = record_problems(load_params())
     assert (problem.message, problem.fix) == (
         "outputs/mine has changed.",
         "Train again, or remove the run: rm -r outputs/mine",

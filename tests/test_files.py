@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,6 +8,7 @@ import pytest
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import (
+    atomic_folder,
     atomic_write,
     damage_named,
     file_hashes,
@@ -38,6 +42,60 @@ def test_the_temporary_file_has_the_suffix_that_decides_the_format(tmp_path: Pat
     with atomic_write(tmp_path / "model.h5") as temporary:
         assert temporary.suffix == ".h5"
         temporary.touch()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def old_folder(tmp_path: Path) -> Path:
+    """A folder with one file."""
+    (tmp_path / "data/old").mkdir(parents=True)
+    (tmp_path / "data/old/a.npy").touch()
+    return tmp_path / "data/old"
+
+
+def test_a_block_that_succeeds_replaces_the_folder_as_a_whole(old_folder: Path) -> None:
+    with atomic_folder(old_folder) as temporary:
+        (temporary / "b.npy").touch()
+        assert names(old_folder) == ["a.npy"]
+    assert names(old_folder.parent) == ["old", "old/b.npy"]
+
+
+def test_a_new_folder_is_made_with_the_folder_around_it(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "data/new") as temporary:
+        (temporary / "a.npy").touch()
+    assert names(tmp_path) == ["data", "data/new", "data/new/a.npy"]
+
+
+def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(old_folder: Path) -> None:
+    def fail() -> None:
+        with atomic_folder(old_folder) as temporary:
+            (temporary / "half.npy").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(old_folder.parent) == ["old", "old/a.npy"]
+
+
+def test_a_folder_replaces_a_file_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with atomic_folder(tmp_path / "data") as temporary:
+        (temporary / "a.npy").touch()
+    assert names(tmp_path) == ["data", "data/a.npy"]
+
+
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_is_kept(old_folder: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (old_folder.parent / f".old.{process}.partial/sub").mkdir(parents=True)
+    with atomic_folder(old_folder):
+        pass
+    running = f".old.{os.getppid()}.partial"
+    assert names(old_folder.parent) == [running, f"{running}/sub", "old"]
 
 
 def test_a_missing_file_has_no_hash(tmp_path: Path) -> None:
@@ -107,8 +165,10 @@ def test_a_label_of_a_history_keeps_its_type(tmp_path: Path) -> None:
     ("file", "remedy"),
     [
         ("runs/a/metrics.json", "Make it: dvc repro"),
+        ("plots/a/confusion.png", "Make it: dvc repro"),
+        ("data/prepared/pets/dataset.json", "Make it: dvc repro"),
         ("dvc.lock", "Restore it: git checkout dvc.lock"),
-        ("data/published_history.csv", "Restore it: git checkout data/published_history.csv"),
+        ("data/published/mnist.csv", "Restore it: git checkout data/published/mnist.csv"),
         ("outputs/a/history.csv", "Remove the folder of this run, and train it again."),
     ],
 )

@@ -6,7 +6,7 @@ import yaml
 from dvc.repo import Repo
 
 from image_classifier import paths
-from image_classifier.config.compose import load_table
+from image_classifier.config.compose import load_params
 
 
 def test_dvc_lock_has_the_current_code_and_configuration() -> None:
@@ -15,8 +15,10 @@ def test_dvc_lock_has_the_current_code_and_configuration() -> None:
 
 def test_dvc_lock_has_the_current_rows_of_params_yaml() -> None:
     lock = yaml.safe_load(paths.DVC_LOCK.read_text())
-    rows = {name: row.model_dump() for name, row in load_table().items()}
-    assert lock["stages"]["compare"]["params"]["params.yaml"]["runs"] == rows, "dvc repro"
+    params = load_params()
+    rows = {name: row.model_dump() for name, row in params.runs.items()}
+    for data in params.datasets:
+        assert lock["stages"][f"compare@{data}"]["params"]["params.yaml"]["runs"] == rows, "dvc repro"
 
 
 def stale_entries(status: dict[str, list[Any]]) -> list[str]:

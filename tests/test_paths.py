@@ -40,6 +40,29 @@ def test_a_queued_experiment_records_in_the_folder_that_dvc_root_names(tmp_path:
     assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True) == f"{tmp_path}\n"
 
 
+def test_plots_of_a_pipeline_run_are_outside_of_its_folder_and_those_of_an_ad_hoc_run_in_it(tmp_path: Path) -> None:
+    pipeline, adhoc = paths.pipeline_run("mnist", "a", tmp_path), paths.adhoc_run("b")
+    assert (pipeline.model, pipeline.plot("c")) == (
+        tmp_path / "runs/mnist/a/model.h5",
+        tmp_path / "plots/mnist/a/c.png",
+    )
+    assert adhoc.plot("c") == adhoc.directory / "plots/c.png"
+
+
+def test_a_run_in_another_copy_of_the_project_is_a_pipeline_run_or_an_ad_hoc_run(tmp_path: Path) -> None:
+    assert paths.trained_run(tmp_path, "mnist", "a").directory == tmp_path / "outputs/a"
+    (tmp_path / "runs/mnist/a").mkdir(parents=True)
+    (tmp_path / "runs/mnist/a/model.h5").touch()
+    assert paths.trained_run(tmp_path, "mnist", "a").plot("c") == tmp_path / "plots/mnist/a/c.png"
+
+
+def test_a_run_of_another_data_set_than_its_row_is_a_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    for folder in ("runs/mnist/a", "runs/mnist/b", "runs/pets/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert paths.leftover_runs([("mnist", "b"), ("pets", "a")]) == ["runs/mnist/a"]
+
+
 def test_a_file_in_place_of_outputs_is_found_before_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     (tmp_path / "outputs").touch()

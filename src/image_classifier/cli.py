@@ -121,24 +121,26 @@ def compare(
 
     Example: image-classifier compare sgd_128 adadelta_128
     """
-    from image_classifier.config.compose import compose, load_table, load_tracking, resolve
+    from image_classifier.config.compose import compose, load_params, resolve
     from image_classifier.config.schema import Compare
     from image_classifier.dataset import load_examples
 
-    config = resolve(Compare, compose("compare", []))
-    table, experiment = load_table(), load_tracking().experiment
-    test = load_examples(paths.PREPARED_DATA, "test")
+    config, params = resolve(Compare, compose("compare", [])), load_params()
     with gc_paused():
         from image_classifier.compare.pair import compare_pair
         from image_classifier.provenance.differences import format_differences
         from image_classifier.track.reader import find_facts, find_predictions
 
-    facts = {run: find_facts(run, table, experiment) for run in (first, second)}
+    facts = {run: find_facts(run, params) for run in (first, second)}
+    typer.echo(f"{format_differences(first, second, facts)}\n")
+    data, other = (facts[run]["Configuration"]["data"] for run in (first, second))
+    if data != other:
+        raise InputError(f"{first} is trained on {data}, {second} on {other}: their accuracies cannot be compared.")
+    test = load_examples(paths.prepared_data(data), "test")
     probabilities, recipes = {}, {}
     for run in (first, second):
-        probabilities[run], recipes[run] = find_predictions(run, test, table, experiment, config.batch_size)
-    typer.echo(f"{format_differences(first, second, facts)}\n")
-    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, table, config.confidence))
+        probabilities[run], recipes[run] = find_predictions(run, test, params, config.batch_size)
+    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, params.runs, config.confidence))
 
 
 @command
@@ -182,13 +184,13 @@ def verify(
 
     Example: image-classifier verify sgd_32 --tolerance 0.001
     """
-    from image_classifier.config.compose import load_table, load_tracking
+    from image_classifier.config.compose import load_params
 
     with gc_paused():
         from image_classifier.provenance.verify import verify_run
         from image_classifier.track.reader import find_run, read_run
 
-    store, run_id = find_run(run, load_table(), load_tracking().experiment)
+    store, run_id = find_run(run, load_params())
     verified, verdict = verify_run(read_run(store, run_id), tolerance)
     typer.echo(verdict)
     raise typer.Exit(0 if verified else 1)
@@ -205,24 +207,26 @@ def promote(
 ) -> None:
     """Register the model of a run for serving.
 
-    MLflow's alias, such as champion, then names this version of the model. A row of params.yaml needs its test metrics
-    in MLflow, which dvc repro records. A run of outputs/ needs none; pipelines.evaluate adds them.
+    The model is registered under the name of its data set, and MLflow's alias champion names the version. A row of
+    params.yaml needs its test metrics in MLflow, which dvc repro records. A run of outputs/ needs none;
+    pipelines.evaluate adds them.
 
     Example: image-classifier promote adadelta_128
     """
-    from image_classifier.config.compose import find_run_files, load_table, load_tracking
+    from image_classifier.config.compose import find_run_files, load_params
 
-    find_run_files(run, load_table())
+    params = load_params()
+    find_run_files(run, params.runs)
     with gc_paused():
         from image_classifier.provenance.result import read_result
         from image_classifier.track import registry
-        from image_classifier.track.store import Store
 
-    tracking = load_tracking()
-    model, alias = tracking.registered_model, tracking.alias
-    version, previous = registry.promote(Store(tracking.experiment), read_result(run), model, alias)
+    result = read_result(run)
+    version, previous = registry.promote(result)
     before = f"; it was version {previous}" if previous not in (None, version) else ""
-    typer.echo(f"{model}@{alias} is now version {version} ({run}){before}. Serve it: image-classifier serve")
+    champion = f"{result.data}@{registry.CHAMPION}"
+    option = "" if result.data == next(iter(params.datasets)) else f" --data {result.data}"
+    typer.echo(f"{champion} is now version {version} ({run}){before}. Serve it: image-classifier serve{option}")
 
 
 @command
@@ -239,25 +243,27 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="Draw the first 100 pictures as the network sees them.")
     ] = None,
 ) -> None:
-    """Classify pictures of handwritten digits with a run.
+    """Classify pictures with a run.
 
-    A picture has one digit, drawn or photographed, dark or bright. It is converted to the form of MNIST: cut out,
-    scaled and centred. The columns are the three most probable classes and their probabilities. Exit code 1 means that
-    a picture cannot be read; the others are classified nevertheless.
+    Pictures are converted to the form of the run's data set. For MNIST, a picture has one digit, drawn or photographed,
+    dark or bright, which is cut out, scaled and centred. The columns are the three most probable classes and their
+    probabilities. Exit code 1 means that a picture cannot be read; the others are classified nevertheless.
 
     Example: image-classifier predict adadelta_128 photo.png --show seen.png
     """
-    from image_classifier.config.compose import load_table, load_tracking
+    from image_classifier.config.compose import load_params
 
     with gc_paused():
+        from image_classifier.fetch.pictures import PictureTask
         from image_classifier.files import atomic_write, write_figure
         from image_classifier.serve import predict as predictions
         from image_classifier.track.reader import find_model
 
-    images, problems = predictions.convert_pictures(predictions.find_pictures(pictures))
+    model, fields = find_model(run, load_params())
+    task = PictureTask.from_fields(fields)
+    images, problems = predictions.convert_pictures(predictions.find_pictures(pictures), task)
     if images:
-        model = find_model(run, load_table(), load_tracking().experiment)
-        table = predictions.predict_pictures(model, images)
+        table = predictions.predict_pictures(model, images, task.classes)
         typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
         if output:
             with atomic_write(output) as path:
@@ -271,17 +277,23 @@ def predict(
 
 
 @command
-def serve(port: Port = 5001) -> None:
-    """Serve the promoted model over HTTP on 127.0.0.1.
+def serve(
+    port: Port = 5001,
+    data: Annotated[
+        str | None, typer.Option(help="Data set of the model. Default: the first one of params.yaml.")
+    ] = None,
+) -> None:
+    """Serve the promoted model and a drawing page on 127.0.0.1.
 
-    Clients send POST /invocations with {"inputs": [images]}; docs/deployment.md has an example. Ctrl-C ends the server.
+    The page shows the answers of the promoted model and of all other current runs. Clients send POST /invocations with
+    {"inputs": [images]}; docs/deployment.md has an example. Ctrl-C ends the server.
 
     Example: image-classifier serve --port 5001
     """
     with gc_paused():
         from image_classifier.serve import server
 
-    server.serve(port)
+    server.serve(port, data)
 
 
 @command
@@ -292,12 +304,12 @@ def ui(port: Port = 5000) -> None:
 
     Example: image-classifier ui --port 5000
     """
-    from image_classifier.config.compose import load_tracking
+    from image_classifier.config.compose import load_params
 
     with gc_paused():
         from image_classifier.track.ui import open_ui
 
-    open_ui(load_tracking().experiment, port)
+    open_ui(list(load_params().datasets), port)
 
 
 @command
@@ -310,13 +322,39 @@ def backfill(
 
     Example: image-classifier backfill --dry-run
     """
-    from image_classifier.config.compose import load_tracking
-
     with gc_paused():
         from image_classifier.track.backfill import record_stored_results
 
-    for line in record_stored_results(load_tracking().experiment, dry_run=dry_run):
+    for line in record_stored_results(dry_run=dry_run):
         typer.echo(line)
+
+
+@command
+def add_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set and of its first run.")],
+    source: Annotated[
+        Path,
+        typer.Option("--from", metavar="PATH", help="A folder of pictures or IDX files, a CSV file, or an .npz file."),
+    ],
+    size: Annotated[
+        int | None, typer.Option(min=4, max=4096, help="Height and width of the images in pixels. Default: at most 64.")
+    ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be read.")
+    ] = False,
+) -> None:
+    """Add your own pictures as a data set.
+
+    A folder has a subfolder for each class, or train/ and test/ with such subfolders. A CSV file has the columns path
+    and label. The command shows classes, numbers, sizes and problems, and writes conf/data/NAME.yaml, the data set and
+    a first run into params.yaml. The next dvc repro trains, evaluates and records it.
+
+    Example: image-classifier add-data animals --from ~/animals
+    """
+    with gc_paused():
+        from image_classifier import add_data
+
+    add_data.add_data(name, source, side=size, skip_unreadable=skip_unreadable)
 
 
 @command

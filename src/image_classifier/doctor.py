@@ -2,14 +2,14 @@
 
 import math
 from collections import ChainMap
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_configuration, compose, load_table, load_tracking, resolve
-from image_classifier.config.schema import Prepare, Train
+from image_classifier.config.compose import check_configuration, load_params, load_table
+from image_classifier.config.schema import Table, Train
 from image_classifier.errors import InputError
 
 CHECK_AGAIN = "Correct the value, then check again: image-classifier doctor"
@@ -43,15 +43,14 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
     """
     try:
         configurations = check_configuration()
-        images = resolve(Prepare, compose("prepare", [])).data.train_examples
     except InputError as error:
         yield Problem(str(error), CHECK_AGAIN)
         return  # all other checks need the configuration
-    yield from configuration_problems(configurations, images)
+    yield from configuration_problems(configurations)
     if config_only:
         return
     yield from folder_problems(paths.ROOT)
-    for leftover in paths.leftover_runs(configurations):
+    for leftover in paths.leftover_runs((config.data.name, run) for run, config in configurations.items()):
         yield Problem(f"{leftover}/ is not a row of params.yaml.", f"rm -r {leftover}")
     with environment.gc_paused():
         from dvc.exceptions import DvcException
@@ -63,7 +62,7 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
         return  # the results in dvc.lock cannot be read
     yield from pipeline_problems(status)
     yield from replicate_problems(configurations)
-    yield from record_problems(load_tracking().experiment, configurations)
+    yield from record_problems(load_params())
 
 
 def folder_problems(folder: Path) -> Iterator[Problem]:
@@ -76,12 +75,11 @@ def folder_problems(folder: Path) -> Iterator[Problem]:
         yield Problem(f"{folder}: {reason}; dvc exp run --run-all hangs.", "Move the project to another folder.")
 
 
-def record_problems(experiment: str, rows: Container[str]) -> Iterator[Problem]:
+def record_problems(params: Table) -> Iterator[Problem]:
     """List the results that MLflow lacks, and its open runs that no process trains.
 
     Args:
-        experiment: Name of the MLflow experiment.
-        rows: Names of the rows of params.yaml.
+        params: Contents of params.yaml.
 
     Raises:
         InputError: MLflow cannot be reached.
@@ -91,7 +89,7 @@ def record_problems(experiment: str, rows: Container[str]) -> Iterator[Problem]:
         from image_classifier.provenance.result import read_result
         from image_classifier.track.backfill import abandoned_runs, missing_results
     results = [result for result in stored_results() if result.newest is None]
-    for result in missing_results(experiment, results):
+    for result in missing_results(results):
         yield Problem(f"MLflow does not have {result}.", "image-classifier backfill")
     trained = {}
     for run in paths.finished_adhoc_runs():
@@ -99,22 +97,23 @@ def record_problems(experiment: str, rows: Container[str]) -> Iterator[Problem]:
             trained[run] = read_result(run)
         except InputError as error:
             yield Problem(str(error), f"Train again, or remove the run: rm -r outputs/{run}")
-    missing = missing_results(experiment, list(trained.values()))
+    missing = missing_results(list(trained.values()))
     unrecorded = [run for run, result in trained.items() if result in missing]
     for run in unrecorded:
         yield Problem(f"MLflow does not have outputs/{run}/.", f"python -m pipelines.track run={run}")
-    for run_id, name, command in abandoned_runs(experiment):
+    for run_id, name, command in (run for data in params.datasets for run in abandoned_runs(data)):
         if name not in unrecorded:
-            fix = f"{'dvc repro' if name in rows else command}, or remove it: mlflow runs delete --run-id {run_id}"
+            fix = (
+                f"{'dvc repro' if name in params.runs else command}, or remove it: mlflow runs delete --run-id {run_id}"
+            )
             yield Problem(f"MLflow run {run_id} ({name}) is open, but no process trains it.", fix)
 
 
-def configuration_problems(configurations: Mapping[str, Train], images: int) -> Iterator[Problem]:
+def configuration_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]:
     """Check the values that only Keras or the data set can judge.
 
     Args:
         configurations: Configuration of each row of params.yaml.
-        images: Number of images in the training set.
     """
     with environment.tensorflow_import():
         from image_classifier.train.model import build_model
@@ -122,16 +121,17 @@ def configuration_problems(configurations: Mapping[str, Train], images: int) -> 
     rows = load_table()
     messages = []
     for run, config in configurations.items():
-        training_images = images - config.validation.size
-        if config.batch_size > training_images:
-            limit = f"{training_images}, the number of training images (train_examples in conf/data/mnist.yaml)"
+        images = config.data.train_examples or config.batch_size  # the number of a user's own images is not known yet
+        if config.batch_size > images:
+            limit = f"{images}, the number of training images (train_examples in conf/data/{config.data.name}.yaml)"
             messages.append(f"params.yaml: runs.{run}: batch_size={config.batch_size}: should be at most {limit}.")
         try:
-            build_optimizer(config.optimizer, config.epochs * math.ceil(training_images / config.batch_size))
+            build_optimizer(config.optimizer, config.epochs * math.ceil(images / config.batch_size))
         except InputError as error:
             messages.append(f"conf/optimizer/{rows[run].optimizer}.yaml: {error}")
         try:
-            build_model(config.model.name, config.model.layers, config.training.precision)
+            model, data = config.model, config.data
+            build_model(model.name, model.layers, data.image_shape, len(data.classes), config.training.precision)
         except InputError as error:
             messages.append(str(error))
     for message in dict.fromkeys(messages):  # rows share optimizers and models
@@ -175,11 +175,14 @@ def replicate_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]
     from image_classifier.compare.seeds import read_replicates
     from image_classifier.provenance.fingerprint import workspace_recipes
 
-    if not paths.PREPARED_DATA.exists():
-        return
     replicates = read_replicates(paths.REPLICATES)
-    trained = [run for run in configurations if paths.pipeline_run(run).configuration.exists()]
-    for run, recipe in workspace_recipes(trained).items():
+    trained: dict[str, list[str]] = {}
+    for run, config in configurations.items():
+        data = config.data.name
+        if paths.pipeline_run(data, run).configuration.exists() and paths.prepared_data(data).exists():
+            trained.setdefault(data, []).append(run)
+    recipes = {run: recipe for data, runs in trained.items() for run, recipe in workspace_recipes(data, runs).items()}
+    for run, recipe in recipes.items():
         if set(replicates["recipe"][replicates["run"] == run]) - {recipe}:
             yield Problem(
                 f"reports/replicates.csv has seeds of {run} from an older configuration, data set or code.",

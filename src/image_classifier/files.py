@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +34,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
         if not psutil.pid_exists(int(partial.name.split(".")[-3 if path.suffix else -2])):
-            partial.unlink(missing_ok=True)
+            _remove(partial)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
+        if temporary.is_dir():
+            _remove(path)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that replaces the folder `path` when the block succeeds, as `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:

@@ -17,20 +17,13 @@ PARAMS = ROOT / "params.yaml"
 DVC_YAML = ROOT / "dvc.yaml"
 DVC_LOCK = ROOT / "dvc.lock"
 
-RAW_DATA = ROOT / "data/raw/mnist.npz"
-PREPARED_DATA = ROOT / "data/prepared/mnist.npz"
-PUBLISHED_HISTORY = ROOT / "data/published_history.csv"
+PREPARED = "data/prepared"
+PUBLISHED = ROOT / "data/published"
 
 REPORTS = ROOT / "reports"
-DATASET_REPORT = REPORTS / "dataset.json"
-SAMPLES = REPORTS / "samples.png"
-MODEL_SUMMARY = REPORTS / "model.txt"
-MODEL_DIAGRAMS = (REPORTS / "model.png", REPORTS / "model.svg")
+MODELS = REPORTS / "models"
 REPLICATES = REPORTS / "replicates.csv"
 REPLICATES_PLOT = REPORTS / "replicates.png"
-COMPARISON = REPORTS / "comparison.json"
-COMPARISON_TEXT = REPORTS / "comparison.md"
-COMPARISON_PLOT = REPORTS / "comparison.png"
 
 SCREENSHOTS = ROOT / "docs"
 PERFORMANCE = ROOT / "docs/performance.md"
@@ -45,8 +38,9 @@ ARTIFACTS = "mlartifacts"
 class RunFiles:
     """The files of one run."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, plots: Path | None = None) -> None:
         self.directory = directory
+        self.plots = plots or directory / "plots"
         self.model = directory / "model.h5"
         self.history = directory / "history.csv"
         self.configuration = directory / "config.yaml"
@@ -54,7 +48,43 @@ class RunFiles:
         self.predictions = directory / "predictions.npz"
 
     def plot(self, name: str) -> Path:
-        return self.directory / "plots" / f"{name}.png"
+        return self.plots / f"{name}.png"
+
+
+def raw_data(data: str) -> Path:
+    """Return the folder with the images of a data set as its source has them."""
+    return ROOT / "data/raw" / data
+
+
+def prepared_data(data: str) -> Path:
+    """Return the folder of a data set from which training reads."""
+    return ROOT / PREPARED / data
+
+
+def dataset_report(data: str, root: Path | None = None) -> Path:
+    """Return the description of a data set in numbers."""
+    return (root or ROOT) / f"reports/dataset_{data}.json"
+
+
+def samples(data: str) -> Path:
+    """Return the picture with sample images of a data set."""
+    return REPORTS / f"samples_{data}.png"
+
+
+def model_diagrams(model: str, data: str, root: Path | None = None) -> tuple[Path, Path, Path]:
+    """Return the drawings (.png, .svg) and the table (.txt) of a model for a data set."""
+    png, svg, txt = ((root or ROOT) / f"reports/models/{model}_{data}.{suffix}" for suffix in ("png", "svg", "txt"))
+    return png, svg, txt
+
+
+def comparison(data: str, suffix: str) -> Path:
+    """Return the comparison of the pipeline runs of a data set: "json", "md" or "png"."""
+    return REPORTS / f"comparison_{data}.{suffix}"
+
+
+def published_history(data: str) -> Path:
+    """Return the file with the training logs that were published for a data set, which few have."""
+    return PUBLISHED / f"{data}.csv"
 
 
 def artifacts_of(database: Path) -> Path:
@@ -62,9 +92,10 @@ def artifacts_of(database: Path) -> Path:
     return database.absolute().with_name(ARTIFACTS)
 
 
-def pipeline_run(name: str) -> RunFiles:
-    """Return the files of a row of params.yaml, which belong to DVC."""
-    return RunFiles(ROOT / "runs" / name)
+def pipeline_run(data: str, name: str, root: Path | None = None) -> RunFiles:
+    """Return the files of a row of params.yaml, which belong to DVC, in the project or in another copy of it."""
+    project = root or ROOT
+    return RunFiles(project / "runs" / data / name, project / "plots" / data / name)
 
 
 def adhoc_run(name: str) -> RunFiles:
@@ -95,26 +126,34 @@ def new_adhoc_run(name: str) -> RunFiles:
     return files
 
 
-def trained_run(root: Path, run: str) -> RunFiles:
+def trained_run(root: Path, data: str, run: str) -> RunFiles:
     """Return the files of a run in another copy of the project, where it is a pipeline run or an ad hoc run."""
-    files = RunFiles(root / "runs" / run)
+    files = pipeline_run(data, run, root)
     return files if files.model.exists() else RunFiles(root / "outputs" / run)
 
 
 def remedy(missing: Path) -> str:
     """Return a sentence that says how to make or restore a missing or damaged file."""
-    path, in_git = ROOT / missing, (PUBLISHED_HISTORY, REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
-    if path in in_git or any(path.is_relative_to(folder) for folder in (CONF, ROOT / "src", ROOT / "pipelines")):
+    path, in_git = ROOT / missing, (REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
+    if path in in_git or any(
+        path.is_relative_to(folder) for folder in (CONF, PUBLISHED, ROOT / "src", ROOT / "pipelines")
+    ):
         return f"Restore it: git checkout {path.relative_to(ROOT)}"
-    is_output = any(path.is_relative_to(ROOT / folder) for folder in ("data", "reports", "runs"))
+    is_output = any(path.is_relative_to(ROOT / folder) for folder in ("data", "plots", "reports", "runs"))
     if path.is_relative_to(ROOT / "outputs"):
         return "Remove the folder of this run, and train it again."
     return "Make it: dvc repro" if is_output else "Check the path."
 
 
-def leftover_runs(rows: Iterable[str]) -> list[str]:
-    """List the folders in runs/ that are not rows of params.yaml, relative to the project."""
-    return sorted(f"runs/{folder.name}" for folder in (ROOT / "runs").glob("*") if folder.name not in set(rows))
+def leftover_runs(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """List the folders of runs, relative to the project, that are not rows of params.yaml.
+
+    Args:
+        rows: Data set and name of each row.
+    """
+    kept = {pipeline_run(data, run).directory for data, run in rows}
+    folders = (folder for folder in (ROOT / "runs").glob("*/*") if folder.is_dir() and folder not in kept)
+    return sorted(folder.relative_to(ROOT).as_posix() for folder in folders)
 
 
 def run_metadata(result: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from image_classifier import paths
 from image_classifier.compare.report import compare_runs, format_report
@@ -13,28 +14,34 @@ from image_classifier.compare.significance import seeds_tests
 from image_classifier.config.schema import Row
 
 TABLE = {
-    "good": Row(optimizer="adam", batch_size=64, epochs=2, training="default"),
-    "bad": Row(optimizer="sgd", batch_size=8, epochs=2, training="default"),
+    "good": Row(data="mnist", model="cnn", optimizer="adam", batch_size=64, epochs=2, training="default"),
+    "bad": Row(data="mnist", model="cnn", optimizer="sgd", batch_size=8, epochs=2, training="default"),
 }
+
+
+def compare(data: str) -> tuple[dict[str, Any], Figure]:
+    recipes = {"good": "of good", "bad": "of bad"}
+    return compare_runs(data, TABLE, recipes, confidence=0.9, max_epoch_lag=0)
 
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFrame) -> dict[str, Any]:
     """Report on a run with ten and a run with five of ten images correct, without replicates."""
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(paths, "PUBLISHED_HISTORY", tmp_path / "published_history.csv")
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
     correct = np.eye(10)
     half = np.where(np.arange(10)[:, np.newaxis] < 5, correct, np.roll(correct, 1, axis=1))
     for run, probabilities, loss in (("good", correct, 0.01), ("bad", half, 0.5)):
-        files = paths.pipeline_run(run)
+        files = paths.pipeline_run("mnist", run)
         files.directory.mkdir(parents=True)
         history.assign(loss=history["loss"] if run == "good" else 0.9).to_csv(files.history)
         np.savez(files.predictions, probabilities=probabilities, labels=np.arange(10))
         files.metrics.write_text(json.dumps({"test_loss": loss}))
-    history.assign(run="bad").to_csv(paths.PUBLISHED_HISTORY)
+    paths.PUBLISHED.mkdir()
+    history.assign(run="bad").to_csv(paths.published_history("mnist"))
     pd.DataFrame(columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
-    return compare_runs(TABLE, {"good": "of good", "bad": "of bad"}, confidence=0.9, max_epoch_lag=0)[0]
+    return compare("mnist")[0]
 
 
 def test_the_report_can_be_written_as_json(report: dict[str, Any]) -> None:
@@ -48,7 +55,7 @@ def test_the_report_can_be_written_as_json(report: dict[str, Any]) -> None:
 def test_the_page_begins_with_the_table_of_results(report: dict[str, Any]) -> None:
     beginning = format_report(report).split("\n## ")[0]
     assert "90% interval" in beginning
-    assert "| `good` | adam        | 64           | 2        | default    | 100.00%" in beginning
+    assert "| `good` | cnn     | adam        | 64           | 2        | default    | 100.00%" in beginning
 
 
 def test_a_difference_is_within_noise_unless_the_test_is_significant(report: dict[str, Any]) -> None:
@@ -75,7 +82,7 @@ def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[st
         for epoch in (1, 2)
     ]
     pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
-    report, figure = compare_runs(TABLE, {"good": "of good", "bad": "of bad"}, confidence=0.9, max_epoch_lag=0)
+    report, figure = compare("mnist")
     assert report["seeds"] == {"good": {1: pytest.approx(0.91), 2: pytest.approx(0.92)}}
     assert [len(axes.collections) for axes in figure.axes] == [1, 1]
 
@@ -88,3 +95,20 @@ def test_every_metric_is_shown_by_epoch_for_runs_and_published_logs(report: dict
     page = format_report(report)
     for title in ("Validation accuracy", "Training accuracy", "Validation loss", "Training loss"):
         assert f"### {title}\n\n|   epoch |   good |    bad |   published bad |" in page
+
+
+def test_the_page_names_the_data_set_and_its_figure(report: dict[str, Any]) -> None:
+    page = format_report(report)
+    assert page.startswith("# Pipeline runs on mnist\n")
+    assert "](comparison_mnist.png)\n" in page
+
+
+@pytest.mark.usefixtures("report")
+def test_the_page_of_a_data_set_without_published_logs_has_no_section_about_them(tmp_path: Path) -> None:
+    (tmp_path / "runs/mnist").rename(tmp_path / "runs/letters")
+    report, figure = compare("letters")
+    assert report["published_logs"] == {}
+    page = format_report(json.loads(json.dumps(report)))
+    assert "published" not in page
+    assert "comparison_letters.png)\n\n## Epoch by epoch\n" in page
+    assert {line.get_label() for axes in figure.axes for line in axes.lines} >= {"good", "bad"}

@@ -1,6 +1,8 @@
+import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
@@ -15,24 +17,37 @@ from image_classifier.config.compose import (
     compose,
     compose_run,
     find_run_files,
+    find_source,
     is_pipeline_run,
+    load_data,
+    load_params,
     load_table,
     resolve,
+    select_runs,
 )
-from image_classifier.config.schema import STAGES, Evaluate, Row, StrictModel, Train
+from image_classifier.config.schema import STAGES, Data, Evaluate, Row, StrictModel, Table, Train, validate
+from image_classifier.dataset import DESCRIPTION, count_held_out
 from image_classifier.errors import InputError
 
 OPTIMIZERS = sorted(file.stem for file in (paths.CONF / "optimizer").glob("*.yaml"))
 
-ROW = {"optimizer": "sgd", "batch_size": 32, "epochs": 1, "training": "default"}
+DATA_SETS = sorted(file.stem for file in (paths.CONF / "data").glob("*.yaml"))
+
+ROW = {"data": "mnist", "model": "cnn", "optimizer": "sgd", "batch_size": 32, "epochs": 1, "training": "default"}
+DATASETS = {"mnist": {"path": "conf/data/mnist.yaml"}}
 UNKNOWN_IN_ROW = (
-    "unknown key. A row has optimizer, batch_size, epochs and training; "
-    "write other values into a file of conf/optimizer/ or conf/training/ that the row names"
+    "unknown key. A row has data, model, optimizer, batch_size, epochs and training; "
+    "write other values into a file of conf/ that the row names"
 )
 
 
 def configure(*overrides: str) -> Train:
     return resolve(Train, compose("train", list(overrides)))
+
+
+def without(key: str) -> dict[str, object]:
+    """Return a row of params.yaml that lacks a key."""
+    return {name: value for name, value in ROW.items() if name != key}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -49,6 +64,7 @@ def test_every_row_of_params_yaml_composes_to_its_values() -> None:
     for run, row in load_table().items():
         config = compose_run(run, row)
         assert (config.run, config.batch_size, config.epochs) == (run, row.batch_size, row.epochs)
+        assert (config.data.name, config.model.name) == (row.data, row.model)
 
 
 def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default() -> None:
@@ -59,7 +75,7 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
     ("override", "message"),
     [
         ("optimizer=sdg", f"Unknown optimizer 'sdg'. Choose one of: {', '.join(OPTIMIZERS)} (conf/optimizer/)."),
-        ("data=mnist", "conf/train.yaml has no group 'data'."),
+        ("data=emnist", f"Unknown data 'emnist'. Choose one of: {', '.join(DATA_SETS)} (conf/data/)."),
         ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
         ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.learning_rate'?"),
         ("+momentum=0.9", "momentum: unknown key"),
@@ -86,6 +102,11 @@ def test_a_bad_override_is_named_with_its_remedy(override: str, message: str) ->
     with pytest.raises(InputError) as raised:
         configure(override)
     assert str(raised.value) == message
+
+
+def test_a_group_of_another_stage_is_named() -> None:
+    with pytest.raises(InputError, match=r"^conf/evaluate\.yaml has no group 'optimizer'\.$"):
+        compose("evaluate", ["optimizer=sgd"])
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "true", "null", "fast"])
@@ -170,30 +191,77 @@ def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"optimizer": "sgd", "batch_size": 32, "training": "default"}, "params.yaml: runs.mine.epochs: missing"),
-        (
-            {"optimizer": "sgd", "batchsize": 32, "epochs": 1, "training": "default"},
-            f"params.yaml: runs.mine.batchsize: {UNKNOWN_IN_ROW}",
-        ),
+        (without("epochs"), "params.yaml: runs.mine.epochs: missing"),
+        (without("data"), "params.yaml: runs.mine.data: missing"),
+        (without("model"), "params.yaml: runs.mine.model: missing"),
+        ({**without("batch_size"), "batchsize": 32}, f"params.yaml: runs.mine.batchsize: {UNKNOWN_IN_ROW}"),
         (
             {**ROW, "optimizer.learning_rate": 0.1, "validation": "held_out"},
             f"params.yaml: runs.mine.optimizer.learning_rate, validation: {UNKNOWN_IN_ROW}",
         ),
         ({**ROW, "learning_rate": 0.1}, f"params.yaml: runs.mine.learning_rate: {UNKNOWN_IN_ROW}"),
-        (
-            {"optimizer": "sgd", "batch_size": "32", "epochs": 1, "training": "default"},
-            "params.yaml: runs.mine.batch_size=32: should be a valid integer",
-        ),
+        ({**ROW, "batch_size": "32"}, "params.yaml: runs.mine.batch_size=32: should be a valid integer"),
+        ({**ROW, "data": "emnist"}, "params.yaml: runs.mine.data=emnist: should be one of: mnist (datasets)"),
     ],
 )
 def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: str) -> None:
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": {"mine": row}}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"datasets": DATASETS, "runs": {"mine": row}}))
     with pytest.raises(InputError) as raised:
         load_table(tmp_path / "params.yaml")
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("text", ["runs: {a: [", "", "runs: {}", "other: 1"])
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        (None, "params.yaml: datasets: missing"),
+        ({"mnist": {}}, "params.yaml: datasets.mnist.path: missing"),
+        ({"mnist": {"path": "a", "form": "csv"}}, "params.yaml: datasets.mnist.form: unknown key"),
+        (
+            {**DATASETS, "pets": {"path": "pets"}},
+            "params.yaml: datasets: no run uses pets. Add a row to runs, or remove the data set",
+        ),
+    ],
+)
+def test_a_data_set_that_cannot_be_used_is_named(tmp_path: Path, datasets: object, message: str) -> None:
+    content = {"runs": {"mine": ROW}, **({"datasets": datasets} if datasets else {})}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError) as raised:
+        load_params(tmp_path / "params.yaml")
+    assert str(raised.value) == message
+
+
+def test_the_runs_of_a_data_set_are_selected() -> None:
+    table = {name: Row.model_validate({**ROW, "data": name}) for name in ("mnist", "pets")}
+    assert list(select_runs(table, "pets")) == ["pets"]
+    message = r"^data=cars: no row of params\.yaml is trained on it\. Choose one of: mnist, pets\.$"
+    with pytest.raises(InputError, match=message):
+        select_runs(table, "cars")
+
+
+@pytest.fixture
+def own_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project whose params.yaml has data sets at a relative and at an absolute path."""
+    sources = {"pets": "data/pets", "birds": f"{tmp_path}/birds.csv"}
+    runs = {name: {**ROW, "data": name} for name in sources}
+    table = validate(Table, {"datasets": {name: {"path": path} for name, path in sources.items()}, "runs": runs})
+    monkeypatch.setattr("image_classifier.config.compose.load_params", lambda: table)
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("data", "path"), [("pets", "project/data/pets"), ("birds", "birds.csv")])
+def test_the_path_of_a_data_set_is_relative_to_the_project(own_datasets: Path, data: str, path: str) -> None:
+    assert find_source(data) == own_datasets / path
+
+
+@pytest.mark.usefixtures("own_datasets")
+def test_a_data_set_without_a_path_is_named_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"^data=mnist is not a data set of params\.yaml\. .*: pets, birds\.$"):
+        find_source("mnist")
+
+
+@pytest.mark.parametrize("text", ["runs: {a: [", "", "datasets: {mnist: {path: a}}\nruns: {}", "other: 1"])
 def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"^params\.yaml"):
@@ -233,70 +301,183 @@ def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
-        compose_run("mine", Row(optimizer="sdg", batch_size=1, epochs=1, training="default"))
+        compose_run("mine", Row.model_validate({**ROW, "optimizer": "sdg"}))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.source.form=zip", "data.source.form=zip: should be one of: mnist, image_folder, csv, idx, npz"),
+        ("~data.source.form", "data.source.form: missing"),
+        (
+            "data.source.form=csv",
+            "data.source.skip_unreadable: missing; data.source.packages: unknown key; data.source.sha256: unknown key",
+        ),
+        ("data.classes=[a,b,a]", "data.classes: a occurs twice. Remove one"),
+        ("data.classes=[a]", "data.classes=['a']: List should have at least 2 items after validation, not 1"),
+        ("data.classes=3", "data.classes=3: should be a valid list"),
+        ("data.classes=[a,1]", "data.classes.1=1: should be a valid string"),
+        ("data.color=rgb", "data.fit=digit: needs image_size=[28,28] and color=gray"),
+        ("data.image_size=[32,32]", "data.fit=digit: needs image_size=[28,28] and color=gray"),
+        ("data.test_fraction=0.0", "data.test_fraction=0.0: should be greater than 0"),
+        ("data.test_fraction=1.0", "data.test_fraction=1.0: should be less than 1"),
+        ("data.train_examples=0", "data.train_examples=0: should be greater than 0"),
+        ("data.name=my pets", "data.name=my pets: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9_-]*$'"),
+    ],
+)
+def test_a_bad_value_of_a_data_set_is_named(override: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure(override)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("size", ["ten", "1.5", "-1", "-0.5", "0.0", "true"])
+def test_a_size_of_the_validation_that_is_neither_a_number_nor_a_share_of_images_is_named_once(size: str) -> None:
+    with pytest.raises(InputError) as raised:
+        configure("validation=held_out", f"validation.size={size}")
+    shown = size.capitalize() if size == "true" else size
+    assert str(raised.value) == f"validation.size={shown}: should be a number of images, or a share below 1"
+
+
+@pytest.mark.parametrize("data", DATA_SETS)
+def test_every_data_set_in_conf_has_the_values_that_dvc_yaml_watches(data: str) -> None:
+    fetch = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["fetch"]["do"]["params"]
+    (watched,) = (entry["conf/data/${key}.yaml"] for entry in fetch if "conf/data/${key}.yaml" in entry)
+    assert set(watched) <= yaml.safe_load((paths.CONF / f"data/{data}.yaml").read_text()).keys()
+    assert load_data(data).name == data
 
 
 @pytest.fixture
-def trial_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose conf/data/mnist.yaml asks for 6,000 training and 10 test images."""
+def pets(tmp_path: Path) -> Path:
+    """A folder conf/ with the data set pets: coloured pictures of three classes."""
     shutil.copytree(paths.CONF, tmp_path / "conf")
-    replace(tmp_path / "conf/data/mnist.yaml", "train_examples: 60000", "train_examples: 6000")
-    replace(tmp_path / "conf/data/mnist.yaml", "test_examples: 10000", "test_examples: 10")
-    for name, path in (("ROOT", "."), ("CONF", "conf"), ("PREPARED_DATA", "data/prepared/mnist.npz")):
-        monkeypatch.setattr(paths, name, tmp_path / path)
-    paths.PREPARED_DATA.parent.mkdir(parents=True)
-    return tmp_path
+    values = {
+        "name": "pets",
+        "source": {"form": "image_folder", "skip_unreadable": False},
+        "classes": ["cat", "dog", "hamster"],
+        "image_size": [32, 48],
+        "color": "rgb",
+        "fit": "pad",
+        "test_fraction": 0.2,
+        "train_examples": None,
+        "test_examples": None,
+    }
+    (tmp_path / "conf/data/pets.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "conf"
 
 
-def test_a_sixth_of_all_training_images_is_held_out() -> None:
-    assert configure("validation=held_out").validation.size == 10_000
-    assert configure("validation=held_out", "validation.size=5000").validation.size == 5_000
+def test_the_last_layer_has_a_unit_for_each_class_of_the_data_set(pets: Path) -> None:
+    units = [
+        resolve(Train, compose("train", [f"data={data}"], pets)).model.layers[-1]["units"] for data in ("mnist", "pets")
+    ]
+    assert units == [10, 3]
 
 
-@pytest.mark.usefixtures("trial_project")
-def test_a_sixth_of_the_training_images_of_a_quick_trial_is_held_out() -> None:
-    assert configure("validation=held_out").validation.size == 1_000
+def test_a_data_set_has_the_shape_of_its_images(pets: Path) -> None:
+    assert load_data("pets", pets).image_shape == (32, 48, 3)
+    assert load_data("mnist", pets).image_shape == (28, 28, 1)
 
 
-def test_a_bad_number_of_images_is_named_where_a_share_of_it_is_needed(trial_project: Path) -> None:
-    replace(trial_project / "conf/data/mnist.yaml", "train_examples: 6000", "train_examples: six")
-    with pytest.raises(InputError) as raised:
-        configure("validation=held_out")
-    message = "conf/data/mnist.yaml: train_examples=six: should be a valid integer"
-    assert str(raised.value) == f"validation.size: {message}"
+def test_the_data_set_of_a_row_decides_the_training(pets: Path) -> None:
+    assert compose_run("mine", Row.model_validate({**ROW, "data": "pets"}), pets).data.name == "pets"
 
 
-@pytest.mark.usefixtures("trial_project")
 @pytest.mark.parametrize(
-    ("train", "test", "found"),
+    ("old", "new", "message"),
     [
-        (60_000, 10, "train_examples=60000, but conf/data/mnist.yaml has train_examples=6000"),
-        (6_000, 200, "test_examples=200, but conf/data/mnist.yaml has test_examples=10"),
+        ("name: pets", "name: cats", "conf/data/pets.yaml: name=cats: should be pets, as the file"),
+        ("color: rgb", "color: red", "conf/data/pets.yaml: data.color=red: should be 'gray' or 'rgb'"),
+        ("fit: pad\n", "", "conf/data/pets.yaml: data.fit: missing"),
     ],
 )
-def test_prepared_data_with_other_numbers_of_images_are_refused(train: int, test: int, found: str) -> None:
-    np.savez(paths.PREPARED_DATA, train_labels=np.zeros(train, np.uint8), test_labels=np.zeros(test, np.uint8))
+def test_a_bad_value_of_a_file_in_conf_data_is_named_with_the_file(
+    pets: Path, old: str, new: str, message: str
+) -> None:
+    replace(pets / "data/pets.yaml", old, new)
     with pytest.raises(InputError) as raised:
-        check_prepared_data()
-    remedy = "Make it again: dvc repro prepare"
-    assert str(raised.value) == f"data/prepared/mnist.npz was prepared with {found}. {remedy}"
+        load_data("pets", pets)
+    assert str(raised.value) == message
 
 
-@pytest.mark.usefixtures("trial_project")
-def test_prepared_data_with_the_numbers_of_images_in_conf_are_accepted() -> None:
-    np.savez(paths.PREPARED_DATA, train_labels=np.zeros(6_000, np.uint8), test_labels=np.zeros(10, np.uint8))
-    check_prepared_data()
+def test_every_data_set_of_params_yaml_is_checked(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace(pets / "data/pets.yaml", "name: pets", "name: cats")
+    table = load_params()
+    with_pets = Table(
+        datasets={**table.datasets, "pets": table.datasets["mnist"]},
+        runs={**table.runs, "pets": Row.model_validate({**ROW, "data": "pets"})},
+    )
+    monkeypatch.setattr("image_classifier.config.compose.load_params", lambda: with_pets)
+    with pytest.raises(InputError, match=r"^conf/data/pets\.yaml: name=cats: should be pets, as the file$"):
+        check_configuration(pets)
 
 
-def test_a_run_is_found_as_a_row_or_else_as_a_finished_ad_hoc_run(trial_project: Path) -> None:
+def test_a_sixth_of_the_training_images_is_held_out() -> None:
+    assert count_held_out(60_000, configure("validation=held_out").validation.size) == 10_000
+    assert count_held_out(6_000, configure("validation=held_out").validation.size) == 1_000
+    assert count_held_out(60_000, configure("validation=held_out", "validation.size=5000").validation.size) == 5_000
+
+
+@pytest.fixture
+def prepared(data_config: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """A data set in three classes, of which conf/ asks for 6 training and 4 test images, and its prepared files."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    data = data_config.model_copy(update={"classes": ["a", "b", "c"], "train_examples": 6, "test_examples": 4})
+    folder = paths.prepared_data(data.name)
+    folder.mkdir(parents=True)
+    for part, count in (("train", 6), ("test", 4)):
+        np.save(folder / f"{part}_images.npy", np.zeros((count, *data.image_shape), np.uint8))
+        np.save(folder / f"{part}_labels.npy", np.zeros(count, np.uint8))
+    (folder / DESCRIPTION).write_text(json.dumps({"classes": data.classes}))
+    return data
+
+
+def test_prepared_data_with_the_values_in_conf_are_accepted(prepared: Data) -> None:
+    check_prepared_data(prepared)
+    check_prepared_data(prepared.model_copy(update={"train_examples": None, "test_examples": None}))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_prepared_data_with_other_numbers_of_images_are_refused(prepared: Data, part: str) -> None:
+    np.save(paths.prepared_data("mnist") / f"{part}_labels.npy", np.zeros(5, np.uint8))
+    wanted = {"train": 6, "test": 4}[part]
+    with pytest.raises(InputError) as raised:
+        check_prepared_data(prepared)
+    found = f"{part}_examples=5, but conf/data/mnist.yaml has {part}_examples={wanted}"
+    remedy = "Make it again: dvc repro prepare@mnist"
+    assert str(raised.value) == f"data/prepared/mnist was prepared with {found}. {remedy}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"classes": ["a", "b", "d"]}, {"classes": ["b", "a", "c"]}, {"image_size": [28, 32]}, {"color": "rgb"}],
+    ids=["name", "order", "size", "color"],
+)
+def test_prepared_data_with_other_classes_or_another_size_are_refused(prepared: Data, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as raised:
+        check_prepared_data(prepared.model_copy(update=changes))
+    assert str(raised.value) == (
+        "data/prepared/mnist was prepared with other classes, or another image size, than conf/data/mnist.yaml has. "
+        "Make it again: dvc repro prepare@mnist"
+    )
+
+
+def test_missing_prepared_data_are_named(prepared: Data) -> None:
+    with pytest.raises(FileNotFoundError, match="data/prepared/pets"):
+        check_prepared_data(prepared.model_copy(update={"name": "pets"}))
+
+
+def test_a_run_is_found_as_a_row_or_else_as_a_finished_ad_hoc_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     for run in ("sgd_32", "mine", "interrupted"):
-        (trial_project / "outputs" / run).mkdir(parents=True)
-        (trial_project / "outputs" / run / "model.h5").touch()
-    (trial_project / "checkpoints").mkdir()
+        (tmp_path / "outputs" / run).mkdir(parents=True)
+        (tmp_path / "outputs" / run / "model.h5").touch()
+    (tmp_path / "checkpoints").mkdir()
     paths.checkpoint("interrupted").touch()
-    table = {"sgd_32": Row(optimizer="sgd", batch_size=32, epochs=1, training="default")}
-    assert find_run_files("sgd_32", table).directory == trial_project / "runs/sgd_32"
-    assert find_run_files("mine", table).directory == trial_project / "outputs/mine"
+    table = {"sgd_32": Row.model_validate(ROW)}
+    assert find_run_files("sgd_32", table).directory == tmp_path / "runs/mnist/sgd_32"
+    assert find_run_files("mine", table).directory == tmp_path / "outputs/mine"
     message = r"^run=interrupted is not a row of params\.yaml or a trained run in outputs/\. .*: sgd_32, mine\.$"
     with pytest.raises(InputError, match=message):
         find_run_files("interrupted", table)
@@ -318,10 +499,17 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
     with hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
         choices = hydra.compose(stage, return_hydra_config=True).hydra.runtime.choices
     composed = {f"conf/{group}/{choice}.yaml" for group, choice in choices.items() if not group.startswith("hydra/")}
+    if stage in ("fetch", "prepare"):
+        composed = composed - {"conf/data/mnist.yaml"} | {"conf/data/${key}.yaml"}
     if stage == "train":
-        composed = composed - {"conf/optimizer/sgd.yaml"} | {"conf/optimizer/${item.optimizer}.yaml"}
+        for group, choice in (("model", "cnn"), ("optimizer", "sgd")):
+            composed = composed - {f"conf/{group}/{choice}.yaml"} | {f"conf/{group}/${{item.{group}}}.yaml"}
         composed.add("conf/training/${item.training}.yaml")  # every file of the group inherits from the default
-        composed -= {"conf/tracking/default.yaml", "conf/sweep/grid.yaml"}  # without influence on the weights
+        composed.remove("conf/sweep/grid.yaml")  # without influence on the weights
+    if stage in ("train", "compare"):
+        composed.remove("conf/data/mnist.yaml")  # they read the prepared data, which depend on it
+    if stage == "diagram":  # draws the models of all rows
+        assert {"conf/data", "conf/model"} <= set(defined["deps"])
     own = yaml.safe_load((paths.CONF / f"{stage}.yaml").read_text()).keys() - {"defaults", "hydra"}
     given = {"run", "batch_size", "epochs"} if stage == "train" else {"run"}  # on the command line
     if stage == "compare":
@@ -332,7 +520,7 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
 
 def test_the_command_of_a_training_in_dvc_yaml_has_the_overrides_of_the_row() -> None:
     command = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["cmd"]
-    row = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
+    row = Row(data="mnist", model="cnn", optimizer="adam", batch_size=64, epochs=3, training="default")
     for key, value in {"key": "mine", **{f"item.{key}": value for key, value in row.model_dump().items()}}.items():
         command = command.replace(f"${{{key}}}", str(value))
     assert command.split()[3:] == row.overrides("mine")
@@ -346,23 +534,13 @@ def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -
         check_configuration(conf=tmp_path / "conf")
 
 
-def test_a_model_that_is_drawn_and_not_trained_is_refused(tmp_path: Path) -> None:
-    shutil.copytree(paths.CONF, tmp_path / "conf")
-    model = (tmp_path / "conf/model/cnn.yaml").read_text()
-    (tmp_path / "conf/model/wide.yaml").write_text(model.replace("filters: 32", "filters: 48"))
-    train = tmp_path / "conf/train.yaml"
-    train.write_text(train.read_text().replace("model: cnn", "model: wide"))
-    with pytest.raises(InputError, match=r"^conf/diagram\.yaml: model should be that of conf/train\.yaml$"):
-        check_configuration(conf=tmp_path / "conf")
-
-
-@pytest.mark.parametrize(("group", "base"), [("training", "fast"), ("optimizer", "adam")])
+@pytest.mark.parametrize(("group", "base"), [("training", "fast"), ("optimizer", "adam"), ("model", "cnn")])
 def test_a_file_of_a_row_that_inherits_from_one_that_dvc_does_not_watch_is_refused(
     tmp_path: Path, group: str, base: str
 ) -> None:
     shutil.copytree(paths.CONF, tmp_path / "conf")
     (tmp_path / "conf" / group / "mine.yaml").write_text(f"defaults: [{base}, _self_]\n")
-    row = Row(optimizer="sgd", batch_size=32, epochs=1, training="default").model_copy(update={group: "mine"})
+    row = Row.model_validate({**ROW, group: "mine"})
     with pytest.raises(
         InputError, match=rf"^params\.yaml: runs\.a: conf/{group}/mine\.yaml inherits from {base}, whose"
     ):
@@ -379,7 +557,7 @@ def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_wei
         resolve(Train, compose("train", overrides))
 
 
-@pytest.mark.parametrize("schema", [*STAGES.values(), Row], ids=lambda schema: schema.__name__)
+@pytest.mark.parametrize("schema", [*STAGES.values(), Table], ids=lambda schema: schema.__name__)
 def test_every_number_of_the_schema_has_both_bounds(schema: type[StrictModel]) -> None:
     definitions = schema.model_json_schema()
     fields = [definitions, *definitions.get("$defs", {}).values()]

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from image_classifier.config.schema import Train
-from image_classifier.dataset import Examples
+from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.errors import InputError
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.train.model import build_model
 
 
 def test_a_loaded_model_predicts_the_same(train_config: Train, examples: Examples, tmp_path: Path) -> None:
-    model = build_model(**train_config.model.model_dump())
+    settings, data = train_config.model, train_config.data
+    model = build_model(settings.name, settings.layers, data.image_shape, len(data.classes))
     model.save(tmp_path / "model.h5")
     loaded = load_model(tmp_path / "model.h5")
-    np.testing.assert_array_equal(loaded.predict(examples.images, verbose=0), model.predict(examples.images, verbose=0))
+    images = scale_pixels(examples.images)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Projects of the end-to-end tests, each made once for all tests and workers, and copies of them."""
 
-import json
-import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from helpers import (
     COMMITTED_OUTPUTS,
     SMALL_GRID,
@@ -16,37 +14,27 @@ from helpers import (
     make_slice_project,
     remove_store,
     run,
-    snapshot,
+    share,
 )
+from playwright.sync_api import Browser, sync_playwright
+
+from image_classifier import paths
+
+# No window, no sandbox as root, and no connection to anything but the server
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _fixed_threads() -> None:
     """These tests train in other processes; this one does without TensorFlow."""
-
-
-def share(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> Iterator[Path]:
-    """Yield a project that all tests and workers read and none may change.
-
-    Args:
-        factory: Factory of temporary folders.
-        name: Name of the project.
-        make: Makes the project in a folder that does not exist, and returns the output of the commands.
-    """
-    folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    project, output, files = (folder / f"{name}{suffix}" for suffix in ("", ".log", ".json"))
-    with FileLock(folder / f"{name}.lock"):
-        if not output.exists():
-            assert not project.exists(), f"{name} could not be made; the report of another test has the output"
-            printed = make(project)
-            files.write_text(json.dumps(snapshot(project)))
-            output.write_text(printed)
-    yield project
-    before, after = json.loads(files.read_text()), snapshot(project)
-    changed = sorted(file for file in before.keys() | after.keys() if before.get(file) != after.get(file))
-    assert not changed, f"a test has changed files of {name}, which all tests share: {changed}"
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +97,23 @@ def swept_copy(swept_project: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "project"
     copy_project(swept_project, copy)
     return copy
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for screenshots."""
+    if request.config.getoption("screenshots"):
+        return paths.SCREENSHOTS
+    return tmp_path_factory.mktemp("screenshots")

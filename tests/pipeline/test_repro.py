@@ -16,6 +16,7 @@ from helpers import (
     SMALL_GRID,
     STAGES,
     SWEEP,
+    TEST_IMAGES,
     TRAIN,
     TRAINING_IMAGES,
     artifact_folder,
@@ -27,7 +28,6 @@ from helpers import (
     would_run,
 )
 
-from image_classifier.dataset import read_arrays
 from image_classifier.files import file_hashes
 
 TRAININGS = [f"train@{name}" for name in RUNS]
@@ -36,7 +36,9 @@ EVALUATIONS = [f"evaluate@{name}" for name in RUNS]
 
 def test_the_first_repro_runs_every_stage_once(repro_output: str) -> None:
     each_run = [f"{stage}@{name}" for stage in ("train", "evaluate", "track") for name in RUNS]
-    assert sorted(stages(repro_output)) == sorted(["fetch", "prepare", "diagram", "compare", *each_run])
+    assert sorted(stages(repro_output)) == sorted(
+        ["fetch@mnist", "prepare@mnist", "diagram", "compare@mnist", *each_run]
+    )
 
 
 def test_every_stage_prints_one_line_with_its_duration(repro_output: str) -> None:
@@ -46,18 +48,18 @@ def test_every_stage_prints_one_line_with_its_duration(repro_output: str) -> Non
 
 def test_every_run_has_its_model_metrics_predictions_and_plots(repro_project: Path) -> None:
     for name in RUNS:
-        folder = repro_project / "runs" / name
-        assert {file.relative_to(folder).as_posix() for file in folder.rglob("*.*")} == {
+        folders = [repro_project / folder / "mnist" / name for folder in ("runs", "plots")]
+        assert {file.name for folder in folders for file in folder.iterdir()} == {
             "config.yaml",
             "history.csv",
             "metrics.json",
             "model.h5",
-            "plots/accuracy.png",
-            "plots/confusion_matrix.png",
-            "plots/loss.png",
-            "plots/mistakes.png",
-            "plots/predictions.png",
             "predictions.npz",
+            "accuracy.png",
+            "confusion_matrix.png",
+            "loss.png",
+            "mistakes.png",
+            "predictions.png",
         }
 
 
@@ -75,11 +77,11 @@ def assert_evaluation_agrees_with_history(run: Path) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_evaluation_agrees_with_the_last_epoch_of_the_history(repro_project: Path, name: str) -> None:
-    assert_evaluation_agrees_with_history(repro_project / "runs" / name)
+    assert_evaluation_agrees_with_history(repro_project / "runs/mnist" / name)
 
 
 def test_the_comparison_shows_all_runs(repro_project: Path) -> None:
-    assert set(json.loads((repro_project / "reports/comparison.json").read_text())["runs"]) == set(RUNS)
+    assert set(json.loads((repro_project / "reports/comparison_mnist.json").read_text())["runs"]) == set(RUNS)
 
 
 def test_each_run_is_recorded_once_in_the_project_s_own_store(repro_project: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_project_hashes_files_and_folders_as_dvc_does(repro_project: Path) -
     locked = yaml.safe_load((repro_project / "dvc.lock").read_text())["stages"]
     entries = [entry for stage in locked.values() for entry in (*stage["deps"], *stage["outs"])]
     hashes = {entry["path"]: entry["md5"] for entry in entries}
-    assert {"src/image_classifier/train", "runs/fast", "data/prepared/mnist.npz"} <= hashes.keys()
+    assert {"src/image_classifier/train", "runs/mnist/fast", "data/prepared/mnist"} <= hashes.keys()
     assert file_hashes(repro_project, hashes) == hashes
 
 
@@ -122,7 +124,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
     assert "test_accuracy" in run(project_copy, "dvc", "metrics", "show")
     run(project_copy, "dvc", "plots", "diff", "HEAD", "--out", "dvc_plots")
     page = (project_copy / "dvc_plots" / "index.html").read_text()
-    assert all(f"runs_{name}_history_csv" in page for name in RUNS)
+    assert all(f"runs_mnist_{name}_history_csv" in page for name in RUNS)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,12 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         ("conf/training/default.yaml", "seed: 42", "seed: 43", TRAININGS),
         ("conf/model/cnn.yaml", "rate: 0.25", "rate: 0.2", ["diagram", *TRAININGS]),
         ("conf/evaluate.yaml", "seed: 42", "seed: 43", EVALUATIONS),
-        ("conf/tracking/default.yaml", "mnist", "digits", [f"track@{name}" for name in RUNS]),
+        (
+            "conf/data/mnist.yaml",
+            f"test_examples: {TEST_IMAGES}",
+            "test_examples: 100",
+            ["fetch@mnist", "prepare@mnist", "diagram"],
+        ),
         ("src/image_classifier/evaluate/plots.py", '"""\n', '"""\n\nCOLOR = "tab:olive"\n', EVALUATIONS),
     ],
     ids=[
@@ -146,7 +153,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         "the seed",
         "the model",
         "the seed of the plots",
-        "the experiment",
+        "the number of images",
         "the code of the plots",
     ],
 )
@@ -161,7 +168,7 @@ def test_an_edit_runs_only_the_stages_that_depend_on_it(
 
 def test_a_new_module_of_the_training_trains_all_runs_again(project_copy: Path) -> None:
     (project_copy / "src/image_classifier/train/schedule.py").write_text('"""A new module."""\n')
-    assert sorted(would_run(project_copy)) == sorted([*TRAININGS, "compare"])
+    assert sorted(would_run(project_copy)) == sorted([*TRAININGS, "compare@mnist"])
 
 
 def test_compiled_code_is_no_dependency(project_copy: Path) -> None:
@@ -173,7 +180,7 @@ def test_compiled_code_is_no_dependency(project_copy: Path) -> None:
 
 
 def test_raw_data_that_is_truncated_is_refused_by_name(project_copy: Path) -> None:
-    raw = project_copy / "data/raw/mnist.npz"
+    raw = project_copy / "data/raw/mnist/train_images.npy"
     content = raw.read_bytes()
     raw.unlink()
     raw.write_bytes(content[: len(content) // 2])
@@ -182,13 +189,13 @@ def test_raw_data_that_is_truncated_is_refused_by_name(project_copy: Path) -> No
 
 
 def test_raw_data_with_one_changed_bit_is_refused_by_name(project_copy: Path) -> None:
-    raw = project_copy / "data/raw/mnist.npz"
-    arrays = read_arrays(raw)
-    arrays["test_images"][0, 14, 14] ^= 1
+    raw = project_copy / "data/raw/mnist/test_images.npy"
+    images = np.load(raw)
+    images[0, 14, 14] ^= 1
     raw.unlink()
-    np.savez(raw, allow_pickle=False, **arrays)
+    np.save(raw, images)
     message = run(project_copy, *PYTHON, "pipelines.prepare", fails=True)
-    assert re.match(rf"Error: {raw}.* is not MNIST", message)
+    assert re.match(rf"Error: {raw.parent}.* is not MNIST", message)
 
 
 def test_a_batch_that_is_larger_than_the_training_images_is_refused_before_training(repro_project: Path) -> None:
@@ -204,14 +211,17 @@ def test_no_training_outside_of_dvc_uses_images_that_conf_no_longer_asks_for(
 ) -> None:
     replace(project_copy / "conf/data/mnist.yaml", f"train_examples: {TRAINING_IMAGES}", "train_examples: 400")
     assert run(project_copy, *command, fails=True) == (
-        "Error: data/prepared/mnist.npz was prepared with train_examples=500, but conf/data/mnist.yaml has "
-        "train_examples=400. Make it again: dvc repro prepare\n"
+        "Error: data/prepared/mnist was prepared with train_examples=500, but conf/data/mnist.yaml has "
+        "train_examples=400. Make it again: dvc repro prepare@mnist\n"
     )
 
 
 def test_more_held_out_images_than_there_are_is_refused_before_training(repro_project: Path) -> None:
     message = run(repro_project, *TRAIN, "validation=held_out", f"validation.size={TRAINING_IMAGES}", fails=True)
-    assert message == f"Error: validation.size={TRAINING_IMAGES}: should be less than the {TRAINING_IMAGES} images\n"
+    assert message == (
+        f"Error: validation.size={TRAINING_IMAGES}: {TRAINING_IMAGES} of the {TRAINING_IMAGES} training images "
+        "would be held out. Choose a value between none and all.\n"
+    )
 
 
 def test_a_run_that_is_a_row_with_other_values_is_refused(repro_project: Path) -> None:
@@ -220,8 +230,10 @@ def test_a_run_that_is_a_row_with_other_values_is_refused(repro_project: Path) -
 
 
 def test_a_row_with_an_unknown_optimizer_trains_nothing(project_copy: Path) -> None:
-    replace(project_copy / "params.yaml", "sgd_32: {optimizer: sgd", "sgd_32: {optimizer: sdg")
-    assert "conf/optimizer/sdg.yaml" in run(project_copy, "dvc", "repro", fails=True)
+    replace(project_copy / "params.yaml", "optimizer: sgd, batch_size: 32", "optimizer: sdg, batch_size: 32")
+    printed = run(project_copy, "dvc", "repro", fails=True)
+    assert "Error: params.yaml: runs.sgd_32: Unknown optimizer 'sdg'." in printed
+    assert stages(printed) == ["diagram"]
 
 
 @pytest.mark.slow
@@ -238,7 +250,8 @@ def test_outputs_that_were_deleted_are_restored_without_training_and_without_a_s
     project_copy: Path,
 ) -> None:
     before = tracked_runs(project_copy)
-    shutil.rmtree(project_copy / "runs")
+    for folder in ("data/prepared", "plots", "runs"):
+        shutil.rmtree(project_copy / folder)
     (project_copy / "dvc.lock").unlink()
     printed = run(project_copy, "dvc", "repro")
     assert "Epoch 1/" not in printed
@@ -249,16 +262,17 @@ def test_outputs_that_were_deleted_are_restored_without_training_and_without_a_s
 @pytest.mark.slow
 def test_a_new_row_of_params_yaml_is_a_new_run(project_copy: Path) -> None:
     with (project_copy / "params.yaml").open("a") as file:
-        file.write("  mine: {optimizer: adam, batch_size: 64, epochs: 1, training: default}\n")
-    assert stages(run(project_copy, "dvc", "repro")) == ["train@mine", "evaluate@mine", "compare", "track@mine"]
-    assert "| `mine` " in (project_copy / "reports/comparison.md").read_text()
+        file.write("  mine: {data: mnist, model: cnn, optimizer: adam, batch_size: 64, epochs: 1, training: default}\n")
+    expected = ["diagram", "train@mine", "evaluate@mine", "compare@mnist", "track@mine"]
+    assert sorted(stages(run(project_copy, "dvc", "repro"))) == sorted(expected)
+    assert "| `mine` " in (project_copy / "reports/comparison_mnist.md").read_text()
 
 
 @pytest.mark.slow
 def test_a_run_in_bfloat16_is_evaluated_as_in_its_last_epoch(project_copy: Path) -> None:
     replace(project_copy / "conf/training/fast.yaml", "precision: float32", "precision: mixed_bfloat16")
     run(project_copy, "dvc", "repro", "evaluate@fast")
-    assert_evaluation_agrees_with_history(project_copy / "runs/fast")
+    assert_evaluation_agrees_with_history(project_copy / "runs/mnist/fast")
 
 
 @pytest.mark.slow

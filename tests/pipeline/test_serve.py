@@ -34,9 +34,8 @@ def test_the_promoted_model_answers_over_http_as_the_pipeline_predicted(project_
     assert missing == "Error: There is no mnist@champion yet. Choose a run: image-classifier promote RUN\n"
     promoted = run(project_copy, CLI, "promote", "adadelta_128")
     assert promoted == "mnist@champion is now version 1 (adadelta_128). Serve it: image-classifier serve\n"
-    with np.load(project_copy / "data/prepared/mnist.npz") as arrays:
-        images = arrays["test_images"][:20].astype(np.float32) / 255
-    with np.load(project_copy / "runs/adadelta_128/predictions.npz") as arrays:
+    images = np.load(project_copy / "data/prepared/mnist/test_images.npy")[:20].astype(np.float32) / 255
+    with np.load(project_copy / "runs/mnist/adadelta_128/predictions.npz") as arrays:
         expected = arrays["probabilities"][:20]
     port = free_port()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -102,7 +102,7 @@ def test_the_command_of_a_trial_gives_the_same_model_and_no_second_record(swept_
 def test_the_winner_of_a_sweep_becomes_a_row_of_params_yaml(swept_copy: Path) -> None:
     parent, _ = sweep_and_trials(runs(swept_copy))
     run(swept_copy, CLI, "add-run", parent.data.tags["sweep"], "best")
-    assert "best: {optimizer: " in (swept_copy / "params.yaml").read_text()
+    assert "best: {data: mnist, model: cnn, optimizer: " in (swept_copy / "params.yaml").read_text()
     assert "train@best" in would_run(swept_copy, "train@best")
     assert run(swept_copy, CLI, "doctor", "--config-only") == "conf/ and params.yaml are valid.\n"
 

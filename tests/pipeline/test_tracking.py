@@ -71,9 +71,9 @@ def test_an_unreachable_tracker_stops_no_training_and_the_next_repro_records_it(
     replace(project_copy / "conf/optimizer/sgd.yaml", "learning_rate: 0.01", "learning_rate: 0.02")
     printed = run(project_copy, "dvc", "repro", fails=True, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     for name in ("sgd_32", "sgd_128"):
-        assert f"train: runs/{name}/ after " in printed
+        assert f"train: runs/mnist/{name}/ after " in printed
     assert printed.count("The training is not affected.") == 2
-    assert "Running stage 'compare'" in printed
+    assert "Running stage 'compare@mnist'" in printed
     assert "Error: MLflow at http://127.0.0.1:9: " in printed
     assert tracked_runs(project_copy) == before
     assert "Epoch 1/" not in run(project_copy, "dvc", "repro")

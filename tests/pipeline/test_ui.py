@@ -1,61 +1,33 @@
 """The MLflow UI in a real browser, on a store with the pipeline runs."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import CLI, RUNS, copy_project, started, wait_for_line
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from servers import free_port
 
 from image_classifier import paths
 
-# No window, no sandbox as root, and no connection to anything but the server
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    return found
-
-
-@pytest.fixture(scope="module")
-def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder for screenshots."""
-    if request.config.getoption("screenshots"):
-        return paths.SCREENSHOTS
-    return tmp_path_factory.mktemp("screenshots")
-
-
-@pytest.fixture(scope="module")
-def ui(request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def ui(request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The page that `image-classifier ui` opens."""
     project = paths.ROOT
     if not request.config.getoption("screenshots"):
         project = tmp_path_factory.mktemp("ui") / "project"
         copy_project(request.getfixturevalue("repro_project"), project)
-    with started(project, CLI, "ui", "--port", str(free_port())) as server, sync_playwright() as playwright:
+    with started(project, CLI, "ui", "--port", str(free_port())) as server:
         address = wait_for_line(server, "The runs: ").splitlines()[-1].removeprefix("The runs: ")
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page = chromium.new_page(viewport={"width": 1500, "height": 1000})
         page.goto(address)
         page.get_by_role("button", name="Close").click()  # the assistant
         yield page
-        browser.close()
+        page.close()
 
 
 def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:

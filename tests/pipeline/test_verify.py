@@ -28,8 +28,8 @@ def test_a_run_of_an_experiment_is_verified_with_the_values_of_the_experiment(pr
 def test_a_row_that_was_committed_after_its_training_is_verified_with_its_committed_values(project_copy: Path) -> None:
     replace(
         project_copy / "params.yaml",
-        "sgd_128: {optimizer: sgd, batch_size: 128",
-        "sgd_128: {optimizer: sgd, batch_size: 200",
+        "optimizer: sgd, batch_size: 128",
+        "optimizer: sgd, batch_size: 200",
     )
     run(project_copy, "dvc", "repro", "track@sgd_128")
     commit(project_copy)
@@ -42,7 +42,7 @@ def test_a_row_that_was_committed_after_its_training_is_verified_with_its_commit
 @pytest.mark.parametrize(
     ("file", "old", "new", "named"),
     [
-        ("conf/data/mnist.yaml", "train_examples: 500", "train_examples: 400", "data/prepared/mnist.npz: "),
+        ("conf/data/mnist.yaml", "train_examples: 500", "train_examples: 400", "data/prepared/mnist: "),
         (
             "conf/training/default.yaml",
             "intra_op_threads: 2",
@@ -81,8 +81,7 @@ def test_a_variable_that_decides_bits_is_named(project_copy: Path) -> None:
 
 @pytest.mark.slow
 def test_a_row_with_uncommitted_values_cannot_be_verified_until_it_is_committed(project_copy: Path) -> None:
-    row = "sgd_128: {optimizer: sgd, batch_size: "
-    replace(project_copy / "params.yaml", f"{row}128", f"{row}200")
+    replace(project_copy / "params.yaml", "optimizer: sgd, batch_size: 128", "optimizer: sgd, batch_size: 200")
     run(project_copy, "dvc", "repro", "track@sgd_128")
     printed = run(project_copy, CLI, "verify", run_ids(project_copy, "sgd_128")[-1], fails=True)
     error = printed.splitlines()[-1]

@@ -14,7 +14,7 @@ from image_classifier.provenance.differences import (
 )
 from image_classifier.provenance.fingerprint import TrainingInput
 
-FILES = {"data/prepared/mnist.npz": "01ab", "src/image_classifier/train": "23cd.dir"}
+FILES = {"data/prepared/mnist": "01ab.dir", "src/image_classifier/train": "23cd.dir"}
 MACHINE = {"processor": "a processor", "instructions": "fma avx2"}
 SAME = "The recorded configuration, data, code and machine of the two runs are the same."
 
@@ -78,8 +78,8 @@ def test_values_of_the_configuration_are_listed_by_key() -> None:
     ("second", "table"),
     [
         (
-            {"files": {**FILES, "data/prepared/mnist.npz": "45ef"}, "images": 50},
-            "Data data/prepared/mnist.npz 01ab 45ef training images 60 50",
+            {"files": {**FILES, "data/prepared/mnist": "45ef.dir"}, "images": 50},
+            "Data images 01ab.dir 45ef.dir training images 60 50",
         ),
         (
             {"files": {**FILES, "src/image_classifier/train": "67.dir"}, "commit": "decade" * 6},

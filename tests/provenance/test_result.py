@@ -14,15 +14,18 @@ from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import (
     TrainingInput,
     code_fingerprint,
+    code_hashes,
+    data_hash,
     recipe_fingerprint,
     training_files,
 )
-from image_classifier.provenance.history import find_commit, stored_results
-from image_classifier.provenance.result import read_result
+from image_classifier.provenance.history import StoredResult, find_commit, stored_results
+from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.revision import Revision, committed_revision
 from image_classifier.provenance.run_metadata import RunMetadata
 
-CONFIGURATION = "epochs: 1\n"
+CONFIGURATION = "epochs: 1\nmodel: {name: cnn}\n"
+INPUT = {"data/prepared/mnist": "2.dir", "a": "b"}
 FILES = {"config.yaml": CONFIGURATION.encode(), "history.csv": b"epoch,loss\n1,0.5\n", "model.h5": b"weights"}
 
 
@@ -35,15 +38,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one finished run, outside git."""
     for name in ("ROOT", "DVC_ROOT"):
         monkeypatch.setattr(paths, name, tmp_path)
-    for name in ("DVC_LOCK", "PARAMS", "DATASET_REPORT", "MODEL_SUMMARY"):
+    for name in ("DVC_LOCK", "PARAMS"):
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).name)
-    monkeypatch.setattr(paths, "MODEL_DIAGRAMS", ())
-    run = tmp_path / "runs" / "sgd_32"
+    run = tmp_path / "runs/mnist/sgd_32"
     run.mkdir(parents=True)
     for name, content in FILES.items():
         (run / name).write_bytes(content)
     write_lock(tmp_path, stages())
-    (tmp_path / "params.yaml").write_text("runs: {sgd_32: {}}")
+    (tmp_path / "params.yaml").write_text("runs: {sgd_32: {data: mnist}}")
     return tmp_path
 
 
@@ -52,11 +54,11 @@ def stages(model: str = "weights", evaluated_model: str | None = None) -> dict[s
 
     def outputs(content: str) -> list[dict[str, str]]:
         files = {**FILES, "model.h5": content.encode()}
-        return [{"path": f"runs/sgd_32/{name}", "md5": md5(content)} for name, content in files.items()]
+        return [{"path": f"runs/mnist/sgd_32/{name}", "md5": md5(content)} for name, content in files.items()]
 
     train = {
         "cmd": "python -m pipelines.train run=sgd_32",
-        "deps": [{"path": "data/prepared/mnist.npz", "md5": "2"}],
+        "deps": [{"path": "data/prepared/mnist", "md5": "2.dir"}],
         "params": {"conf/train.yaml": {"defaults": []}},
         "outs": outputs(model),
     }
@@ -71,11 +73,13 @@ def write_lock(project: Path, content: dict[str, Any]) -> None:
 def test_a_finished_run_is_read_from_dvc_lock() -> None:
     result = read_result("sgd_32")
     assert result.is_pipeline_run
-    assert result.input.files == {"data/prepared/mnist.npz": "2"}  # the values of conf/ are in the configuration
+    assert result.input.files == {"data/prepared/mnist": "2.dir"}  # the values of conf/ are in the configuration
     assert result.input.configuration == CONFIGURATION
     assert result.outputs == {name: md5(content) for name, content in FILES.items()}
     assert result.metadata is None
     assert result.revision.commit is None
+    assert result.dataset.name == "dataset_mnist.json"
+    assert [file.name for file in result.diagrams] == ["cnn_mnist.png", "cnn_mnist.svg", "cnn_mnist.txt"]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +96,8 @@ def test_an_unfinished_run_is_refused(project: Path, content: dict[str, Any]) ->
 
 
 def test_a_changed_file_is_refused(project: Path) -> None:
-    (project / "runs/sgd_32/history.csv").write_text("epoch,loss\n1,0.1\n")
-    with pytest.raises(InputError, match=r"^runs/sgd_32/history\.csv differs from dvc\.lock\. .* dvc checkout"):
+    (project / "runs/mnist/sgd_32/history.csv").write_text("epoch,loss\n1,0.1\n")
+    with pytest.raises(InputError, match=r"^runs/mnist/sgd_32/history\.csv differs from dvc\.lock\. .* dvc checkout"):
         read_result("sgd_32")
 
 
@@ -123,9 +127,7 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_liste
 
 
 def test_a_result_of_an_older_version_of_the_project_is_left_out(project: Path) -> None:
-    older = stages()
-    del older["train@sgd_32"]["params"]  # the values of conf/ were not in dvc.lock
-    write_lock(project, older)
+    (project / "params.yaml").write_text("runs: {sgd_32: {}}")  # there was a single data set
     assert stored_results() == []
 
 
@@ -154,7 +156,7 @@ def test_damaged_run_metadata_are_named() -> None:
 
 
 def test_a_removed_row_has_no_result(project: Path) -> None:
-    (project / "params.yaml").write_text("runs: {other: {}}")  # DVC leaves its stages in dvc.lock
+    (project / "params.yaml").write_text("runs: {other: {data: mnist}}")  # DVC leaves its stages in dvc.lock
     assert stored_results() == []
     with pytest.raises(InputError, match=r"^dvc\.lock has no evaluated training of run=sgd_32\."):
         read_result("sgd_32")
@@ -163,46 +165,61 @@ def test_a_removed_row_has_no_result(project: Path) -> None:
 def test_two_ad_hoc_runs_with_the_same_model_are_two_results(project: Path) -> None:
     for name in ("first", "second"):
         folder = project / "outputs" / name
-        shutil.copytree(project / "runs/sgd_32", folder)
+        shutil.copytree(project / "runs/mnist/sgd_32", folder)
         (folder / "config.yaml").write_text(f"run: {name}\n")
         RunMetadata(
-            TrainingInput(name, "python", f"run: {name}\n", {}), 1.5, 60_000, {}, Revision(), None, [30.5]
+            TrainingInput(name, "python", f"run: {name}\n", INPUT), 1.5, 60_000, {}, Revision(), None, [30.5]
         ).write(RunFiles(folder))
     assert [read_result(name).input.run for name in ("first", "second")] == ["first", "second"]
 
 
 def test_the_metadata_of_the_first_training_with_an_input_are_kept(project: Path) -> None:
-    training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
+    training = TrainingInput("sgd_32", "python", CONFIGURATION, INPUT)
     metadata = RunMetadata(
         training, 1.5, 60_000, {"python": "3.11"}, Revision("c0ffee", ("params.yaml",)), "parent", [30.5]
     )
-    metadata.write(RunFiles(project / "runs/sgd_32"))
-    replace(metadata, epoch_seconds=[20.0]).write(RunFiles(project / "runs/sgd_32"))  # trained again: the same bytes
+    metadata.write(RunFiles(project / "runs/mnist/sgd_32"))
+    replace(metadata, epoch_seconds=[20.0]).write(
+        RunFiles(project / "runs/mnist/sgd_32")
+    )  # trained again: the same bytes
     assert read_result("sgd_32").metadata == metadata
 
 
 def test_an_ad_hoc_run_is_read_from_its_folder(project: Path) -> None:
     (project / "outputs").mkdir()
-    (project / "runs/sgd_32").rename(project / "outputs/mine")
-    training = TrainingInput("mine", "python", CONFIGURATION, {"a": "b"})
+    (project / "runs/mnist/sgd_32").rename(project / "outputs/mine")
+    training = TrainingInput("mine", "python", CONFIGURATION, INPUT)
     RunMetadata(training, 1.5, 60_000, {}, Revision(), None, [30.5]).write(RunFiles(project / "outputs/mine"))
     result = read_result("mine")
     assert not result.is_pipeline_run
     assert result.input == training
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("data/prepared/mnist", "mnist"), ("data/prepared/my-pets_2", "my-pets_2"), ("data/prepared/mnist.npz", "mnist")],
+)
+def test_the_name_of_the_data_set_follows_from_its_folder_or_the_file_of_older_versions(path: str, name: str) -> None:
+    files = {"src/image_classifier/train": "1.dir", path: "2"}
+    training = TrainingInput("sgd_32", "python", CONFIGURATION, files)
+    result = Result(training, {}, RunFiles(Path("runs")), True, Revision(), None, (), Path("dataset.json"))
+    stored = StoredResult("sgd_32", "0123", {"deps": files}, None, None)
+    assert training.data == result.data == stored.data == name
+    assert (data_hash(files), code_hashes(files)) == ("2", {"src/image_classifier/train": "1.dir"})
+
+
 def test_the_fingerprint_of_an_input_covers_configuration_data_and_code_but_not_the_command() -> None:
-    training = TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"})
+    training = TrainingInput("sgd_32", "python", CONFIGURATION, INPUT)
     assert replace(training, command="python3").fingerprint == training.fingerprint
     assert replace(training, configuration="epochs: 2\n").fingerprint != training.fingerprint
-    assert replace(training, files={"a": "c"}).fingerprint != training.fingerprint
+    assert replace(training, files={**INPUT, "a": "c"}).fingerprint != training.fingerprint
 
 
 def test_the_metadata_of_a_training_with_another_input_replace_the_first(project: Path) -> None:
-    first = RunMetadata(TrainingInput("sgd_32", "python", CONFIGURATION, {"a": "b"}), 1.5, 60_000, {}, Revision())
-    other = replace(first, input=replace(first.input, files={"a": "c"}))
+    first = RunMetadata(TrainingInput("sgd_32", "python", CONFIGURATION, INPUT), 1.5, 60_000, {}, Revision())
+    other = replace(first, input=replace(first.input, files={**INPUT, "a": "c"}))
     for metadata in (first, other):
-        metadata.write(RunFiles(project / "runs/sgd_32"))
+        metadata.write(RunFiles(project / "runs/mnist/sgd_32"))
     assert read_result("sgd_32").metadata == other
 
 
@@ -210,11 +227,13 @@ def test_the_files_of_a_training_are_the_dependencies_in_dvc_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dependencies = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]["train"]["do"]["deps"]
+    dependencies = [path.replace("${item.data}", "letters") for path in dependencies]
+    assert "data/prepared/letters" in dependencies
     for path in dependencies:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"content")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    assert training_files() == dict.fromkeys(dependencies, md5(b"content"))
+    assert training_files("letters") == dict.fromkeys(dependencies, md5(b"content"))
 
 
 def fingerprint_of(tmp_path: Path, source: str, name: str = "loop") -> str:

@@ -113,10 +113,10 @@ def test_a_commit_that_a_complete_clone_lacks_is_fetched() -> None:
 
 
 def test_a_clone_with_another_line_end_has_the_same_bytes(repository: git.Repo, tmp_path: Path) -> None:
-    (paths.ROOT / "data").mkdir()
+    (paths.ROOT / "data/published").mkdir(parents=True)
     files = {
         "conf.yaml": b"a: 1\nb: 2\n",
-        "data/published_history.csv": b"a,b\r\n1,2\r\n",
+        "data/published/mnist.csv": b"a,b\r\n1,2\r\n",
         "plot.png": b"\x89PNG\r\n\n",
     }
     attributes = Path(__file__).parents[2] / ".gitattributes"

@@ -22,7 +22,7 @@ from image_classifier.track import store, sweeps
 from image_classifier.train.optimizer import build_optimizer, complete_config
 
 PARAMS = paths.PARAMS.read_text()
-ROW = Row(optimizer="adam", batch_size=64, epochs=3, training="default")
+ROW = Row(data="mnist", model="cnn", optimizer="adam", batch_size=64, epochs=3, training="default")
 
 
 def trial(*overrides: str) -> tuple[dict[str, Any], str]:
@@ -47,7 +47,7 @@ def test_a_value_that_equals_the_one_in_the_file_needs_no_new_file() -> None:
 
 
 def test_a_file_of_conf_training_is_named_as_well() -> None:
-    row = Row(optimizer="nadam", batch_size=32, epochs=10, training="fast")
+    row = ROW.model_copy(update={"optimizer": "nadam", "batch_size": 32, "epochs": 10, "training": "fast"})
     assert express("optimizer=nadam", "training=fast") == (row, {})
 
 
@@ -77,8 +77,8 @@ def test_the_number_of_threads_is_kept_except_for_a_trial_whose_sweep_sets_it() 
     assert express(own_threads=True)[1]["training"]["intra_op_threads"] == 1
 
 
-def test_another_model_cannot_be_expressed_and_is_named() -> None:
-    with pytest.raises(InputError, match=r"^A row of params\.yaml cannot express another model\."):
+def test_changed_layers_cannot_be_expressed_and_are_named() -> None:
+    with pytest.raises(InputError, match=r"^A row of params\.yaml cannot express changed layers\."):
         express("model.name=other")
 
 
@@ -104,7 +104,7 @@ def record_best(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "id", TrainingInput("trial", command, yaml.safe_dump(config), {}), "", None, "", {}, history, "", None
         )
         monkeypatch.setattr(store, "Store", lambda _experiment: None)
-        monkeypatch.setattr(sweeps, "find_best_trial", lambda _store, _sweep: best)
+        monkeypatch.setattr(sweeps, "find_best_trial", lambda _stores, _sweep: best)
 
     return record
 
@@ -114,13 +114,13 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
 ) -> None:
     record_best("optimizer.learning_rate=0.5", "batch_size=64")
     add_run("0123456789", "best")
-    added = "  best: {optimizer: best, batch_size: 64, epochs: 10, training: default}\n"
+    added = "  best: {data: mnist, model: cnn, optimizer: best, batch_size: 64, epochs: 10, training: default}\n"
     assert (project / "params.yaml").read_text() == PARAMS + added
     row = load_table(project / "params.yaml")["best"]
-    assert row == Row(optimizer="best", batch_size=64, epochs=10, training="default")
+    assert row == ROW.model_copy(update={"optimizer": "best", "epochs": 10})
     text = (project / "conf/optimizer/best.yaml").read_text()
     assert text.startswith(
-        "# python -m pipelines.train optimizer=best batch_size=64 epochs=10 training=default\n"
+        "# python -m pipelines.train data=mnist model=cnn optimizer=best batch_size=64 epochs=10 training=default\n"
         "#   Best trial of sweep 0123456789: 98.76% of its held-out images.\n"
     )
     composed = resolve(Train, compose("train", row.overrides("best"), project / "conf"))
@@ -146,7 +146,8 @@ def adhoc(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_an_ad_hoc_run_becomes_a_row_that_trains_with_its_values(project: Path, adhoc: str) -> None:
     add_run(adhoc, "best")
     row = load_table(project / "params.yaml")["best"]
-    assert row == Row(optimizer="best", batch_size=32, epochs=10, training="best")
+    changed = {"optimizer": "best", "batch_size": 32, "epochs": 10, "training": "best"}
+    assert row == ROW.model_copy(update=changed)
     train = compose_run("best", row, project / "conf")
     assert (train.optimizer["learning_rate"], train.training.seed) == (0.5, 7)
     for group in ("optimizer", "training"):

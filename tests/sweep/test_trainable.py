@@ -14,7 +14,7 @@ from image_classifier.provenance.revision import Revision
 from image_classifier.sweep import trainable
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE
 
-FILES = {"data/prepared/mnist.npz": "0123"}
+FILES = {"data/prepared/mnist": "0123"}
 
 
 class Node:
@@ -30,8 +30,8 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     collected: list[dict[str, Any]] = []
     monkeypatch.setattr(ray, "get_runtime_context", Node)
     monkeypatch.setattr(tune, "report", collected.append)
-    monkeypatch.setattr(trainable, "_make_data", lambda: None)
-    monkeypatch.setattr(trainable, "training_files", lambda: FILES)
+    monkeypatch.setattr(trainable, "_make_data", lambda _data: None)
+    monkeypatch.setattr(trainable, "training_files", lambda _data: FILES)
     return collected
 
 
@@ -89,7 +89,7 @@ def test_a_node_with_other_data_or_code_does_not_train(
     def train_run(*_: Any, **__: Any) -> None:
         pytest.fail("trained")
 
-    train(train_run, {"data/prepared/mnist.npz": "4567"})
+    train(train_run, {"data/prepared/mnist": "4567"})
     (report,) = reports
     assert report[STATE] == "crashed"
     assert report[REASON].startswith("the data or code of this node differs")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from data_helpers import DIGITS
 from mlflow import MlflowClient
 from servers import mlflow_server, postgresql
 
@@ -46,7 +47,7 @@ def no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(no_store: Path, empty_database: Path) -> Store:
     shutil.copy(empty_database, no_store)
-    return Store("test")
+    return Store("mnist")
 
 
 @pytest.fixture(scope="session")
@@ -71,29 +72,31 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     file = tmp_path_factory.mktemp("model") / "model.h5"
     dense = {"_target_": "keras.layers.Dense", "units": 10, "activation": "softmax"}
-    build_model("small", [{"_target_": "keras.layers.Flatten"}, dense]).save(file)
+    build_model("small", [{"_target_": "keras.layers.Flatten"}, dense], (28, 28, 1), 10).save(file)
     return file
 
 
 @pytest.fixture
 def result(tmp_path: Path, train_config: Train, history: pd.DataFrame, model_file: Path) -> Result:
     """A pipeline run with two epochs, trained and evaluated."""
-    files = RunFiles(tmp_path / "runs/sgd_32")
-    files.plot("loss").parent.mkdir(parents=True)
+    files = RunFiles(tmp_path / "runs/mnist/sgd_32", tmp_path / "plots/mnist/sgd_32")
+    files.directory.mkdir(parents=True)
+    files.plots.mkdir(parents=True)
     files.plot("loss").write_bytes(b"a plot")
     shutil.copy(model_file, files.model)
-    files.metrics.write_text(json.dumps({"test_loss": 0.2, "test_accuracy": 0.94, "class_accuracy": {"0": 1.0}}))
+    files.metrics.write_text(json.dumps({"test_loss": 0.2, "test_accuracy": 0.94}))
     configuration = {**train_config.fingerprint_config(), "run": "sgd_32", "library_defaults": []}
     files.configuration.write_text(yaml.safe_dump(configuration))
     history.to_csv(files.history)
-    diagram, report = tmp_path / "model.png", tmp_path / "dataset.json"
+    diagram, report = tmp_path / "cnn_mnist.png", tmp_path / "dataset_mnist.json"
     diagram.write_bytes(b"a drawing")
-    report.write_text(json.dumps({"train": {"examples": 60}, "test": {"examples": 10}}))
+    form = {"name": "mnist", "classes": DIGITS, "image_shape": [28, 28, 1], "fit": "digit"}
+    report.write_text(json.dumps({**form, "train": {"examples": 60}, "test": {"examples": 10}}))
     training = TrainingInput(
         "sgd_32",
         "python -m pipelines.train run=sgd_32",
         files.configuration.read_text(),
-        {"data/prepared/mnist.npz": "4567", "src/image_classifier/train": "89ab.dir"},
+        {"data/prepared/mnist": "4567.dir", "src/image_classifier/train": "89ab.dir"},
     )
     return Result(
         training,
@@ -112,6 +115,7 @@ def adhoc_result(result: Result) -> Result:
     """An ad hoc run with the same model, which is not evaluated."""
     files = RunFiles(result.files.directory.parents[1] / "outputs/mine")
     shutil.copytree(result.files.directory, files.directory)
+    shutil.copytree(result.files.plots, files.plots)
     files.metrics.unlink()
     return replace(result, files=files, is_pipeline_run=False)
 
@@ -119,6 +123,6 @@ def adhoc_result(result: Result) -> Result:
 @pytest.fixture
 def metadata(result: Result, monkeypatch: pytest.MonkeyPatch) -> RunMetadata:
     """The metadata of the training of `result` when it starts."""
-    monkeypatch.setattr(paths, "DATASET_REPORT", result.dataset)
+    monkeypatch.setattr(paths, "dataset_report", {result.data: result.dataset}.__getitem__)
     assert result.metadata
     return replace(result.metadata, epoch_seconds=[])

@@ -15,6 +15,8 @@ from image_classifier.track.store import Store
 from image_classifier.track.sweeps import SweepRun
 from image_classifier.track.writer import write_input
 
+STAGE = {"deps": {"data/prepared/mnist": "4567.dir"}}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -36,36 +38,36 @@ def test_an_open_run_is_abandoned_unless_its_training_is_locked(
     store: Store, metadata: RunMetadata, folder: Path, copy: str, experiment: dict[str, str], name: str, command: str
 ) -> None:
     tags = {"mlflow.source.name": metadata.input.command, **experiment}
-    run = write_input(store, None, metadata.input, metadata, tags, paths.DATASET_REPORT)
-    assert list(abandoned_runs("test")) == [(run.info.run_id, name, command)]
+    run = write_input(store, None, metadata.input, metadata, tags, paths.dataset_report("mnist"))
+    assert list(abandoned_runs("mnist")) == [(run.info.run_id, name, command)]
     lock = acquire_lock(folder / copy / ".dvc/tmp/locks/train_sgd_32.lock", "")
-    assert list(abandoned_runs("test")) == []
+    assert list(abandoned_runs("mnist")) == []
     lock.release()
-    assert len(list(abandoned_runs("test"))) == 1
+    assert len(list(abandoned_runs("mnist"))) == 1
 
 
 @pytest.mark.usefixtures("folder")
 def test_an_open_sweep_is_abandoned_unless_a_sweep_runs(store: Store) -> None:
     sweep, found = SweepRun(store, "0123456789"), []
     with sweep.tracked("a sweep", "a command", {}):
-        found.append(list(abandoned_runs("test")))
+        found.append(list(abandoned_runs("mnist")))
         lock = acquire_lock(paths.SWEEP_LOCK, "")
-        found.append(list(abandoned_runs("test")))
+        found.append(list(abandoned_runs("mnist")))
         lock.release()
-    found.append(list(abandoned_runs("test")))
+    found.append(list(abandoned_runs("mnist")))
     assert found == [[(sweep.run_id, "a sweep", "a command")], [], []]
 
 
 @pytest.mark.usefixtures("no_store", "folder")
 def test_without_a_store_no_run_is_open(no_store: Path) -> None:
-    assert list(abandoned_runs("test")) == []
+    assert list(abandoned_runs("mnist")) == []
     assert not no_store.exists()
 
 
 def test_a_dry_run_promises_only_results_whose_files_can_be_restored(
     no_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, lost = (StoredResult(run, run, {}, None, None) for run in ("kept", "lost"))
+    kept, lost = (StoredResult(run, run, STAGE, None, None) for run in ("kept", "lost"))
 
     def restore(stored: StoredResult, _root: Path) -> None:
         if stored is lost:
@@ -74,7 +76,7 @@ def test_a_dry_run_promises_only_results_whose_files_can_be_restored(
     monkeypatch.setattr(backfill, "stored_results", lambda: [kept, lost])
     monkeypatch.setattr(backfill, "restore", restore)
     monkeypatch.setattr(backfill, "open_repository", lambda: None)
-    assert list(record_stored_results("test", dry_run=True)) == [
+    assert list(record_stored_results(dry_run=True)) == [
         f"{paths.ROOT} is not a git repository: only the workspace was searched, not its history.",
         "DVC stores 2 results; MLflow lacks 2 of them.",
         "Would record kept of the workspace",

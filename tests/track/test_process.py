@@ -22,8 +22,7 @@ FINISHED = {"failed": False, "records_result": False}
 
 def track(monkeypatch: pytest.MonkeyPatch, metadata: RunMetadata, *messages: object) -> None:
     """Run the child's side with the messages that its parent sends."""
-    start = {"experiment": "test", "metadata": asdict(metadata)}
-    lines = [json.dumps(message) + "\n" for message in (start, *messages)]
+    lines = [json.dumps(message) + "\n" for message in (asdict(metadata), *messages)]
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines)))
     process.main()
 
@@ -103,7 +102,7 @@ def test_a_training_never_waits_for_a_slow_server(
 ) -> None:
     replace_python(monkeypatch, tmp_path, "exec sleep 60")
     monkeypatch.setattr(process, "SHUTDOWN_SECONDS", 0.1)
-    with TrackingProcess(metadata, experiment="test", records_result=False) as tracker:
+    with TrackingProcess(metadata, records_result=False) as tracker:
         for epoch in range(2000):  # more than the pipe holds
             tracker.log_epoch(epoch, {"loss": 0.5})
     assert capsys.readouterr().err.startswith("Warning: MLflow did not answer within 0.1 s. Record it later: ")
@@ -113,7 +112,7 @@ def test_a_killed_tracking_process_is_a_warning_with_the_command_for_later(
     metadata: RunMetadata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replace_python(monkeypatch, tmp_path, "kill -9 $$")
-    with TrackingProcess(metadata, experiment="test", records_result=True):
+    with TrackingProcess(metadata, records_result=True):
         pass
     later = "Record it later: python -m pipelines.track run=sgd_32\n"
     assert capsys.readouterr().err == f"Warning: The tracking process ended with exit code -9. {later}"
@@ -131,7 +130,7 @@ def test_a_training_is_tracked_by_another_process(
 ) -> None:
     monkeypatch.setattr(process, "SHUTDOWN_SECONDS", 120)
     try:
-        with TrackingProcess(metadata, experiment="test", records_result=False) as tracker:
+        with TrackingProcess(metadata, records_result=False) as tracker:
             for epoch, values in epochs_of(result).items():
                 tracker.log_epoch(epoch, values)
             if error:

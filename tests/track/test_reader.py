@@ -7,22 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from data_helpers import DIGITS
 from mlflow import MlflowClient
 
 from image_classifier import paths
-from image_classifier.config.compose import load_table
-from image_classifier.dataset import Examples
+from image_classifier.config.compose import load_params
+from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.errors import InputError
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import find_facts, find_predictions, find_run, read_run
+from image_classifier.track.reader import find_facts, find_predictions, find_run, load_current, read_run
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
-TEST = Examples(np.random.default_rng(0).random((5, 28, 28, 1), np.float32), np.arange(5, dtype=np.uint8))
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
+TEST = Examples(PIXELS, np.arange(5, dtype=np.uint8), DIGITS)
 
 
 def test_a_recorded_run_is_read_as_it_was_written(
@@ -35,7 +37,7 @@ def test_a_recorded_run_is_read_as_it_was_written(
     assert (record.fingerprint, record.model) == (adhoc_result.fingerprint, adhoc_result.outputs["model.h5"])
     assert (record.commit, record.uncommitted, record.recipe) == ("c0ffee", "params.yaml", "the recipe")
     assert record.environment == {"processor": "a processor", "keras": "3.15"}
-    assert record.train_images == 60
+    assert record.training_images == 60
     pd.testing.assert_frame_equal(record.history, history, check_index_type=False)
 
 
@@ -57,7 +59,7 @@ def test_damaged_predictions_are_named(
     np.savez(result.files.predictions, allow_pickle=False, **arrays)
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
     with pytest.raises(InputError, match=r"predictions\.npz is damaged \("):
-        find_predictions("sgd_32", TEST, load_table(), "test", 100)
+        find_predictions("sgd_32", TEST, load_params(), 100)
 
 
 def test_a_run_without_a_result_is_refused(store: Store) -> None:
@@ -74,50 +76,70 @@ def test_an_unknown_id_is_refused(store: Store) -> None:
 @pytest.mark.parametrize("digits", [6, 31, 32])
 def test_a_run_is_found_by_the_first_digits_of_its_id(store: Store, digits: int) -> None:
     run_id = store.client.create_run(store.experiment_id).info.run_id
-    found, whole = find_run(run_id[:digits], load_table(), "test")
+    found, whole = find_run(run_id[:digits], load_params())
     assert (found.uri, whole) == (store.uri, run_id)
 
 
 def test_a_run_is_found_by_its_name(store: Store, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
     with pytest.raises(InputError, match=r"^MLflow does not have sgd_32\. .* image-classifier backfill$"):
-        find_run("sgd_32", load_table(), "test")
+        find_run("sgd_32", load_params())
     run_id = record_result(store, result)
-    assert find_run("sgd_32", load_table(), "test")[1] == run_id
+    assert find_run("sgd_32", load_params())[1] == run_id
+
+
+def test_runs_of_every_data_set_of_params_yaml_are_found(
+    store: Store, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = load_params().datasets
+    params = load_params().model_copy(update={"datasets": {**datasets, "letters": datasets["mnist"]}})
+    letters = Store("letters")
+    of_letters = replace(result, input=replace(result.input, files={"data/prepared/letters": "4567.dir"}))
+    run_id = record_result(letters, of_letters)
+    found, whole = find_run(run_id[:10], params)
+    assert (found.experiment_id, whole) == (letters.experiment_id, run_id)
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": of_letters}.__getitem__)
+    found, whole = find_run("sgd_32", params)
+    assert (found.experiment_id, whole) == (letters.experiment_id, run_id)
+    assert store.experiment_id != letters.experiment_id
+    with pytest.raises(InputError, match=rf"^MLflow does not have {run_id[:10]}\."):
+        find_run(run_id[:10], load_params())
 
 
 def test_digits_with_which_several_ids_begin_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [store.client.create_run(store.experiment_id) for _ in range(2)]
     monkeypatch.setattr(MlflowClient, "search_runs", lambda *_, **__: runs)
     with pytest.raises(InputError, match=r"^abcdef: several MLflow runs .* Type more digits\.$"):
-        find_run("abcdef", load_table(), "test")
+        find_run("abcdef", load_params())
 
 
 @pytest.mark.parametrize("name", ["unknown", "abcde", "ABCDEF", "0" * 33])
 def test_a_text_that_is_neither_a_name_nor_an_id_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"^{name} is not a row of params\.yaml \("):
-        find_run(name, load_table(), "test")
+        find_run(name, load_params())
 
 
 def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = np.eye(10, dtype=np.float32)[:5]
     np.savez(result.files.predictions, probabilities=stored, labels=TEST.labels)
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
-    probabilities, recipe = find_predictions("sgd_32", TEST, load_table(), "test", 500)
+    probabilities, recipe = find_predictions("sgd_32", TEST, load_params(), 500)
     np.testing.assert_array_equal(probabilities, stored)
     assert recipe is None
     others = replace(TEST, labels=TEST.labels[::-1])
     with pytest.raises(
         InputError, match=r"predictions\.npz and data/prepared/ have other test images\. Type: dvc repro"
     ):
-        find_predictions("sgd_32", others, load_table(), "test", 500)
+        find_predictions("sgd_32", others, load_params(), 500)
 
 
 def test_the_model_of_an_ad_hoc_run_predicts(adhoc_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
     monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
-    probabilities, _ = find_predictions("mine", TEST, load_table(), "test", 500)
-    np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
+    probabilities, _ = find_predictions("mine", TEST, load_params(), 500)
+    np.testing.assert_array_equal(
+        probabilities, load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
+    )
 
 
 def test_the_model_of_a_recorded_run_predicts(
@@ -125,9 +147,45 @@ def test_the_model_of_a_recorded_run_predicts(
 ) -> None:
     monkeypatch.setattr(Result, "recipe", "the recipe")
     run_id = record_result(store, adhoc_result)
-    probabilities, recipe = find_predictions(run_id, TEST, load_table(), "test", 500)
-    np.testing.assert_array_equal(probabilities, load_model(adhoc_result.files.model).predict(TEST.images, verbose=0))
+    probabilities, recipe = find_predictions(run_id, TEST, load_params(), 500)
+    np.testing.assert_array_equal(
+        probabilities, load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
+    )
     assert recipe == "the recipe"
+
+
+def rename(result: Result, run: str) -> Result:
+    """Return the result of another run with the same files."""
+    return replace(result, input=replace(result.input, run=run), outputs={**result.outputs, "history.csv": run})
+
+
+def test_the_models_of_current_runs_are_loaded_without_trials_and_open_runs(
+    any_store: Store, adhoc_result: Result
+) -> None:
+    assert adhoc_result.metadata
+    older = replace(adhoc_result, outputs={**adhoc_result.outputs, "history.csv": "cdef"})
+    other = replace(rename(adhoc_result, "other"), metadata=replace(adhoc_result.metadata, started=1_800_000_000.0))
+    trial = replace(rename(adhoc_result, "trial"), metadata=replace(adhoc_result.metadata, parent="a sweep"))
+    for result in (other, older, adhoc_result, trial):
+        record_result(any_store, result)
+    any_store.client.create_run(any_store.experiment_id, run_name="unfinished")
+    left_out = record_result(any_store, rename(adhoc_result, "left_out"))
+    models = list(load_current(any_store, without=left_out))
+    assert [name for name, _ in models] == ["sgd_32", "other"]
+    expected = load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
+    np.testing.assert_array_equal(models[0][1].predict(scale_pixels(PIXELS), verbose=0), expected)
+
+
+def test_a_model_that_cannot_be_loaded_is_left_out_with_a_warning(
+    store: Store, adhoc_result: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ids = [record_result(store, rename(adhoc_result, name)) for name in ("damaged", "sound")]
+    artifacts = Path(store.client.get_run(run_ids[0]).info.artifact_uri.removeprefix("file://"))
+    (artifacts / "model.h5").write_bytes(b"no model")
+    assert [name for name, _ in load_current(store, without="")] == ["sound"]
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"Warning: damaged is left out. model.h5 of MLflow run {run_ids[0]} is damaged")
+    assert printed.count("\n") == 1
 
 
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +193,7 @@ def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: 
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: RunFiles(Path("nowhere")))
     message = r"^sgd is not a row of params\.yaml \(sgd_32, .*\), a folder of outputs/ or the id of an MLflow run\.$"
     with pytest.raises(InputError, match=message):
-        find_predictions("sgd", TEST, load_table(), "test", 500)
+        find_predictions("sgd", TEST, load_params(), 500)
 
 
 @pytest.mark.parametrize("held_out", [0, 20])
@@ -153,17 +211,17 @@ def test_a_folder_and_its_mlflow_run_have_the_same_facts(
     run_id = record_result(store, result)
     monkeypatch.setattr(reader, "_is_local", lambda run, _table: run == "mine")
     monkeypatch.setattr(reader, "read_result", {"mine": result}.__getitem__)
-    facts = find_facts("mine", load_table(), "test")
-    assert facts["Data"] == {"data/prepared/mnist.npz": "4567", "training images": 60}
+    facts = find_facts("mine", load_params())
+    assert facts["Data"] == {"images": "4567.dir", "training images": 60 - held_out}
     assert facts["Code"] == {"src/image_classifier/train": "89ab.dir", "commit": "c0ffee"}
-    assert find_facts(run_id, load_table(), "test") == facts
+    assert find_facts(run_id, load_params()) == facts
 
 
 def test_a_result_that_another_folder_trained_lacks_images_commit_and_machine(
     result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "read_result", {"sgd_32": replace(result, metadata=None)}.__getitem__)
-    facts = find_facts("sgd_32", load_table(), "test")
+    facts = find_facts("sgd_32", load_params())
     assert facts["Data"]["training images"] is None
     assert facts["Code"]["commit"] is None
     assert set(facts["Machine"].values()) == {None}

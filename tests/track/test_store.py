@@ -19,7 +19,7 @@ from tracking_helpers import logged
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.registry import find_version, promote
+from image_classifier.track.registry import find_champion, promote
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, sqlite_uri, tracking_uri
 from image_classifier.track.writer import record_result
 
@@ -40,7 +40,7 @@ def test_a_database_without_a_server_is_refused_because_it_has_no_place_for_file
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/database")
     with pytest.raises(InputError) as raised:
-        Store("test")
+        Store("mnist")
     assert str(raised.value) == (
         "MLFLOW_TRACKING_URI=postgresql://user:***@host/database has no place for files. Start a server and name it: "
         "mlflow server --backend-store-uri postgresql://user:***@host/database --artifacts-destination …"
@@ -50,7 +50,7 @@ def test_a_database_without_a_server_is_refused_because_it_has_no_place_for_file
 def test_a_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=sqlite:///mlflow\.db has a relative path"):
-        Store("test")
+        Store("mnist")
 
 
 @pytest.mark.usefixtures("no_store")
@@ -58,7 +58,7 @@ def test_an_unreachable_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     message = r"^MLflow at http://127\.0\.0\.1:9: .*Connection refused\. Check MLFLOW_TRACKING_URI and the server\.$"
     with pytest.raises(InputError, match=message):
-        Store("test")
+        Store("mnist")
 
 
 def test_an_error_hides_the_password_of_the_store(store: Store) -> None:
@@ -70,8 +70,8 @@ def test_an_error_hides_the_password_of_the_store(store: Store) -> None:
 
 def test_a_deleted_experiment_is_named_with_the_remedy(store: Store) -> None:
     store.client.delete_experiment(store.experiment_id)
-    with pytest.raises(InputError, match=r"^MLflow's experiment test was deleted\. Restore it: mlflow experiments"):
-        Store("test")
+    with pytest.raises(InputError, match=r"^MLflow's experiment mnist was deleted\. Restore it: mlflow experiments"):
+        Store("mnist")
 
 
 @pytest.mark.parametrize("name", ["a b", "a%20b", "100%", "a#b", "a?b", "ö", "o'n"])
@@ -83,7 +83,7 @@ def test_the_store_may_be_in_any_folder(
     shutil.copy(empty_database, database)
     monkeypatch.setattr(paths, "TRACKING_DATABASE", database)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store = Store("test")
+    store = Store("mnist")
     run_id = record_result(store, result)
     (model,) = store.client.search_logged_models([store.experiment_id])
     artifacts = database.with_name("mlartifacts")
@@ -99,7 +99,7 @@ def test_the_artifacts_are_beside_the_database(
     team.mkdir()
     shutil.copy(empty_database, team / "x.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{team}/x.db")
-    run_id = record_result(Store("test"), adhoc_result)
+    run_id = record_result(Store("mnist"), adhoc_result)
     assert (team / "mlartifacts" / run_id / "artifacts/model.h5").exists()
 
 
@@ -111,20 +111,20 @@ def test_a_moved_or_copied_store_names_its_own_files(
     old.mkdir()
     shutil.copy(empty_database, old / no_store.name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(old / no_store.name))
-    store = Store("test")
+    store = Store("mnist")
     run_id = record_result(store, result)
-    promote(store, result, "digits", "champion")
+    promote(result)
     transfer(old, new)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(new / no_store.name))
-    moved = Store("test")
+    moved = Store("mnist")
     run = moved.find_complete({RESULT_TAG: result.fingerprint})
     assert run is not None
     assert run.info.artifact_uri == (new / "mlartifacts" / run_id / "artifacts").as_uri()
     assert moved.client.create_run(moved.experiment_id).info.artifact_uri.startswith((new / "mlartifacts").as_uri())
-    assert find_version(moved, "digits", "champion") == "1"
+    assert find_champion(moved, "mnist") == "1"
     mlflow.set_tracking_uri(moved.uri)
     images = np.zeros((1, 28, 28, 1), np.float32)
-    assert mlflow.pyfunc.load_model("models:/digits@champion").predict(images).shape == (1, 10)
+    assert mlflow.pyfunc.load_model("models:/mnist@champion").predict(images).shape == (1, 10)
 
 
 def test_a_copy_of_the_database_alone_still_finds_the_files(
@@ -135,31 +135,31 @@ def test_a_copy_of_the_database_alone_still_finds_the_files(
     copy.parent.mkdir()
     shutil.copy(tmp_path / "mlflow.db", copy)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(copy))
-    assert Store("test").find_complete({RESULT_TAG: adhoc_result.fingerprint})
+    assert Store("mnist").find_complete({RESULT_TAG: adhoc_result.fingerprint})
 
 
 def test_lost_files_make_a_record_incomplete_until_they_are_recorded_again(
     store: Store, tmp_path: Path, result: Result
 ) -> None:
     run_id = record_result(store, result)
-    promote(store, result, "digits", "champion")
+    promote(result)
     shutil.rmtree(tmp_path / "mlartifacts")
     assert store.find_complete({RESULT_TAG: result.fingerprint}) is None
-    assert find_version(store, "digits", "champion") is None
+    assert find_champion(store, "mnist") is None
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow"):
-        promote(store, result, "digits", "champion")
+        promote(result)
     assert record_result(store, result) == run_id
     assert store.find_complete({INPUT_TAG: result.input.fingerprint})
-    assert promote(store, result, "digits", "champion") == ("1", "1")
+    assert promote(result) == ("1", "1")
 
 
 def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Result) -> None:
     record_result(store, result)
     shutil.rmtree(tmp_path / "mlartifacts/models")
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model"):
-        promote(store, result, "digits", "champion")
+        promote(result)
     record_result(store, result)
-    assert promote(store, result, "digits", "champion")[0] == "1"
+    assert promote(result)[0] == "1"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,7 @@ def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Resu
             sqlite3.OperationalError("database or disk is full"),
             "The disk is full. Make room, and type the same command",
         ),
+        (ValueError("Registered Model with name=pets not found"), "Promote a run first: image-classifier promote RUN"),
         (sqlite3.OperationalError("database is locked"), "Another process writes to it. Wait for it or end it"),
         (
             sqlite3.DatabaseError("database disk image is malformed"),
@@ -190,7 +191,7 @@ def test_a_damaged_database_is_moved_aside(no_store: Path) -> None:
     with pytest.raises(
         InputError, match=r"file is not a database.* Move it aside, then type: image-classifier backfill"
     ):
-        Store("test")
+        Store("mnist")
 
 
 @pytest.mark.parametrize(
@@ -214,14 +215,14 @@ def test_a_server_on_this_machine_is_reached_without_the_proxy(variables: dict[s
 
 
 def _record(result: Result) -> str:
-    return record_result(Store("test"), result)
+    return record_result(Store("mnist"), result)
 
 
 @pytest.mark.slow
 def test_processes_that_start_together_without_a_store_make_one_run(no_store: Path, adhoc_result: Result) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         run_ids = pool.map(_record, [adhoc_result] * 4, chunksize=1)
-    store = Store("test")
+    store = Store("mnist")
     (run,) = store.find({RESULT_TAG: adhoc_result.fingerprint})
     assert set(run_ids) == {run.info.run_id}
     assert logged(store, run.info.run_id) == [(1, 0.6), (2, 0.3)]
@@ -232,8 +233,8 @@ def test_a_store_in_a_folder_that_cannot_be_written_is_read_without_a_lock_file(
     no_store: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(empty_database, no_store)
-    Store("test")
+    Store("mnist")
     no_store.with_name("mlflow.db.lock").unlink()
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    assert Store("test").find({"a": "b"}) == []
+    assert Store("mnist").find({"a": "b"}) == []
     assert not no_store.with_name("mlflow.db.lock").exists()

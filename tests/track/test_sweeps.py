@@ -158,19 +158,31 @@ def test_the_best_trial_of_a_sweep_is_found_by_the_fingerprint_of_the_sweep(
     store: Store, sweep: SweepRun, trial: Result
 ) -> None:
     with pytest.raises(InputError, match=r"has no best trial: it is not finished, or its trials are replicates\."):
-        find_best_trial(store, "0123456789")
+        find_best_trial([store], "0123456789")
     record_result(store, trial)
     sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {"trials": Figure()}, trial.input)
-    best = find_best_trial(store, "0123456789")
+    best = find_best_trial([store], "0123456789")
     assert best.input == trial.input
     assert best.history["val_accuracy"].iloc[-1] == 0.94
     assert {file.path for file in store.client.list_artifacts(sweep.run_id)} == {"trials.csv", "trials.png"}
 
 
+def test_the_best_trial_is_found_in_the_experiment_of_its_data_set(
+    store: Store, sweep: SweepRun, trial: Result
+) -> None:
+    record_result(store, trial)
+    sweep.finish({}, "the note", "trial,state\n", {}, trial.input)
+    stores = [Store("letters"), store]
+    assert find_best_trial(stores, "0123456789").input == trial.input
+    start_sweep(stores[0], "9876543210")
+    with pytest.raises(InputError, match=r"^Sweep abcdef is not in MLflow\. Known sweeps: 0123456789, 9876543210\.$"):
+        find_best_trial(stores, "abcdef")
+
+
 def test_an_unknown_sweep_is_named_with_the_known_ones(store: Store, sweep: SweepRun) -> None:
     assert sweep.run_id
     with pytest.raises(InputError, match=r"^Sweep abcdef is not in MLflow\. Known sweeps: 0123456789\.$"):
-        find_best_trial(store, "abcdef")
+        find_best_trial([store], "abcdef")
 
 
 def test_the_final_training_becomes_a_child_of_the_sweep(store: Store, sweep: SweepRun, result: Result) -> None:

@@ -19,12 +19,12 @@ def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"^--port {port}: the port is in use"):
-            open_ui("test", port)
+            open_ui(["mnist"], port)
 
 
 def test_the_experiment_receives_its_description_and_the_view(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError):  # no server is started
-        open_ui("test", taken.getsockname()[1])
+        open_ui(["mnist"], taken.getsockname()[1])
     tags = store.client.get_experiment(store.experiment_id).tags
     assert tags[MLFLOW_RUN_NOTE] == DESCRIPTION
     view = json.loads(tags[VIEW_TAG])
@@ -45,7 +45,7 @@ def test_the_results_of_the_workspace_are_current_when_the_ui_is_opened(
     assert superseded_runs(store) == {older_id: newer_id}
     monkeypatch.setattr(ui, "workspace_trainings", lambda: {"sgd_32": {"outs": adhoc_result.outputs}})
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError):  # no server is started
-        open_ui("test", taken.getsockname()[1])
+        open_ui(["mnist"], taken.getsockname()[1])
     assert superseded_runs(store) == {newer_id: older_id}
 
 
@@ -54,5 +54,5 @@ def test_the_address_of_a_tracking_server_is_printed_and_nothing_is_started(
     monkeypatch: pytest.MonkeyPatch, tracking_server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
-    open_ui("shown", 5000)
+    open_ui(["shown"], 5000)
     assert capsys.readouterr().out.startswith(f"The runs: {tracking_server}/#/experiments/")

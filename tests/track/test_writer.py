@@ -25,6 +25,8 @@ from image_classifier.track.store import INPUT_TAG, Store
 from image_classifier.track.ui import view
 from image_classifier.track.writer import record_result, track_run
 
+STAGE = {"deps": {"data/prepared/mnist": "4567.dir"}}
+
 
 def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store, result: Result) -> None:
     run = any_store.client.get_run(record_result(any_store, result))
@@ -42,7 +44,7 @@ def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store,
         "validation": "test",
         "training_images": "60",
         "validation_images": "10",
-        "data": "4567",
+        "data": "4567.dir",
         "code": digest({"src/image_classifier/train": "89ab.dir"})[:8],
         "model": "cnn",
         "loss": "categorical_crossentropy",
@@ -72,7 +74,7 @@ def test_a_result_is_recorded_with_parameters_metrics_and_tags(any_store: Store,
     expected = {
         "result_fingerprint": result.fingerprint,
         "input_fingerprint": result.input.fingerprint,
-        "dvc.data/prepared/mnist.npz": "4567",
+        "dvc.data/prepared/mnist": "4567.dir",
         "dvc.history.csv": result.outputs["history.csv"],
         "dvc.stage": "train@sgd_32",
         "environment.keras": "3.15",
@@ -117,17 +119,16 @@ def test_a_change_of_the_configuration_changes_the_parameters(result: Result, ch
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "name"), [("data/prepared/mnist.npz", "data"), ("src/image_classifier/train", "code")]
-)
+@pytest.mark.parametrize(("path", "name"), [("data/prepared/mnist", "data"), ("src/image_classifier/train", "code")])
 def test_a_change_of_data_or_code_changes_one_parameter(result: Result, path: str, name: str) -> None:
     edited = replace(result.input, files={**result.input.files, path: "cdef"})
     before, after = (payload.params(training, result.dataset) for training in (result.input, edited))
     assert {key for key in before if after[key] != before[key]} == {name}
 
 
-def test_held_out_images_are_subtracted_from_the_training_images(result: Result) -> None:
-    validation = {"name": "held_out", "size": 20, "every_epoch": True}
+@pytest.mark.parametrize("size", [20, 1 / 3])
+def test_held_out_images_are_subtracted_from_the_training_images(result: Result, size: float) -> None:
+    validation = {"name": "held_out", "size": size, "every_epoch": True}
     params = payload.params(reconfigured(result.input, validation=validation), result.dataset)
     assert (params["training_images"], params["validation_images"]) == ("40", "20")
 
@@ -167,8 +168,11 @@ def test_the_data_set_is_an_input_whose_digest_is_the_md5_of_dvc(store: Store, a
     run = store.client.get_run(record_result(store, adhoc_result))
     assert run.inputs
     (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("mnist 60 + 10", "4567")
+    assert (data.dataset.name, data.dataset.digest) == ("mnist 60 + 10", "4567.dir")
     assert json.loads(data.dataset.profile or "") == {"train_images": 60, "test_images": 10}
+    assert json.loads(data.dataset.source) == {"path": "data/prepared/mnist", "md5": "4567.dir"}
+    features = json.loads(data.dataset.schema or "")["mlflow_tensorspec"]["features"]
+    assert features[0]["tensor-spec"]["shape"] == [-1, 28, 28, 1]
 
 
 def test_the_description_has_the_result_and_the_commands_that_reproduce_it(store: Store, result: Result) -> None:
@@ -217,11 +221,20 @@ def test_more_epochs_than_one_request_holds_are_recorded(
     assert [step for step, _ in logged(any_store, run_id)] == list(range(1, 301))
 
 
+def test_the_plots_of_a_pipeline_run_are_recorded_though_they_are_in_another_folder(
+    store: Store, result: Result, tmp_path: Path
+) -> None:
+    assert not result.files.plots.is_relative_to(result.files.directory)
+    run_id = record_result(store, result)
+    assert [file.path for file in store.client.list_artifacts(run_id, "plots")] == ["plots/loss.png"]
+    assert Path(store.client.download_artifacts(run_id, "plots/loss.png", str(tmp_path))).read_bytes() == b"a plot"
+
+
 def test_every_file_of_the_run_and_the_diagram_are_recorded(any_store: Store, adhoc_result: Result) -> None:
     run_id = record_result(any_store, adhoc_result)
     files = {file.path for file in any_store.client.list_artifacts(run_id)}
-    assert files == {"config.yaml", "diagram", "history.csv", "model.h5", "plots"}
-    assert [file.path for file in any_store.client.list_artifacts(run_id, "diagram")] == ["diagram/model.png"]
+    assert files == {"config.yaml", "dataset.json", "diagram", "history.csv", "model.h5", "plots"}
+    assert [file.path for file in any_store.client.list_artifacts(run_id, "diagram")] == ["diagram/cnn_mnist.png"]
 
 
 def test_the_model_is_logged_once_with_a_signature_and_predicts_the_same(any_store: Store, result: Result) -> None:
@@ -378,15 +391,22 @@ def test_test_metrics_that_have_changed_are_corrected(store: Store, result: Resu
 
 
 def test_a_result_is_missing_until_it_is_recorded(store: Store, adhoc_result: Result) -> None:
-    stored = StoredResult("sgd_32", adhoc_result.fingerprint, {}, None, None)
-    assert missing_results("test", [stored]) == [stored]
+    stored = StoredResult("sgd_32", adhoc_result.fingerprint, STAGE, None, None)
+    assert missing_results([stored]) == [stored]
     record_result(store, adhoc_result)
-    assert missing_results("test", [stored]) == []
+    assert missing_results([stored]) == []
+
+
+def test_a_result_is_sought_in_the_experiment_of_its_data_set(store: Store, adhoc_result: Result) -> None:
+    record_result(store, adhoc_result)
+    stage = {"deps": {"data/prepared/letters": "4567.dir"}}
+    of_letters = StoredResult("sgd_32", adhoc_result.fingerprint, stage, None, None)
+    assert missing_results([of_letters]) == [of_letters]
 
 
 def test_every_result_is_missing_without_a_store_which_is_not_created(no_store: Path) -> None:
-    stored = StoredResult("sgd_32", "0123", {}, None, None)
-    assert missing_results("test", [stored]) == [stored]
+    stored = StoredResult("sgd_32", "0123", STAGE, None, None)
+    assert missing_results([stored]) == [stored]
     assert not no_store.exists()
 
 
@@ -422,7 +442,7 @@ def test_an_ad_hoc_training_that_is_repeated_after_an_edit_leaves_one_finished_r
     for started in (metadata, replace(metadata, input=edited)):
         log_live(store, started, adhoc_result)
         replace(started, epoch_seconds=[30.5, 29.25]).write(adhoc_result.files)
-        run_id = track_run("mine", "test")
+        run_id = track_run("mine")
     (run,) = store.client.search_runs([store.experiment_id])
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
     assert run.data.tags[INPUT_TAG] == edited.fingerprint
@@ -434,7 +454,7 @@ def test_tracking_a_pipeline_run_writes_the_fingerprint_of_its_result(
     marker = tmp_path / "run_metadata/sgd_32.tracked"
     monkeypatch.setattr(paths, "tracked_marker", {"sgd_32": marker}.__getitem__)
     monkeypatch.setattr(writer, "read_result", {"sgd_32": result}.__getitem__)
-    assert track_run("sgd_32", "test") == runs_of(store, result)[0].info.run_id
+    assert track_run("sgd_32") == runs_of(store, result)[0].info.run_id
     assert marker.read_text() == f"{result.fingerprint}\n"
 
 
@@ -443,7 +463,7 @@ def test_tracking_a_result_that_was_not_reproduced_warns(
 ) -> None:
     first = record_result(store, replace(adhoc_result, outputs={"history.csv": "cdef"}))
     monkeypatch.setattr(writer, "read_result", {"sgd_32": adhoc_result}.__getitem__)
-    second = track_run("sgd_32", "test")
+    second = track_run("sgd_32")
     assert f"WARNING: not reproducible. MLflow runs {first} and {second} have the same configuration" in (
         capsys.readouterr().out
     )

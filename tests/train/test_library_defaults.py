@@ -31,8 +31,12 @@ def optimizer(name: str) -> dict[str, Any]:
     return {key: plain(value) for key, value in resolved.items() if key != "name"}
 
 
+def build(config: Train) -> keras.Sequential:
+    return build_model(config.model.name, config.model.layers, config.data.image_shape, len(config.data.classes))
+
+
 def layers(config: Train) -> dict[str, Any]:
-    return {layer.name: plain(layer.get_config()) for layer in build_model(**config.model.model_dump()).layers}
+    return {layer.name: plain(layer.get_config()) for layer in build(config).layers}
 
 
 def test_every_optimizer_of_conf_is_pinned() -> None:
@@ -56,4 +60,4 @@ def test_the_loss_is_the_mean_of_minus_the_logarithm_of_the_true_class(train_con
 
 
 def test_the_model_has_1199882_parameters(train_config: Train) -> None:
-    assert build_model(**train_config.model.model_dump()).count_params() == 1_199_882
+    assert build(train_config).count_params() == 1_199_882

@@ -7,7 +7,7 @@ import pytest
 from image_classifier import paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Model, Train
-from image_classifier.dataset import Examples
+from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.determinism import set_seed_and_threads
 from image_classifier.errors import InputError
 from image_classifier.train.checkpoint import TrainingState
@@ -24,7 +24,8 @@ def configure(*overrides: str) -> Train:
 
 def train(config: Train, examples: Examples, **arguments: Any) -> tuple[keras.Model, pd.DataFrame]:
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
-    model = build_model(config.model.name, config.model.layers, config.training.precision)
+    shape, classes = examples.images.shape[1:], len(examples.classes)
+    model = build_model(config.model.name, config.model.layers, shape, classes, config.training.precision)
     history = fit(model, build_optimizer(config.optimizer), examples, examples, config, verbose=0, **arguments)
     return model, history
 
@@ -126,7 +127,8 @@ def test_label_smoothing_equals_that_of_keras_own_loss(examples: Examples) -> No
     config = config.model_copy(update={"model": flat, "epochs": 1})
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
     model, history = train(config, examples)
-    expected = loss(keras.utils.to_categorical(examples.labels, 10), model.predict(examples.images, verbose=0))
+    probabilities = model.predict(scale_pixels(examples.images), verbose=0)
+    expected = loss(keras.utils.to_categorical(examples.labels, 10), probabilities)
     assert history["loss"].iloc[0] == pytest.approx(float(expected), rel=1e-5)
 
 

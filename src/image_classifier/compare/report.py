@@ -28,7 +28,7 @@ CONCLUSIONS = {
 
 # `make repro` prints the text before the first "## ".
 PAGE = """\
-# Pipeline runs
+# Pipeline runs on {data}
 
 {results}
 
@@ -47,8 +47,14 @@ trained models and may change with the seed.
 
 {seeds}
 
-![Training loss and validation accuracy of all runs and published logs](comparison.png)
+![Training loss and validation accuracy by epoch](comparison_{data}.png)
+{logs}
+## Epoch by epoch
 
+{epochs}
+"""
+
+LOGS = """
 ## The notebook's published logs
 
 Each log is compared with each run at several lags: epoch k of the log with epoch k + lag of the run. A label claims the
@@ -63,20 +69,17 @@ run of that name at lag 0. The closest losses come first.
 The p-value decides whether log and run differ. Without one, they differ if any epoch does.
 
 {logs}
-
-## Epoch by epoch
-
-{epochs}
 """
 
 
 def compare_runs(
-    table: Mapping[str, Row], recipes: Mapping[str, str | None], confidence: float, max_epoch_lag: int
+    data: str, table: Mapping[str, Row], recipes: Mapping[str, str | None], confidence: float, max_epoch_lag: int
 ) -> tuple[dict[str, Any], Figure]:
-    """Compare the pipeline runs with each other and with the published logs.
+    """Compare the pipeline runs of a data set with each other and with the logs that were published for it.
 
     Args:
-        table: Rows of params.yaml by run.
+        data: Name of the data set.
+        table: Rows of params.yaml that are trained on it, by run.
         recipes: Recipe fingerprint of each run, which decides its replicates.
         confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
         max_epoch_lag: Greatest lag of a published log behind a run, in epochs.
@@ -89,15 +92,17 @@ def compare_runs(
         FileNotFoundError: A run is not trained or not evaluated.
         InputError: A file is damaged.
     """
-    files = {run: paths.pipeline_run(run) for run in table}
+    files = {run: paths.pipeline_run(data, run) for run in table}
     histories, correct = {run: read_history(file.history) for run, file in files.items()}, {}
     for run, file in files.items():
         with damage_named(file.predictions):
             probabilities, labels = read_arrays(file.predictions, ("probabilities", "labels")).values()
             correct[run] = probabilities.argmax(axis=1) == labels
     examples = len(next(iter(correct.values())))
-    logs = read_histories(paths.PUBLISHED_HISTORY, run=str).groupby("run", sort=False)
-    published = {log: history.set_index("epoch") for log, history in logs}
+    published = {}
+    if (logs := paths.published_history(data)).exists():
+        by_log = read_histories(logs, run=str).groupby("run", sort=False)
+        published = {log: history.set_index("epoch") for log, history in by_log}
     replicates = seeds.select_replicates(seeds.read_replicates(paths.REPLICATES), recipes)
     accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
     matches = {
@@ -106,11 +111,12 @@ def compare_runs(
     }
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
     report = {
+        "data": data,
         "confidence": confidence,
         "test_examples": examples,
         "runs": {
             run: {
-                **row.model_dump(),
+                **row.model_dump(exclude={"data"}),
                 "test_accuracy": significance.estimate_accuracy(correct[run], confidence),
                 "test_loss": read_json(files[run].metrics, lambda values: float(values["test_loss"])),
             }
@@ -138,12 +144,14 @@ def format_report(report: Mapping[str, Any]) -> str:
     if accuracies:
         tables = (seeds.summary_table(accuracies, confidence), _tests_table(report["seeds_tests"], confidence))
         over_seeds = "\n\n".join(tables).rstrip()
+    logs = "\n\n".join(_format_log(log, **verdict) for log, verdict in report["published_logs"].items())
     return PAGE.format(
+        data=report["data"],
         results=_results_table(report["runs"], confidence),
         examples=report["test_examples"],
         paired_tests=_tests_table(report["paired_tests"], confidence) or "There is only one run.",
         seeds=over_seeds,
-        logs="\n\n".join(_format_log(log, **verdict) for log, verdict in report["published_logs"].items()),
+        logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRICS),
     )
 

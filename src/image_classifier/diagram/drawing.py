@@ -1,12 +1,44 @@
-"""Diagram and summary table of a model."""
+"""Diagrams and summary tables of models."""
 
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
+from image_classifier import paths
+from image_classifier.train.model import build_model
+
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Train
+
 # Graphviz compiled to a Python wheel: no system package, the same bytes on every platform.
 LAYOUT_PROGRAM = str(Path(sysconfig.get_path("scripts")) / "graphviz-pure")
+
+
+def draw_models(configurations: Iterable["Train"], folder: Path) -> list[str]:
+    """Draw each model of some trainings once for each data set, and write the tables of its layers.
+
+    Args:
+        configurations: Configurations of the trainings.
+        folder: Folder that receives the files with the names of `paths.model_diagrams`.
+
+    Returns:
+        A description of each model.
+
+    Raises:
+        InputError: Keras refuses a model.
+    """
+    described = []
+    for model, data in {(c.model.name, c.data.name): (c.model, c.data) for c in configurations}.values():
+        built = build_model(model.name, model.layers, data.image_shape, len(data.classes))
+        *drawings, table = paths.model_diagrams(model.name, data.name)
+        for drawing in drawings:
+            (folder / drawing.name).write_bytes(draw_model(built, drawing.suffix.removeprefix(".")))
+        (folder / table.name).write_text(model_summary(built), encoding="utf-8")
+        described.append(f"{model.name} for {data.name} has {built.count_params():,} parameters")
+    return described
 
 
 def draw_model(model: keras.Model, file_format: str) -> bytes:

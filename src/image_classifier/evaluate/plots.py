@@ -7,10 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from image_classifier.dataset import Examples
+from image_classifier.dataset import Examples, scale_pixels
 
 CURVES = {"loss": "Loss (cross-entropy)", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
+LONGEST_NAME = 12  # characters of a class beside an image
+NAME_POINTS = 110  # font size times characters that fit beside an image
+MOST_NUMBERED = 50  # classes of a confusion matrix with a number in each cell, whose drawing takes long for more
 
 
 def training_curves(history: pd.DataFrame, metric: str, title: str, validated_on: str) -> Figure:
@@ -40,11 +43,11 @@ def predictions(examples: Examples, probabilities: np.ndarray, seed: int) -> Fig
 
     Args:
         examples: Test images, n.
-        probabilities: Predicted class probabilities, (n, 10).
+        probabilities: Predicted class probabilities, (n, classes).
         seed: Choice of the images.
     """
-    count = min(10, len(examples.labels))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(examples.labels), count, replace=False))
+    count = min(10, len(examples))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(examples), count, replace=False))
     return _plot_images(examples, probabilities, chosen, "Ten random test images and their predictions")
 
 
@@ -53,7 +56,7 @@ def mistakes(examples: Examples, probabilities: np.ndarray) -> Figure:
 
     Args:
         examples: Test images, n.
-        probabilities: Predicted class probabilities, (n, 10).
+        probabilities: Predicted class probabilities, (n, classes).
     """
     labels = examples.labels
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -68,31 +71,50 @@ def _plot_images(examples: Examples, probabilities: np.ndarray, chosen: np.ndarr
     grid = figure.subplots(2, 5)
     for axes in grid.flat:
         axes.set_axis_off()
+    size = min(34, NAME_POINTS / min(LONGEST_NAME, max(map(len, examples.classes))))
     for axes, index in zip(grid.flat, chosen, strict=False):  # fewer than ten images leave cells empty
         label, predicted = examples.labels[index], int(probabilities[index].argmax())
-        axes.imshow(examples.images[index, :, :, 0], cmap="gray")
-        axes.set_title(f"no. {index}" + ("" if predicted == label else f", is a {label}"), fontsize=10, loc="left")
+        name = _shorten(examples.classes[predicted])
+        axes.imshow(scale_pixels(examples.images[index]).squeeze(), cmap="gray")
+        truth = "" if predicted == label else f", is a {_shorten(examples.classes[label])}"
+        axes.set_title(f"no. {index}{truth}", fontsize=10, loc="left")
         style = {"x": 1.08, "transform": axes.transAxes, "color": CORRECT if predicted == label else WRONG}
-        axes.text(y=0.5, s=str(predicted), fontsize=34, va="center", **style)
+        axes.text(y=0.5, s=name, fontsize=size, va="center", **style)
         axes.text(y=0.06, s=f"{probabilities[index, predicted]:.1%}", fontsize=9, **style)
     figure.suptitle(title)
     return figure
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, title: str) -> Figure:
+def _shorten(name: str) -> str:
+    """Cut the end of a name that is longer than its place beside an image."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def confusion_matrix(examples: Examples, probabilities: np.ndarray, title: str) -> Figure:
     """Draw the number of images by true class (row) and predicted class (column).
 
     The colour scale is a power law, which makes rare errors visible.
 
     Args:
-        labels: True class of each image, (n,).
-        predicted: Predicted class of each image, (n,).
+        examples: Test images, n.
+        probabilities: Predicted class probabilities, (n, classes).
         title: Title of the figure.
     """
-    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    names = examples.classes
+    side = max(6.4, min(0.45 * len(names), 40))  # inches
+    figure = Figure(figsize=(side, side - 0.2), layout="constrained")
     axes = figure.subplots()
     ConfusionMatrixDisplay.from_predictions(
-        labels, predicted, ax=axes, cmap="Blues", colorbar=False, im_kw={"norm": PowerNorm(0.35)}
+        examples.labels,
+        probabilities.argmax(axis=1),
+        labels=range(len(names)),
+        display_labels=names,
+        include_values=len(names) <= MOST_NUMBERED,
+        xticks_rotation="vertical" if max(map(len, names)) > 6 else "horizontal",
+        ax=axes,
+        cmap="Blues",
+        colorbar=False,
+        im_kw={"norm": PowerNorm(0.35)},
     )
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     return figure

@@ -40,9 +40,9 @@ def evaluate_run(
     history = read_history(files.history)
     set_seed_and_threads(seed, threads)
     metrics, probabilities = evaluate(load_model(files.model), loss, test, batch_size)
-    title = f"{run}: {metrics['test_accuracy']:.2%} of {len(test.labels):,} test images right"
+    title = f"{run}: {metrics['test_accuracy']:.2%} of {len(test):,} test images right"
     figures = {metric: plots.training_curves(history, metric, run, images) for metric in plots.CURVES}
     figures["predictions"] = plots.predictions(test, probabilities, seed)
-    figures["confusion_matrix"] = plots.confusion_matrix(test.labels, probabilities.argmax(axis=1), title)
+    figures["confusion_matrix"] = plots.confusion_matrix(test, probabilities, title)
     figures["mistakes"] = plots.mistakes(test, probabilities)
     return metrics, probabilities, figures

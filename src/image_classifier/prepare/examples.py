@@ -1,45 +1,101 @@
 """Selection of the examples that are used, and their description in numbers."""
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from image_classifier.dataset import ARRAY_NAMES, CLASSES, Arrays
+from image_classifier.dataset import ARRAY_NAMES, DESCRIPTION, Examples, read_array
 from image_classifier.errors import InputError
+from image_classifier.fetch.mnist import verify_digests
+from image_classifier.prepare.split import shuffle_by_content, split_by_content
+
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Data
+
+CHUNK = 1000  # images that are in memory at the same time
 
 
-def select_examples(raw: Arrays, train_examples: int, test_examples: int) -> Arrays:
-    """Return the first images of each part with a channel axis: images uint8 (n, 28, 28, 1), labels uint8 (n,).
+def prepare_examples(data: "Data", raw: Path, folder: Path) -> None:
+    """Write the images that are used, and the names of their classes, in the form that `load_examples` reads.
+
+    Args:
+        data: Description of the data set.
+        raw: Folder that `fetch` wrote.
+        folder: Folder that receives the files.
 
     Raises:
-        InputError: A class does not occur among so few images.
+        FileNotFoundError: The raw images are missing.
+        InputError: A raw file is damaged, or a class does not occur among the images that are used.
     """
-    sizes = {"train": train_examples, "test": test_examples}
-    chosen = {name: raw[name][: sizes[name.split("_")[0]]] for name in ARRAY_NAMES}
-    for part, size in sizes.items():
-        if missing := set(range(CLASSES)) - set(chosen[f"{part}_labels"].tolist()):
+    for part, (images, labels, positions) in _split(data, raw).items():
+        size = data.train_examples if part == "train" else data.test_examples
+        used = positions[:size]
+        present = np.unique(labels[used]).tolist()
+        if missing := ", ".join(name for label, name in enumerate(data.classes) if label not in present):
             raise InputError(
                 f"data.{part}_examples={size}: no image has the classes {missing}. Choose a greater number."
             )
-    return {name: array[..., np.newaxis] if array.ndim == 3 else array for name, array in chosen.items()}
+        _write_images(folder / f"{part}_images.npy", images, used)
+        np.save(folder / f"{part}_labels.npy", labels[used])
+    (folder / DESCRIPTION).write_text(json.dumps({"classes": data.classes}, indent=2) + "\n", encoding="utf-8")
 
 
-def describe_dataset(prepared: Arrays) -> dict[str, Any]:
-    """Describe prepared data: sizes, statistics of the pixels (0…255), and the number of examples of each class."""
-    return {part: _describe(prepared[f"{part}_images"], prepared[f"{part}_labels"]) for part in ("train", "test")}
+def _split(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the raw images and labels of each part, and the positions of its images in their order."""
+    if not (raw / "images.npy").exists():
+        if data.test_fraction is not None:
+            raise InputError(
+                f"conf/data/{data.name}.yaml: test_fraction: the data has test images of its own. Write null."
+            )
+        arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
+        if data.source.form == "mnist":
+            verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
+        parts = {part: (arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in ("train", "test")}
+        is_sorted = data.source.form in ("image_folder", "csv")  # by class; arrays keep their order
+        return {
+            part: (*arrays, shuffle_by_content(*arrays) if is_sorted else np.arange(len(arrays[1])))
+            for part, arrays in parts.items()
+        }
+    if data.test_fraction is None:
+        raise InputError(
+            f"conf/data/{data.name}.yaml: test_fraction: the data has no test images. Write 0.2, for example."
+        )
+    images, labels = (read_array(raw / f"{name}.npy") for name in ("images", "labels"))
+    training, test = split_by_content(images, labels, data.test_fraction, data.classes)
+    return {"train": (images, labels, training), "test": (images, labels, test)}
 
 
-def _describe(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    batches = np.array_split(images, 100)  # bincount converts each pixel to int64
-    values, counts = np.arange(256), sum(np.bincount(batch.ravel(), minlength=256) for batch in batches)
+def _write_images(path: Path, images: np.ndarray, positions: np.ndarray) -> None:
+    """Write the images at some positions with a channel axis."""
+    shape = (len(positions), *(*images.shape[1:], 1)[:3])
+    written = np.lib.format.open_memmap(path, "w+", images.dtype, shape)
+    for first in range(0, len(positions), CHUNK):
+        chosen = images[positions[first : first + CHUNK]]
+        written[first : first + CHUNK] = chosen.reshape(-1, *shape[1:])
+    written.flush()
+
+
+def describe_dataset(data: "Data", training: Examples, test: Examples) -> dict[str, Any]:
+    """Describe a prepared data set as JSON types: the form of its images, and both parts as `describe_examples`."""
+    form = {"name": data.name, "classes": data.classes, "image_shape": data.image_shape, "fit": data.fit}
+    return {**form, "train": describe_examples(training), "test": describe_examples(test)}
+
+
+def describe_examples(examples: Examples) -> dict[str, Any]:
+    """Describe examples as JSON types: size, statistics of the pixels (0…255), and the number of each class."""
+    images, counts = examples.images, np.zeros(256, np.int64)
+    for first in range(0, len(images), CHUNK):
+        counts += np.bincount(images[first : first + CHUNK].ravel(), minlength=256)
+    values, used = np.arange(256), np.flatnonzero(counts)
     mean = np.average(values, weights=counts)
+    of_class = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
     return {
         "examples": len(images),
-        "image_shape": " x ".join(map(str, images.shape[1:])),
-        "dtype": str(images.dtype),
-        "pixel_minimum": int(images.min()),
-        "pixel_maximum": int(images.max()),
+        "pixel_minimum": int(used.min()),
+        "pixel_maximum": int(used.max()),
         "pixel_mean": round(float(mean), 4),
         "pixel_standard_deviation": round(float(np.sqrt(np.average((values - mean) ** 2, weights=counts))), 4),
-        "examples_per_class": dict(enumerate(np.bincount(labels, minlength=CLASSES).tolist())),
+        "examples_per_class": dict(zip(examples.classes, of_class, strict=True)),
     }

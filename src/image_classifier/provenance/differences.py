@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
-from image_classifier import environment, paths
-from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier import environment
+from image_classifier.provenance.fingerprint import TrainingInput, code_hashes, data_hash
 
 Facts = dict[str, dict[str, Any]]  # values by section and name
 
@@ -21,23 +21,22 @@ ABSENT = {"Configuration": "-", "Data": NOT_RECORDED, "Code": NOT_RECORDED, "Mac
 
 
 def training_facts(
-    training: TrainingInput, train_images: int | None, commit: str | None, machine: Mapping[str, str]
+    training: TrainingInput, training_images: int | None, commit: str | None, machine: Mapping[str, str]
 ) -> Facts:
     """Return everything that is recorded about the origin of a training, with a section for each key of `ABSENT`.
 
     Args:
         training: Configuration, data and code.
-        train_images: Number of training images in the data set; None if it is not recorded.
+        training_images: Number of images in an epoch; None if it is not recorded.
         commit: Commit that was checked out; None if it is not recorded.
         machine: Recorded facts of `environment.describe`.
     """
-    data = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
     configuration = yaml.safe_load(training.configuration)
     return {
         "Configuration": {name: value for name, value in flatten(configuration).items() if name != "run"},
-        "Data": {data: training.files.get(data), "training images": train_images},
+        "Data": {"images": data_hash(training.files), "training images": training_images},
         "Code": {
-            **{path: md5 for path, md5 in training.files.items() if path != data},
+            **code_hashes(training.files),
             "commit": commit and commit[:10],
         },
         "Machine": {**dict.fromkeys(environment.describe()), **machine},

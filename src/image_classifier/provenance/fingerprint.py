@@ -1,9 +1,9 @@
 """Fingerprints of a training: digests of the configuration, data and code that decide its result."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -32,13 +32,21 @@ class TrainingInput:
     files: dict[str, str]
 
     @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return data_name(self.files)
+
+    @property
     def fingerprint(self) -> str:
         """Digest of the configuration, the data and the code."""
         return digest([self.configuration, self.files])
 
 
-def training_files() -> dict[str, str]:
+def training_files(data: str) -> dict[str, str]:
     """Hash the data and code of a training in this workspace, which are the dependencies of `train` in dvc.yaml.
+
+    Args:
+        data: Name of the data set.
 
     Raises:
         FileNotFoundError: A file or folder is missing.
@@ -46,11 +54,27 @@ def training_files() -> dict[str, str]:
     """
     with damage_named(paths.DVC_YAML):
         dependencies = yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"]["train"]["do"]["deps"]
+        dependencies = [path.replace("${item.data}", data) for path in dependencies]
         hashes = file_hashes(paths.ROOT, dependencies)
     for path in dependencies:
         if path not in hashes:
             raise FileNotFoundError(path)
     return hashes
+
+
+def data_name(files: Iterable[str]) -> str:
+    """Return the name of the data set from the paths of a training's data and code."""
+    return next(PurePath(path).stem for path in files if path.startswith(paths.PREPARED))
+
+
+def data_hash(files: Mapping[str, str]) -> str:
+    """Return the hash of the data set from the hashes of a training's data and code."""
+    return next(md5 for path, md5 in files.items() if path.startswith(paths.PREPARED))
+
+
+def code_hashes(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the hashes of the code from the hashes of a training's data and code."""
+    return {path: md5 for path, md5 in files.items() if not path.startswith(paths.PREPARED)}
 
 
 def code_fingerprint(root: Path, files: Iterable[str]) -> str:
@@ -108,22 +132,25 @@ def workspace_recipe(configuration: dict[str, Any], files: dict[str, str]) -> st
         configuration: Values of its config.yaml.
         files: Hashes of its data and code.
     """
-    data = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
-    code = [path for path in files if path != data]
-    if file_hashes(paths.ROOT, code) != {path: files[path] for path in code}:
+    data, code = data_hash(files), code_hashes(files)
+    if file_hashes(paths.ROOT, code) != code:
         return None
-    return recipe_fingerprint(configuration, files[data], code_fingerprint(paths.ROOT, code))
+    return recipe_fingerprint(configuration, data, code_fingerprint(paths.ROOT, code))
 
 
-def workspace_recipes(runs: Iterable[str]) -> dict[str, str | None]:
+def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str | None]:
     """Return the recipe fingerprint of each trained pipeline run, with the data and code of this workspace.
+
+    Args:
+        data: Name of the data set.
+        runs: Runs that are trained on it.
 
     Raises:
         FileNotFoundError: A run is not trained, or the data is missing.
         InputError: dvc.yaml or the config.yaml of a run is damaged.
     """
-    files, recipes = training_files(), {}
+    files, recipes = training_files(data), {}
     for run in runs:
-        with damage_named(path := paths.pipeline_run(run).configuration):
+        with damage_named(path := paths.pipeline_run(data, run).configuration):
             recipes[run] = workspace_recipe(yaml.safe_load(path.read_bytes()), files)
     return recipes

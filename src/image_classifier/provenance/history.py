@@ -9,6 +9,7 @@ import git
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import digest
+from image_classifier.provenance.fingerprint import data_name
 from image_classifier.provenance.result import Result, Stage, locked_trainings, pipeline_result, workspace_trainings
 from image_classifier.provenance.revision import committed_revision, open_repository, workspace_revision
 
@@ -30,6 +31,11 @@ class StoredResult:
     stage: Stage
     newest: str | None
     oldest: str | None
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return data_name(self.stage["deps"])
 
     def __str__(self) -> str:
         """Return the run and its commit."""
@@ -74,9 +80,10 @@ def restore(stored: StoredResult, root: Path) -> Result:
     inputs = [*stored.stage["deps"], *stored.stage["params"]]
     revision = committed_revision(stored.oldest) if stored.oldest else workspace_revision(inputs)
     source = DVCFileSystem(str(paths.ROOT), rev=stored.newest)
-    reports = (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY, paths.DATASET_REPORT)
+    reports = (paths.MODELS, paths.dataset_report(stored.data))
+    folders = (f"runs/{stored.data}/{stored.run}", f"plots/{stored.data}/{stored.run}")
     try:
-        for path in (f"runs/{stored.run}", *(file.relative_to(paths.ROOT).as_posix() for file in reports)):
+        for path in (*folders, *(file.relative_to(paths.ROOT).as_posix() for file in reports)):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             source.get(path, str(root / path), recursive=True)
         return pipeline_result(stored.run, stored.stage, root, revision)

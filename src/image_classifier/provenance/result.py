@@ -10,7 +10,7 @@ from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, digest, file_hashes, read_text
 from image_classifier.paths import RunFiles
-from image_classifier.provenance.fingerprint import TrainingInput, workspace_recipe
+from image_classifier.provenance.fingerprint import TrainingInput, data_name, workspace_recipe
 from image_classifier.provenance.revision import Revision, workspace_revision
 from image_classifier.provenance.run_metadata import OUTPUTS, RunMetadata, read_metadata
 
@@ -28,7 +28,7 @@ class Result:
         is_pipeline_run: Whether it is a row of params.yaml that the pipeline trained and evaluated.
         revision: Position in git.
         metadata: Times and machine, if it was trained in this project folder.
-        diagrams: Drawings of the model.
+        diagrams: Drawings of the model, and the table of its layers.
         dataset: Description of the data set.
     """
 
@@ -40,6 +40,11 @@ class Result:
     metadata: RunMetadata | None
     diagrams: tuple[Path, ...]
     dataset: Path
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return self.input.data
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +78,8 @@ def read_result(run: str) -> Result:
     metadata = read_metadata(outputs)
     if metadata is None:
         raise InputError(f"{files.directory} has changed since it was trained, or run_metadata/ is lost. Train again.")
-    return Result(metadata.input, outputs, files, False, metadata.revision, metadata, (), paths.DATASET_REPORT)
+    report = paths.dataset_report(metadata.input.data)
+    return Result(metadata.input, outputs, files, False, metadata.revision, metadata, (), report)
 
 
 def workspace_trainings() -> dict[str, Stage]:
@@ -88,7 +94,7 @@ def workspace_trainings() -> dict[str, Stage]:
 def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     """Return the `train` stage of each run whose evaluation used the same outputs.
 
-    Left out are stages of older versions of this project, which have no values of conf/ in dvc.lock.
+    Left out are stages of older versions of this project, which had a single data set.
 
     Args:
         lock: Text of dvc.lock.
@@ -104,7 +110,7 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
         stages = (yaml.safe_load(lock) or {}).get("stages", {})
         for name, stage in stages.items():
             kind, _, run = name.partition("@")
-            if kind == "train" and run in rows and "conf/train.yaml" in stage.get("params", {}):
+            if kind == "train" and run in rows and "data" in rows[run]:
                 evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
                 if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
                     deps = {file["path"]: file["md5"] for file in stage["deps"]}
@@ -126,20 +132,24 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         FileNotFoundError: A file of the run is missing.
         InputError: A file of the run differs from dvc.lock.
     """
-    files, outputs = RunFiles(root / "runs" / run), stage["outs"]
+    data, outputs = data_name(stage["deps"]), stage["outs"]
+    files = paths.pipeline_run(data, run, root)
     found = file_hashes(files.directory, outputs)
     for name, md5 in outputs.items():
         if name not in found:
             raise FileNotFoundError(str(files.directory / name))
         if found[name] != md5:
-            raise InputError(f"runs/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
+            raise InputError(f"runs/{data}/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
+    training = TrainingInput(run, stage["cmd"], files.configuration.read_text(encoding="utf-8"), stage["deps"])
+    with damage_named(files.configuration):
+        model = yaml.safe_load(training.configuration)["model"]["name"]
     return Result(
-        TrainingInput(run, stage["cmd"], files.configuration.read_text(encoding="utf-8"), stage["deps"]),
+        training,
         outputs,
         files,
         True,
         revision,
         read_metadata(outputs),
-        tuple(root / file.relative_to(paths.ROOT) for file in (*paths.MODEL_DIAGRAMS, paths.MODEL_SUMMARY)),
-        root / paths.DATASET_REPORT.relative_to(paths.ROOT),
+        paths.model_diagrams(model, data, root),
+        paths.dataset_report(data, root),
     )

@@ -37,7 +37,7 @@ class RecordedRun:
         history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
         model: MD5 of its model.h5.
         recipe: Recipe fingerprint, if the record has one.
-        train_images: Number of training images in the data set, if the record has it.
+        training_images: Number of images in an epoch, if the record has it.
     """
 
     run_id: str
@@ -49,7 +49,7 @@ class RecordedRun:
     history: pd.DataFrame
     model: str
     recipe: str | None
-    train_images: int | None = None
+    training_images: int | None = None
 
 
 def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
@@ -76,7 +76,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         print(f"Uncommitted changes when it was trained: {record.uncommitted}", flush=True)
     with checked_out(commit) as root:
         try:
-            files = _train_again(root, training.command, training.run)
+            files = _train_again(root, training)
         except InputError as error:
             if committed or record.uncommitted == "nothing":
                 raise InputError(f"commit {commit[:10]}: {error}") from None
@@ -96,15 +96,16 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
     return judge(changes, same_model, differences, tolerance, unknown)
 
 
-def _train_again(root: Path, command: str, run: str) -> RunFiles:
+def _train_again(root: Path, training: TrainingInput) -> RunFiles:
     """Make the data and train in a copy of the project that has its own MLflow store.
 
     Raises:
         InputError: A command fails; the message is its last line, with paths relative to the copy.
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))}
-    train = [*shlex.split(command)[1:], f"run={run}"]  # a command without a name would create another one
-    for arguments in (["-m", "pipelines.fetch"], ["-m", "pipelines.prepare"], train):
+    run, data = training.run, training.data
+    train = [*shlex.split(training.command)[1:], f"run={run}"]  # a command without a name would create another one
+    for arguments in (["-m", "pipelines.fetch", f"data={data}"], ["-m", "pipelines.prepare", f"data={data}"], train):
         completed = subprocess.run(
             [sys.executable, *arguments], cwd=root, env=own, check=False, stderr=subprocess.PIPE, text=True
         )
@@ -114,7 +115,7 @@ def _train_again(root: Path, command: str, run: str) -> RunFiles:
             command = shlex.join(["python", *arguments])
             raise InputError(last.removeprefix("Error: ") or f"{command} ended with exit code {completed.returncode}.")
         print(last, end="\n" if last else "", file=sys.stderr)
-    return paths.trained_run(root, run)
+    return paths.trained_run(root, data, run)
 
 
 def compare_histories(recorded: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:

@@ -5,11 +5,10 @@ import shlex
 from typing import Any
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_table, load_tracking, load_yaml, resolve
+from image_classifier.config.compose import compose, load_params, load_table, load_yaml, resolve
+from image_classifier.config.edit import add_to_params, check_new_name
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
@@ -33,8 +32,7 @@ def add_run(source: str, name: str) -> None:
     if not is_adhoc and not re.fullmatch(r"[0-9a-f]{10}", source):
         choices = "the 10 hexadecimal digits that a sweep printed, or a trained run in outputs/"
         raise InputError(f"SOURCE={source}: should be {choices}.")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", name):  # see `RunName`
-        raise InputError(f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -.")
+    check_new_name(name)
     if name in load_table():
         raise InputError(f"NAME={name} is a row of params.yaml already. Choose another name.")
     training, origin = _read_adhoc_run(source) if is_adhoc else _read_best_trial(source)
@@ -49,13 +47,7 @@ def add_run(source: str, name: str) -> None:
         with atomic_write(paths.CONF / group / f"{name}.yaml") as path:
             path.write_text(header + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
         print(f"Wrote conf/{group}/{name}.yaml")
-    editor = YAML()  # keeps comments
-    editor.width = 120
-    params = editor.load(paths.PARAMS.read_text(encoding="utf-8"))
-    params["runs"][name] = CommentedMap(row.model_dump())
-    params["runs"][name].fa.set_flow_style()
-    with atomic_write(paths.PARAMS) as path:
-        editor.dump(params, path)
+    add_to_params(runs={name: row})
     print(f"Wrote the row {name} of params.yaml. Train, evaluate and record it: dvc repro")
 
 
@@ -68,12 +60,12 @@ def _read_adhoc_run(run: str) -> tuple[TrainingInput, str]:
 
 def _read_best_trial(sweep_id: str) -> tuple[TrainingInput, str]:
     """Return the input of the best trial of a sweep, and a line about its origin."""
-    experiment = load_tracking().experiment
+    experiments = list(load_params().datasets)
     with environment.gc_paused():
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import find_best_trial
 
-    best = find_best_trial(Store(experiment), sweep_id)
+    best = find_best_trial([Store(name) for name in experiments], sweep_id)
     accuracy = best.history["val_accuracy"].iloc[-1]
     return best.input, f"Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images."
 
@@ -100,6 +92,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
     }
     choices |= dict(argument.partition("=")[::2] for argument in shlex.split(command))
     row = Row(
+        data=config["data"],
+        model=choices["model"],
         optimizer=choices["optimizer"],
         batch_size=config["batch_size"],
         epochs=config["epochs"],
@@ -108,7 +102,7 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
     composed = resolve(Train, compose("train", row.overrides(name))).fingerprint_config()
     if config["model"] != composed["model"]:
         raise InputError(
-            "A row of params.yaml cannot express another model. Set it in conf/model/cnn.yaml, and train again."
+            "A row of params.yaml cannot express changed layers. Write them to a file of conf/model/, and train again."
         )
     with environment.tensorflow_import():
         from image_classifier.train.optimizer import build_optimizer, complete_config

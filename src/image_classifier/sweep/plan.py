@@ -103,7 +103,7 @@ def compose_trial(space: Space, files: dict[str, str], number: int, point: Point
 
     config = compose_config(space, point)
     config = config.model_copy(update={"run": f"trial_{digest([config.fingerprint_config(), files])[:12]}"})
-    text = dump_config(complete_config(config.model_dump(), build_optimizer(config.optimizer)))
+    text = dump_config(complete_config(config.fingerprint_config(), build_optimizer(config.optimizer)))
     command = shlex.join([*COMMAND, *space.overrides(point), f"run={config.run}"])
     return Trial(number, point, config, TrainingInput(config.run, command, text, files))
 

@@ -3,8 +3,18 @@
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_is_row, check_prepared_data, compose, load_data, load_table, resolve
+from image_classifier.config.compose import (
+    check_is_row,
+    check_prepared_data,
+    compose,
+    load_data,
+    load_table,
+    resolve,
+    select_runs,
+)
 from image_classifier.config.schema import Compare, Row, Train
+from image_classifier.dataset import load_examples
+from image_classifier.errors import InputError
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
 from image_classifier.sweep import bind_to_localhost
@@ -18,7 +28,7 @@ def replicate_runs(
     """Train pipeline runs with the seeds 1 to `seeds`, and write reports/replicates.csv and reports/replicates.png.
 
     Args:
-        runs: Names of rows of params.yaml.
+        runs: Names of rows of params.yaml that are trained on the same data set.
         seeds: Number of seeds for each run, at least 2. Recorded replicates are not trained again.
         cpus_per_trial: Number of CPUs and threads of each training.
         address: Address of a Ray cluster, host:port or auto; None starts Ray on this machine.
@@ -33,12 +43,15 @@ def replicate_runs(
     table, runs = load_table(), list(dict.fromkeys(runs))
     for run in runs:
         check_is_row(run, table)
+    data, *others = {table[run].data: None for run in runs}
+    if others:
+        raise InputError(f"{', '.join(runs)} are trained on {data}, {', '.join(others)}: name runs of one data set.")
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
     base = resolve(Train, compose("train", overrides))
     confidence = resolve(Compare, compose("compare", [])).confidence
-    check_prepared_data()
-    num_images = load_data().train_examples  # the prepared data set has as many
+    check_prepared_data(load_data(data))
+    num_images = len(load_examples(paths.prepared_data(data), "train"))
     if not address:
         bind_to_localhost()
     with environment.gc_paused():
@@ -49,14 +62,14 @@ def replicate_runs(
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import name_replicate
 
-    files = training_files()
+    files = training_files(data)
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
-    first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in table.items()}
+    first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in select_runs(table, data).items()}
     recipes = {run: workspace_recipe(yaml.safe_load(trial.input.configuration), files) for run, trial in first.items()}
     pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
     identity = [runs, [first[run].input.fingerprint for run in runs]]  # without the number of seeds
     plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], identity, files)
-    store = Store(base.tracking.experiment)
+    store = Store(data)
 
     def summarize(results: Results) -> Summary:
         parts, missing = [replicates.read_replicates(paths.REPLICATES)], []

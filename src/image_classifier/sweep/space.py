@@ -113,7 +113,7 @@ def parse_space(overrides: Iterable[Override], threads: int) -> Space:
         if plain in RESERVED:
             raise InputError(f"{key} cannot be given with -m: {RESERVED[plain]}.")
         if override.is_sweep_override():
-            if is_setting or plain.startswith(("tracking", "validation.")):
+            if is_setting or plain.startswith(("data", "validation.")):
                 raise InputError(f"{key}={override.get_value_string()}: cannot be swept, give one value.")
             dimensions[key] = _parse_dimension(override)
         elif not is_setting:

@@ -33,8 +33,9 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     base = resolve(Train, composed)
     settings, space = base.sweep, parse_space(overrides, base.sweep.cpus_per_trial)
     configs = validate_space(space, settings)
-    check_prepared_data()
-    training, validation = load_for_training(paths.PREPARED_DATA, configs[0].validation.size)
+    data = base.data.name
+    check_prepared_data(base.data)
+    training, validation = load_for_training(paths.prepared_data(data), configs[0].validation.size)
     if not settings.address:
         bind_to_localhost()
     with environment.gc_paused():
@@ -43,7 +44,7 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import SweepRun
 
-    plan = build_plan(space, settings, configs, training_files())
+    plan = build_plan(space, settings, configs, training_files(data))
     command = shlex.join([*COMMAND, *sys.argv[1:]])
     swept = {key: dimension.text for key, dimension in space.dimensions.items()}
     keys = ", ".join(f"{key}={text}" for key, text in swept.items()) or "a single point"
@@ -55,13 +56,13 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
 
     def summarize(results: Results) -> Summary:
         best = next((trial for trial, _ in report.complete_trials(results)), None)
-        text = report.format_summary(results, plan.fingerprint, len(validation.labels))
+        text = report.format_summary(results, plan.fingerprint, len(validation))
         problem = "" if best else "No trial is complete. The table shows the reasons."
         return Summary(text, report.plot_trials(results), best, problem)
 
-    store = Store(base.tracking.experiment)
+    store = Store(data)
     summary = execute_plan(
-        plan, settings, store, f"sweep_{plan.fingerprint}", command, title, params, len(training.labels), summarize
+        plan, settings, store, f"sweep_{plan.fingerprint}", command, title, params, len(training), summarize
     )
     if summary and summary.best and settings.retrain_best:
         final = _train_final(space, summary.best)

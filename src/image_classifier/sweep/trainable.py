@@ -39,15 +39,15 @@ def train_trial(job: dict[str, Any], files: dict[str, str], revision: Revision, 
 
     state, reason = "crashed", ""
     try:
-        _make_data()
-        if training_files() != files:
+        _make_data(config.data.name)
+        if training_files(config.data.name) != files:
             raise InputError("the data or code of this node differs from the data or code that the sweep started with")
         state = "failed"  # an InputError of the training itself, which repeating it would raise again
         train_run(
             config,
             job["command"],
             paths.adhoc_run(config.run),
-            partial(TrackingProcess, experiment=config.tracking.experiment, records_result=True),
+            partial(TrackingProcess, records_result=True),
             verbose=0,
             revision=revision,
             parent=parent,
@@ -66,12 +66,13 @@ def _report(epoch: int, accuracy: float, last: dict[str, str] | None = None) -> 
     tune.report({EPOCH: epoch, ACCURACY: accuracy, NODE: node, **(last or {})})
 
 
-def _make_data() -> None:
-    """Fetch and prepare the data set on a node that does not have it."""
-    paths.PREPARED_DATA.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.PREPARED_DATA.with_suffix(".lock")):
-        for stage in () if paths.PREPARED_DATA.exists() else ("fetch", "prepare"):
-            command = [sys.executable, "-m", f"pipelines.{stage}"]
+def _make_data(data: str) -> None:
+    """Fetch and prepare a data set on a node that does not have it."""
+    folder = paths.prepared_data(data)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        for stage in () if folder.exists() else ("fetch", "prepare"):
+            command = [sys.executable, "-m", f"pipelines.{stage}", f"data={data}"]
             completed = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
             if completed.returncode:
                 raise InputError(f"{stage}: {completed.stderr.strip()}")

@@ -21,8 +21,8 @@ from image_classifier.track.writer import record_result
 AnyResult = TypeVar("AnyResult", Result, StoredResult)
 
 
-def missing_results(experiment: str, stored: list[AnyResult]) -> list[AnyResult]:
-    """Return the results that an experiment does not hold completely, without creating the tracking store.
+def missing_results(stored: list[AnyResult]) -> list[AnyResult]:
+    """Return the results that MLflow does not hold completely, without creating the tracking store.
 
     Raises:
         InputError: MLflow cannot be reached.
@@ -30,12 +30,12 @@ def missing_results(experiment: str, stored: list[AnyResult]) -> list[AnyResult]
     database = sqlite_file(tracking_uri())
     if database and not database.exists():
         return stored
-    store = Store(experiment)
-    return [result for result in stored if not store.find_complete({RESULT_TAG: result.fingerprint})]
+    stores = {data: Store(data) for data in {result.data for result in stored}}
+    return [result for result in stored if not stores[result.data].find_complete({RESULT_TAG: result.fingerprint})]
 
 
 def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
-    """Yield id, name and command of each open run that no process trains.
+    """Yield id, name and command of each open run of an experiment that no process trains.
 
     Runs are judged only in the project's own database: trainings in other folders and on other machines are unknown.
 
@@ -69,22 +69,20 @@ def _is_locked(lock: Path) -> bool:
     return False
 
 
-def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:
-    """Record every stored result that an experiment does not have, and yield a line about each.
+def record_stored_results(*, dry_run: bool) -> Iterator[str]:
+    """Record every stored result that MLflow does not have, and yield a line about each.
 
     Args:
-        experiment: Name of the MLflow experiment.
         dry_run: Whether to restore the missing results without recording them.
 
     Raises:
         InputError: MLflow cannot be reached or written.
     """
     results = stored_results()
-    missing = missing_results(experiment, results)
+    missing = missing_results(results)
     if open_repository() is None:
         yield f"{paths.ROOT} is not a git repository: only the workspace was searched, not its history."
     yield f"DVC stores {len(results)} results; MLflow lacks {len(missing)} of them."
-    store = None if dry_run else Store(experiment)
     for stored in missing:
         with TemporaryDirectory() as folder:
             try:
@@ -92,20 +90,21 @@ def record_stored_results(experiment: str, *, dry_run: bool) -> Iterator[str]:
             except InputError as error:
                 yield f"Warning: {error}"
                 continue
-            if store is None:
+            if dry_run:
                 yield f"Would record {stored}"
             else:
-                yield f"Recorded {stored} as MLflow run {record_result(store, result)}"
-    if store:
-        mark_current(store, [stored.fingerprint for stored in results])
+                yield f"Recorded {stored} as MLflow run {record_result(Store(result.data), result)}"
+    for data in () if dry_run else dict.fromkeys(stored.data for stored in results):
+        mark_current(Store(data), [stored.fingerprint for stored in results])
 
 
 def mark_current(store: Store, results: Iterable[str]) -> None:
     """Mark results as the current ones of their names, and all other results of the same names as superseded.
 
     Args:
-        store: Store of the results.
-        results: Fingerprints of the results; of several with the same name, the last one is current.
+        store: Store of an experiment.
+        results: Fingerprints of results, some of which the store has; of several with the same name, the last one is
+            current.
 
     Raises:
         InputError: MLflow cannot be reached or written.

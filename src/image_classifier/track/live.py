@@ -40,7 +40,7 @@ class LiveRun:
     def _start(self, run: Run | None) -> None:
         store, metadata, client = self._store, self._metadata, self._store.client
         tags = payload.input_tags(metadata.input, metadata.revision, metadata)
-        run = write_input(store, run, metadata.input, metadata, tags, paths.DATASET_REPORT)
+        run = write_input(store, run, metadata.input, metadata, tags, paths.dataset_report(metadata.input.data))
         self._run_id = str(run.info.run_id)
         self._losses = {point.step: point.value for point in client.get_metric_history(self._run_id, "loss")}
         client.update_run(self._run_id, status="RUNNING")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from itertools import accumulate, repeat
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -18,9 +19,9 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from image_classifier import paths
-from image_classifier.dataset import INPUT_SHAPE
+from image_classifier.dataset import count_held_out
 from image_classifier.files import digest, read_history, read_json
-from image_classifier.provenance.fingerprint import TrainingInput
+from image_classifier.provenance.fingerprint import TrainingInput, code_hashes, data_hash
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
 from image_classifier.provenance.run_metadata import RunMetadata
@@ -28,7 +29,7 @@ from image_classifier.track.store import INPUT_TAG, RESULT_TAG
 
 RECIPE_TAG, EXPERIMENT_TAG = "recipe_fingerprint", "dvc.experiment"
 STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
-DATA = str(paths.PREPARED_DATA.relative_to(paths.ROOT))
+DATASET_FILE = "dataset.json"  # artifact of a run: the description of its data set
 DIGITS = 8  # of a hash that tells data, or code, apart; MLflow's UI shows as many
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
@@ -47,7 +48,7 @@ def params(training: TrainingInput, report: Path) -> dict[str, str]:
         report: Description from `describe_dataset`, as JSON.
     """
     config, sizes = yaml.safe_load(training.configuration), part_sizes(report)
-    optimizer, held_out = config["optimizer"], config["validation"]["size"]
+    optimizer, held_out = config["optimizer"], count_held_out(sizes["train_images"], config["validation"]["size"])
     unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
     in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
     values = {name: config[name] for name in ("batch_size", "epochs")}
@@ -74,10 +75,14 @@ def part_sizes(report: Path) -> dict[str, int]:
     )
 
 
+def picture_task(report: Path) -> dict[str, Any]:
+    """Return the fields of a `PictureTask` from a description by `describe_dataset`."""
+    return read_json(report, lambda values: {key: values[key] for key in ("name", "classes", "image_shape", "fit")})
+
+
 def file_params(files: dict[str, str]) -> dict[str, str]:
     """Return the first digits of the hashes of a training's data and code."""
-    code = {path: md5 for path, md5 in files.items() if path != DATA}
-    return {"data": files[DATA][:DIGITS], "code": digest(code)[:DIGITS]}
+    return {"data": data_hash(files)[:DIGITS], "code": digest(code_hashes(files))[:DIGITS]}
 
 
 def run_name(run: str, experiment: str | None) -> str:
@@ -121,15 +126,16 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
         training: Training that read the data set.
         report: Description from `describe_dataset`, as JSON.
     """
-    images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *INPUT_SHAPE]}}
+    shape = picture_task(report)["image_shape"]
+    images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}
     labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
-    sizes = part_sizes(report)
+    sizes, md5 = part_sizes(report), data_hash(training.files)
     return DatasetInput(
         Dataset(
-            name=f"mnist {sizes['train_images']:,} + {sizes['test_images']:,}",
-            digest=training.files[DATA],
+            name=f"{training.data} {sizes['train_images']:,} + {sizes['test_images']:,}",
+            digest=md5,
             source_type="dvc",
-            source=json.dumps({"path": DATA, "md5": training.files[DATA]}),
+            source=json.dumps({"path": f"{paths.PREPARED}/{training.data}", "md5": md5}),
             schema=json.dumps({"mlflow_tensorspec": {"features": [images], "targets": [labels]}}),
             profile=json.dumps(sizes),
         ),

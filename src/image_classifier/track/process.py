@@ -27,12 +27,11 @@ SHUTDOWN_SECONDS = 30  # time that the end of a training waits for a slow tracki
 class TrackingProcess:
     """The parent's end: a context manager that covers a training. Only its exit waits for the child."""
 
-    def __init__(self, metadata: "RunMetadata", *, experiment: str, records_result: bool) -> None:
+    def __init__(self, metadata: "RunMetadata", *, records_result: bool) -> None:
         """Start the child.
 
         Args:
             metadata: Metadata of the training that starts.
-            experiment: Name of the MLflow experiment.
             records_result: Whether the child records the result as well, because no later stage does.
         """
         self._records_result, self._later = records_result, _record_later(metadata)
@@ -47,7 +46,7 @@ class TrackingProcess:
             process_group=0,  # Ctrl-C ends the training only; the child then marks the run as killed
         )
         os.close(read_end)
-        self._send({"experiment": experiment, "metadata": asdict(metadata)})
+        self._send(asdict(metadata))
 
     def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Log an epoch, from 1, and its row of the history."""
@@ -85,10 +84,9 @@ def main() -> None:
     from image_classifier.track.store import Store
     from image_classifier.track.writer import track_run
 
-    start = json.loads(sys.stdin.readline())
-    metadata = TypeAdapter(RunMetadata).validate_python(start["metadata"])
+    metadata = TypeAdapter(RunMetadata).validate_json(sys.stdin.readline())
     try:
-        run = LiveRun(Store(start["experiment"]), metadata)
+        run = LiveRun(Store(metadata.input.data), metadata)
         if run.recorded:
             print(f"MLflow already has a result of this input: run {', '.join(run.recorded)}", flush=True)
         for line in sys.stdin:
@@ -98,7 +96,7 @@ def main() -> None:
                 continue
             run.end("FAILED" if message["failed"] else None)
             if message["records_result"]:
-                run_id = track_run(metadata.input.run, start["experiment"])
+                run_id = track_run(metadata.input.run)
                 print(f"Recorded {metadata.input.run} as MLflow run {run_id}", flush=True)
             return
         run.end("KILLED")

@@ -1,28 +1,29 @@
 """Reading of recorded runs."""
 
-import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from mlflow.entities import Run
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
-from image_classifier.config.schema import Row
-from image_classifier.dataset import CLASSES, Examples, read_arrays
+from image_classifier.config.schema import Table
+from image_classifier.dataset import Examples, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
-from image_classifier.track.payload import RECIPE_TAG
-from image_classifier.track.registry import load_address
-from image_classifier.track.store import RESULT_TAG, Store, is_complete
+from image_classifier.track.payload import DATASET_FILE, RECIPE_TAG, picture_task
+from image_classifier.track.registry import find_model_run, load_address
+from image_classifier.track.store import RESULT_TAG, SUPERSEDED_TAG, Store, is_complete
 
 if TYPE_CHECKING:
     import keras
@@ -30,41 +31,45 @@ if TYPE_CHECKING:
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
 
 
-def find_run(run: str, table: dict[str, Row], experiment: str) -> tuple[Store, str]:
+def find_run(run: str, params: Table) -> tuple[Store, str]:
     """Return the tracking store and the id of a run in it.
 
     Args:
         run: Name of a row of params.yaml or of a folder of outputs/, or the id of an MLflow run or at least its first
             six digits.
-        table: Rows of params.yaml.
-        experiment: Name of the MLflow experiment.
+        params: Contents of params.yaml.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
         InputError: There is no such run, several ids begin with the digits, or MLflow cannot be reached.
     """
-    if _is_local(run, table):
-        result, store = read_result(run), Store(experiment)
-        recorded = store.find_complete({RESULT_TAG: result.fingerprint})
-        found = [recorded] if recorded else []
+    found: list[tuple[Store, Run]] = []
+    if _is_local(run, params):
+        result = read_result(run)
+        store = Store(result.data)
+        if recorded := store.find_complete({RESULT_TAG: result.fingerprint}):
+            found = [(store, recorded)]
     elif RUN_ID.fullmatch(run):
-        store = Store(experiment)
-        if len(run) == 32:  # of any experiment
-            return store, run
-        with store.translate_errors():
-            found = store.client.search_runs([store.experiment_id], f"attributes.run_id LIKE '{run}%'", max_results=2)
+        for store in map(Store, params.datasets):
+            if len(run) == 32:  # of any experiment
+                return store, run
+            with store.translate_errors():
+                query = f"attributes.run_id LIKE '{run}%'"
+                runs = store.client.search_runs([store.experiment_id], query, max_results=2)
+            found += [(store, one) for one in runs]
     else:
-        rows = f"a row of params.yaml ({', '.join(table)})"
+        rows = f"a row of params.yaml ({', '.join(params.runs)})"
         raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
     if len(found) > 1:
         raise InputError(f"{run}: several MLflow runs have ids with these first digits. Type more digits.")
     if not found:
         raise InputError(f"MLflow does not have {run}. Record results that only DVC has: image-classifier backfill")
-    return store, str(found[0].info.run_id)
+    ((store, one),) = found
+    return store, str(one.info.run_id)
 
 
-def _is_local(run: str, table: dict[str, Row]) -> bool:
-    return run in table or paths.adhoc_run(run).model.exists()
+def _is_local(run: str, params: Table) -> bool:
+    return run in params.runs or paths.adhoc_run(run).model.exists()
 
 
 def read_run(store: Store, run_id: str) -> RecordedRun:
@@ -96,80 +101,103 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             history=read_history(history),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
-            train_images=_train_images(run),
+            training_images=int(run.data.params["training_images"]) if "training_images" in run.data.params else None,
         )
 
 
-def _train_images(run: Run) -> int | None:
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    profile = inputs[0].dataset.profile if inputs else None
-    return int(json.loads(profile)["train_images"]) if profile else None
-
-
-def find_facts(run: str, table: dict[str, Row], experiment: str) -> Facts:
+def find_facts(run: str, params: Table) -> Facts:
     """Return the recorded configuration, data, code and machine of a run.
 
     Args:
         run: Name or id, see `find_run`.
-        table: Rows of params.yaml.
-        experiment: Name of the MLflow experiment.
+        params: Contents of params.yaml.
 
     Raises:
         FileNotFoundError, InputError: See `find_predictions`.
     """
-    if not _is_local(run, table):
-        record = read_run(*find_run(run, table, experiment))
-        return training_facts(record.input, record.train_images, record.commit, record.environment)
+    if not _is_local(run, params):
+        record = read_run(*find_run(run, params))
+        return training_facts(record.input, record.training_images, record.commit, record.environment)
     result = read_result(run)
     metadata = result.metadata
     if metadata is None:
         return training_facts(result.input, None, None, {})
-    held_out = yaml.safe_load(result.input.configuration)["validation"]["size"]
-    images = metadata.training_images + held_out
-    return training_facts(result.input, images, metadata.revision.commit, metadata.environment)
+    return training_facts(result.input, metadata.training_images, metadata.revision.commit, metadata.environment)
 
 
-def find_model(run: str, table: dict[str, Row], experiment: str) -> "keras.Model":
-    """Load the model of a run.
+def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any]]:
+    """Load the model of a run, and the fields of the `PictureTask` that it solves.
 
     Args:
         run: Name or id, see `find_run`, or address of an MLflow model, such as models:/mnist@champion.
-        table: Rows of params.yaml.
-        experiment: Name of the MLflow experiment.
+        params: Contents of params.yaml.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
         InputError: There is no such run or model, it is not finished, or MLflow cannot be reached.
     """
     if ":/" in run:
-        return load_address(Store(experiment), run)
-    if _is_local(run, table):
-        return _load(read_result(run).files.model)
-    store, run_id = find_run(run, table, experiment)
-    return _load_recorded(store, read_run(store, run_id))
+        store = Store(next(iter(params.datasets)))
+        return load_address(store, run), read_task(store, find_model_run(run))
+    if _is_local(run, params):
+        result = read_result(run)
+        return _load(result.files.model), picture_task(result.dataset)
+    store, run_id = find_run(run, params)
+    return _load_recorded(store, run_id, read_run(store, run_id).model), read_task(store, run_id)
 
 
-def find_predictions(
-    run: str, test: Examples, table: dict[str, Row], experiment: str, batch_size: int
-) -> tuple[np.ndarray, str | None]:
+def read_task(store: Store, run_id: str) -> dict[str, Any]:
+    """Return the fields of the `PictureTask` that the model of a recorded run solves.
+
+    Raises:
+        InputError: The store cannot be reached, or does not have it.
+    """
+    with TemporaryDirectory() as folder, store.translate_errors():
+        return picture_task(Path(store.client.download_artifacts(run_id, DATASET_FILE, folder)))
+
+
+def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model"]]:
+    """Yield name and model of each current, complete run, oldest first, except for trials and replicates.
+
+    Prints a warning about each model that cannot be loaded.
+
+    Args:
+        store: Store of the runs.
+        without: Id of a run that is left out.
+
+    Raises:
+        InputError: The store cannot be reached.
+    """
+    query = f"tags.`{SUPERSEDED_TAG}` IS NULL and tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
+    with store.translate_errors():
+        runs = store.client.search_runs([store.experiment_id], query, order_by=["start_time ASC"])
+    for run in (run for run in runs if is_complete(run) and run.info.run_id != without):
+        try:
+            model = _load_recorded(store, run.info.run_id, run.data.tags["dvc.model.h5"])
+        except (InputError, FileNotFoundError) as error:
+            print(f"Warning: {run.info.run_name} is left out. {error}", file=sys.stderr)
+        else:
+            yield run.info.run_name, model
+
+
+def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -> tuple[np.ndarray, str | None]:
     """Return the stored predictions of a run for the test images, or let its model predict.
 
     Args:
         run: Name or id, see `find_run`.
         test: Test images.
-        table: Rows of params.yaml.
-        experiment: Name of the MLflow experiment.
+        params: Contents of params.yaml.
         batch_size: Images per forward step; decides speed and memory.
 
     Returns:
-        Class probabilities, float32, (n, 10), and the recipe fingerprint of the run if it is known.
+        Class probabilities, float32, (n, classes), and the recipe fingerprint of the run if it is known.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
         InputError: There is no such run, it is not finished, its stored predictions are for other images, or MLflow
             cannot be reached.
     """
-    if _is_local(run, table):
+    if _is_local(run, params):
         result = read_result(run)
         if not result.is_pipeline_run:
             return _predict(_load(result.files.model), test, batch_size), result.recipe
@@ -179,12 +207,12 @@ def find_predictions(
                 raise InputError(
                     f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro"
                 )
-            if probabilities.shape != (len(labels), CLASSES):
+            if probabilities.shape != (len(labels), len(test.classes)):
                 raise ValueError(f"its probabilities have the shape {probabilities.shape}")
         return probabilities, result.recipe
-    store, run_id = find_run(run, table, experiment)
+    store, run_id = find_run(run, params)
     record = read_run(store, run_id)
-    return _predict(_load_recorded(store, record), test, batch_size), record.recipe
+    return _predict(_load_recorded(store, run_id, record.model), test, batch_size), record.recipe
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
@@ -197,9 +225,9 @@ def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Pa
     return path
 
 
-def _load_recorded(store: Store, record: RecordedRun) -> "keras.Model":
+def _load_recorded(store: Store, run_id: str, md5: str) -> "keras.Model":
     with TemporaryDirectory() as folder:
-        return _load(_download(store, record.run_id, "model.h5", record.model, folder))
+        return _load(_download(store, run_id, "model.h5", md5, folder))
 
 
 def _load(path: Path) -> "keras.Model":
@@ -210,8 +238,9 @@ def _load(path: Path) -> "keras.Model":
 
 
 def _predict(model: "keras.Model", test: Examples, batch_size: int) -> np.ndarray:
-    probabilities: np.ndarray = model.predict(test.images, batch_size=batch_size, verbose=0)
-    return probabilities
+    from image_classifier.evaluate.metrics import predict  # imports TensorFlow, as the model has
+
+    return predict(model, test.images, batch_size)
 
 
 def _tags_below(prefix: str, tags: dict[str, str]) -> dict[str, str]:

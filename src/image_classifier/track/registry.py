@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     import keras
 
 
-def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, str | None]:
-    """Register the model of a result, unless it is registered already, and give it an alias.
+CHAMPION = "champion"  # alias of the version that `image-classifier serve` serves
+
+
+def promote(result: Result) -> tuple[str, str | None]:
+    """Register the model of a result under the name of its data set, unless it is registered, and make it the champion.
 
     The record of an ad hoc run is completed first: a training from the command line logs no MLflow model.
 
     Args:
-        store: Store that holds the result.
         result: Result of a pipeline run or an ad hoc run.
-        model: Name of the registered model.
-        alias: Alias of the version.
 
     Returns:
-        Version of the registered model that the alias names now, and the version that it named before, if any.
+        Version of the registered model that is the champion now, and the version that was it before, if any.
 
     Raises:
         InputError: The store cannot be reached, or does not hold the complete result of a pipeline run with its metrics
             and model.
     """
+    store, model = Store(result.data), result.data
     mlflow.set_tracking_uri(store.uri)  # the registry looks there for the logged model
     if not result.is_pipeline_run:
         record_result(store, result, with_model=True)
@@ -45,7 +46,7 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
         complete = [candidate for candidate in logged if has_files(candidate)]
         if not complete:
             raise _not_recorded(result, "its model")
-        previous = find_version(store, model, alias)
+        previous = find_champion(store, model)
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(model)
         versions = client.search_model_versions(f"name = '{model}' and run_id = '{run.info.run_id}'") or [
@@ -57,19 +58,26 @@ def promote(store: Store, result: Result, model: str, alias: str) -> tuple[str, 
                 model_id=complete[0].model_id,
             )
         ]
-        client.set_registered_model_alias(model, alias, versions[0].version)
+        client.set_registered_model_alias(model, CHAMPION, versions[0].version)
     return str(versions[0].version), previous
 
 
-def find_version(store: Store, model: str, alias: str) -> str | None:
-    """Return the version of a registered model that an alias names, or None if there is none or its files are lost."""
+def find_champion(store: Store, model: str) -> str | None:
+    """Return the version of a registered model that is the champion, or None if there is none or its files are lost."""
     client = store.client
     with store.translate_errors():
         registered = client.search_registered_models(f"name = '{model}'")
-        if not any(alias in found.aliases for found in registered):
+        if not any(CHAMPION in found.aliases for found in registered):
             return None
-        version = str(client.get_model_version_by_alias(model, alias).version)
+        version = str(client.get_model_version_by_alias(model, CHAMPION).version)
         return None if lacks_files(client.get_model_version_download_uri(model, version), MODEL_FILE) else version
+
+
+def find_origin(store: Store, model: str, version: str) -> tuple[str, str]:
+    """Return id and name of the run whose model is a version of a registered model."""
+    with store.translate_errors():
+        run = store.client.get_run(str(store.client.get_model_version(model, version).run_id))
+    return str(run.info.run_id), str(run.info.run_name)
 
 
 def load_address(store: Store, address: str) -> "keras.Model":
@@ -83,6 +91,11 @@ def load_address(store: Store, address: str) -> "keras.Model":
         from mlflow.keras import load_model
     with store.translate_errors():
         return load_model(address)  # type: ignore[no-untyped-call]
+
+
+def find_model_run(address: str) -> str:
+    """Return the id of the run whose model has an address in the store that `load_address` used last."""
+    return str(mlflow.models.get_model_info(address).run_id)
 
 
 def _not_recorded(result: Result, part: str) -> InputError:

@@ -236,6 +236,8 @@ def _remedy(reason: str) -> str:
         return "The file is damaged. Move it aside, then type: image-classifier backfill"
     if "database is locked" in reason:
         return "Another process writes to it. Wait for it or end it, and type the same command again."
+    if re.search("Registered Model .*not found", reason, re.IGNORECASE):
+        return "Promote a run first: image-classifier promote RUN"
     return "Check MLFLOW_TRACKING_URI and the server."
 
 

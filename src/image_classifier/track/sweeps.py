@@ -2,13 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 
 from image_classifier import paths
@@ -107,7 +107,7 @@ class SweepRun:
             epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
             store.log_missing(run.info.run_id, epochs)
             state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
-            store.log_params_and_tags(run, payload.params(training, paths.DATASET_REPORT), state)
+            store.log_params_and_tags(run, payload.params(training, paths.dataset_report(training.data)), state)
             store.terminate(run.info.run_id, STATUSES[outcome.state])
 
     def finish(
@@ -181,22 +181,24 @@ def images_per_second(store: Store, threads: int, processor: str) -> float | Non
     return statistics.median(speeds) if speeds else None
 
 
-def find_best_trial(store: Store, fingerprint: str) -> RecordedRun:
+def find_best_trial(stores: Sequence[Store], fingerprint: str) -> RecordedRun:
     """Return the record of the best trial of a sweep.
 
     Args:
-        store: Store of the sweep.
+        stores: Stores of all experiments.
         fingerprint: Fingerprint of the sweep.
 
     Raises:
-        InputError: The store does not have the sweep, or the sweep has no best trial.
+        InputError: No store has the sweep, or the sweep has no best trial.
     """
-    sweep = store.find_first({SWEEP_TAG: fingerprint})
-    if sweep is None:
+    known: list[Run] = []
+    for store in stores:
+        if sweep := store.find_first({SWEEP_TAG: fingerprint}):
+            if BEST_TAG not in sweep.data.tags:
+                reason = "it is not finished, or its trials are replicates"
+                raise InputError(f"Sweep {fingerprint} has no best trial: {reason}.")
+            return read_run(store, sweep.data.tags[BEST_TAG])
         with store.translate_errors():
-            known = store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")
-        names = ", ".join(sorted(run.data.tags[SWEEP_TAG] for run in known)) or "none"
-        raise InputError(f"Sweep {fingerprint} is not in MLflow. Known sweeps: {names}.")
-    if BEST_TAG not in sweep.data.tags:
-        raise InputError(f"Sweep {fingerprint} has no best trial: it is not finished, or its trials are replicates.")
-    return read_run(store, sweep.data.tags[BEST_TAG])
+            known += store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")
+    names = ", ".join(sorted(run.data.tags[SWEEP_TAG] for run in known)) or "none"
+    raise InputError(f"Sweep {fingerprint} is not in MLflow. Known sweeps: {names}.")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,24 +38,26 @@ the tag `superseded_by` have a newer result of the same name; the filter of this
 """
 
 
-def open_ui(experiment: str, port: int) -> None:
-    """Print the address of the experiment in the MLflow UI, open it in a browser, and serve it until Ctrl-C.
+def open_ui(experiments: Sequence[str], port: int) -> None:
+    """Print the address of the first experiment in the MLflow UI, open it in a browser, and serve it until Ctrl-C.
 
     A tracking server has a UI of its own, so that nothing is started for it. Without a terminal no browser is opened.
 
     Args:
-        experiment: Name of the MLflow experiment.
+        experiments: Names of the MLflow experiments, which are the data sets.
         port: Port on 127.0.0.1.
 
     Raises:
         InputError: The store cannot be reached, the port is in use, or MLflow does not start.
     """
-    store = Store(experiment)
-    if sqlite_file(store.uri):  # of this workspace alone, which `dvc checkout` may have changed
-        mark_current(store, [digest(stage["outs"]) for stage in workspace_trainings().values()])
-    with store.translate_errors():
-        store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
-        store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
+    stores = [Store(experiment) for experiment in experiments]
+    for store in stores:
+        if sqlite_file(store.uri):  # of this workspace alone, which `dvc checkout` may have changed
+            mark_current(store, [digest(stage["outs"]) for stage in workspace_trainings().values()])
+        with store.translate_errors():
+            store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)
+            store.client.set_experiment_tag(store.experiment_id, VIEW_TAG, json.dumps(view()))
+    store = stores[0]
     page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     page += f"&viewStateShareKey={VIEW}"
     if store.is_server:

@@ -11,7 +11,6 @@ from mlflow.models import Model, infer_signature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from image_classifier import environment, paths
-from image_classifier.dataset import CLASSES, INPUT_SHAPE
 from image_classifier.files import atomic_write, read_history
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
@@ -23,20 +22,20 @@ from image_classifier.track.store import FINISHED, INPUT_TAG, RESULT_TAG, Store,
 SERVED_WITH = ("mlflow", "tensorflow", "keras", "numpy")  # libraries that a logged model needs
 
 
-def track_run(run: str, experiment: str) -> str:
+def track_run(run: str) -> str:
     """Record the result of a run of this workspace, and return the id of its MLflow run.
 
     Prints a warning if MLflow has another result of the same input.
 
     Args:
         run: Name of a row of params.yaml, or of a folder of outputs/.
-        experiment: Name of the MLflow experiment.
 
     Raises:
         FileNotFoundError: A file of the run is missing.
         InputError: The training is not finished, or the store cannot be reached or written.
     """
-    store, result = Store(experiment), read_result(run)
+    result = read_result(run)
+    store = Store(result.data)
     run_id = record_result(store, result)
     if result.is_pipeline_run:
         with atomic_write(paths.tracked_marker(run)) as path:
@@ -138,6 +137,9 @@ def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) 
     client, run_id, now = store.client, run.info.run_id, int(time.time() * 1000)
     store.log_missing(run_id, payload.history_metrics(result, now))
     client.log_artifacts(run_id, str(result.files.directory))
+    if not result.files.plots.is_relative_to(result.files.directory):
+        client.log_artifacts(run_id, str(result.files.plots), "plots")
+    client.log_text(run_id, result.dataset.read_text(encoding="utf-8"), payload.DATASET_FILE)
     for diagram in result.diagrams:
         client.log_artifact(run_id, str(diagram), artifact_path="diagram")
     model_id = _log_model(store, run, result) if with_model else None
@@ -164,14 +166,16 @@ def _log_model(store: Store, run: Run, result: Result) -> str:
 
         from image_classifier.evaluate.saved_model import load_model
 
-    example = np.zeros((1, *INPUT_SHAPE), np.float32)
+    keras_model = load_model(result.files.model)
+    example = np.zeros((1, *keras_model.input_shape[1:]), np.float32)
     with TemporaryDirectory() as folder:
         mlflow.keras.save_model(
-            load_model(result.files.model),
+            keras_model,
             folder,
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
-            signature=infer_signature(example, np.zeros((1, CLASSES), np.float32)),
+            signature=infer_signature(example, np.zeros((1, *keras_model.output_shape[1:]), np.float32)),
             input_example=example,
+            metadata=payload.picture_task(result.dataset),
             pip_requirements=[f"{library}=={version(library)}" for library in SERVED_WITH],
         )
         client.log_model_artifacts(model.model_id, folder)

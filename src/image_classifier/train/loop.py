@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from image_classifier.dataset import CLASSES, Examples
+from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
 from image_classifier.train.checkpoint import TrainingState
-from image_classifier.train.input_pipeline import batch_dataset, shift_images
+from image_classifier.train.input_pipeline import BatchReader
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Train
@@ -129,42 +128,30 @@ def fit(
     for epoch, row in enumerate(start.rows, 1):
         on_epoch(epoch, row)
 
-    order = tf.Variable(tf.range(len(training.labels), dtype=tf.int64))
-    images = tf.Variable(training.images)
-    smoothing_mass = settings.label_smoothing / CLASSES
-    targets = tf.one_hot(
-        training.labels, CLASSES, on_value=1 - settings.label_smoothing + smoothing_mass, off_value=smoothing_mass
-    )
+    batches = BatchReader(training, config.batch_size, settings.label_smoothing, settings.max_shift_px)
+    validation_batches = BatchReader(validation, settings.validation_batch_size).dataset()
 
     def prepare_epoch(epoch: int) -> None:
-        random = np.random.default_rng((settings.seed, epoch))
-        order.assign(random.permutation(len(training.labels)))
-        if settings.max_shift_px:
-            images.assign(shift_images(training.images, settings.max_shift_px, random))
+        batches.shuffle(np.random.default_rng((settings.seed, epoch)))
 
-    sequential_order = tf.Variable(tf.range(len(validation.labels), dtype=tf.int64))
-    validation_targets = tf.one_hot(validation.labels, CLASSES)
-    validation_batches = batch_dataset(
-        tf.Variable(validation.images), validation_targets, sequential_order, settings.validation_batch_size, 0
-    )
     callback = TrainingCallback(start, prepare_epoch, on_epoch, on_checkpoint, settings.checkpoint_steps)
 
     def fit_epochs(first_epoch: int, last_epoch: int, first_batch: int) -> None:
         model.fit(
-            batch_dataset(images, targets, order, config.batch_size, first_batch),
+            batches.dataset(first_batch),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             validation_data=validation_batches,
             validation_freq=1 if config.validation.every_epoch else config.epochs,
-            shuffle=False,  # `order` decides
+            shuffle=False,  # `batches` decides
             callbacks=[keras.callbacks.TerminateOnNaN(), callback],
             verbose=verbose,
         )
 
     completed = len(start.rows)
     if start.steps:
-        one_hot = tf.one_hot(training.labels[:1], CLASSES)
-        model.compute_metrics(training.images[:1], one_hot, one_hot)  # creates the variables of the metrics
+        images, targets = batches.read(0)
+        model.compute_metrics(images[:1], targets[:1], targets[:1])  # creates the variables of the metrics
         fit_epochs(completed, completed + 1, start.steps)
     if not model.stop_training:
         fit_epochs(len(callback.rows), config.epochs, 0)

@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 from image_classifier.errors import InputError
 from image_classifier.train.model import keras_reason
 
-DECIDING_KEYS = ("run", "batch_size", "epochs", "model", "training", "validation")
 DEFAULT_STEPS = 100  # length of a training for optimizers that are built to read their defaults
 
 
@@ -44,7 +43,7 @@ def complete_config(config: dict[str, Any], optimizer: keras.optimizers.Optimize
     """Add the arguments of the optimizer that Keras chose to a configuration.
 
     Args:
-        config: Values of a training's configuration; `optimizer` is in Hydra's form.
+        config: Values that decide a training, from `Train.fingerprint_config`; `optimizer` is in Hydra's form.
         optimizer: Optimizer that was built from it.
 
     Returns:
@@ -54,8 +53,7 @@ def complete_config(config: dict[str, Any], optimizer: keras.optimizers.Optimize
     """
     written = config["optimizer"]
     complete = _merge(written, optimizer.get_config())
-    deciding = {key: config[key] for key in DECIDING_KEYS if key in config}
-    return {**deciding, "optimizer": complete, "library_defaults": _added(complete, written, "optimizer.")}
+    return {**config, "optimizer": complete, "library_defaults": _added(complete, written, "optimizer.")}
 
 
 def dump_config(complete: dict[str, Any]) -> str:

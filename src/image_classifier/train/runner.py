@@ -59,8 +59,8 @@ def train_run(
     lock = acquire_lock(paths.training_lock(config.run), busy)
     if config.training.precision == "mixed_bfloat16" and not environment.has_bfloat16():
         print("Warning: this processor emulates bfloat16: slower than training.precision=float32.", file=sys.stderr)
-    training, validation = load_for_training(paths.PREPARED_DATA, config.validation.size)
-    images = len(training.labels)
+    training, validation = load_for_training(paths.prepared_data(config.data.name), config.validation.size)
+    images = len(training)
     if config.batch_size > images:
         raise InputError(f"batch_size={config.batch_size}: should be at most {images}, the number of training images.")
 
@@ -74,13 +74,14 @@ def train_run(
         from image_classifier.train.optimizer import build_optimizer, complete_config, dump_config
 
         set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
-    model = build_model(config.model.name, config.model.layers, config.training.precision)
+    shape, classes = training.images.shape[1:], len(training.classes)
+    model = build_model(config.model.name, config.model.layers, shape, classes, config.training.precision)
     optimizer = build_optimizer(config.optimizer, steps=config.epochs * math.ceil(images / config.batch_size))
-    complete = complete_config(config.model_dump(), optimizer)
+    complete = complete_config(config.fingerprint_config(), optimizer)
     for name in complete["library_defaults"]:
         print(f"Warning: {name} is Keras' default, which another version may change. Write it down in conf/optimizer/.")
 
-    code_and_data = training_files()
+    code_and_data = training_files(config.data.name)
     metadata = RunMetadata.start(
         TrainingInput(config.run, command, dump_config(complete), code_and_data),
         images,
