@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_classifier.fetch.pictures import FORMATS, PictureTask
 from image_classifier.serve.predict import COLUMNS, convert_pictures, draw_pictures, find_pictures, predict_pictures
 
+TASK = PictureTask("mnist", tuple("0123456789"), (28, 28, 1), "digit")
 PROBABILITIES = np.array([0.05, 0.1, 0.6, 0.02, 0.03, 0.04, 0.05, 0.06, 0.03, 0.02])
 
 
@@ -45,23 +47,37 @@ def test_files_that_cannot_be_read_are_named_and_the_others_converted(picture: P
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("text")
     names = [tmp_path / "empty", tmp_path / "none.png", tmp_path / "text.png", picture]
-    images, problems = convert_pictures(names)
+    images, problems = convert_pictures(names, TASK)
     assert list(images) == [picture]
     assert problems == [
         f"{tmp_path}/empty: the folder has no pictures.",
         f"{tmp_path}/none.png: no such file.",
-        f"{tmp_path}/text.png: not a picture in a format that Pillow knows.",
+        f"{tmp_path}/text.png: not a picture in one of the formats {', '.join(FORMATS)}: convert it to PNG.",
     ]
 
 
 def test_the_three_most_probable_classes_are_listed(picture: Path) -> None:
-    images, _ = convert_pictures([picture])
-    table = predict_pictures(SimpleNamespace(predict=model), images)
+    images, _ = convert_pictures([picture], TASK)
+    table = predict_pictures(SimpleNamespace(predict=model), images, TASK.classes)
     assert table.columns.tolist() == COLUMNS
-    assert table.to_numpy().tolist() == [[str(picture), 2, 0.6, 1, 0.1, 7, 0.06]]
+    assert table.to_numpy().tolist() == [[str(picture), "2", 0.6, "1", 0.1, "7", 0.06]]
 
 
 def test_the_drawing_shows_each_picture_with_its_prediction(picture: Path) -> None:
-    images, _ = convert_pictures([picture])
-    figure = draw_pictures(images, predict_pictures(SimpleNamespace(predict=model), images))
+    images, _ = convert_pictures([picture], TASK)
+    figure = draw_pictures(images, predict_pictures(SimpleNamespace(predict=model), images, TASK.classes))
     assert [axes.get_title() for axes in figure.axes] == ["one.png\n2 (60.0%)"]
+
+
+def test_with_two_classes_the_third_one_is_empty(picture: Path) -> None:
+    task = PictureTask("pets", ("cat", "dog"), (8, 8, 3), "pad")
+    images, _ = convert_pictures([picture], task)
+    predicted = SimpleNamespace(predict=lambda images, verbose: np.tile([0.25, 0.75], (len(images), 1)))  # noqa: ARG005
+    (row,) = predict_pictures(predicted, images, task.classes).to_dict("records")
+    assert [row["class"], row["second_class"], row["second_probability"]] == ["dog", "cat", 0.25]
+    assert np.isnan(row["third_probability"])
+
+
+def test_a_picture_becomes_an_image_of_the_data_set(picture: Path) -> None:
+    images, _ = convert_pictures([picture], PictureTask("pets", ("cat", "dog"), (8, 12, 3), "stretch"))
+    assert images[picture].shape == (8, 12, 3)

@@ -4,20 +4,43 @@ import http.client
 import json
 import socket
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from PIL import Image
 
+from image_classifier.dataset import Arrays
 from image_classifier.errors import InputError
+from image_classifier.fetch.pictures import FORMATS, PictureTask
 from image_classifier.serve import server
+from image_classifier.serve.predict import convert_pictures, predict_pictures
+from image_classifier.train.model import build_model
 
+DIGITS = PictureTask("mnist", tuple("0123456789"), (28, 28, 1), "digit")
+NO_PICTURE = f"not a picture in one of the formats {', '.join(FORMATS)}"
 SHAPE = (2, 2, 1)
 IMAGE = np.full(SHAPE, 0.5).tolist()
+
+
+def png(image: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return file.getvalue()
+
+
+BLANK = png(np.full((50, 50), 128, np.uint8))
+DAMAGED = png(np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8))[:5000]
 
 
 def predict(images: np.ndarray, verbose: int) -> np.ndarray:
@@ -28,10 +51,9 @@ def predict(images: np.ndarray, verbose: int) -> np.ndarray:
     return means
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """Port of a running server, whose model returns the mean of an image."""
-    application = server.make_application(SimpleNamespace(input_shape=(None, *SHAPE), predict=predict))
+@contextmanager
+def running(application: FastAPI) -> Iterator[int]:
+    """Run a server of an application and yield its port."""
     running = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
     with socket.create_server((server.HOST, 0)) as listener:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
@@ -39,6 +61,39 @@ def port() -> Iterator[int]:
         yield listener.getsockname()[1]
         running.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Port of a server whose model returns the mean of an image."""
+    model = SimpleNamespace(input_shape=(None, *SHAPE), predict=predict)
+    with running(server.make_application([("mean", model)], DIGITS)) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, keras.Model]:
+    """Two models with different random weights."""
+    dense = {"_target_": "keras.layers.Dense", "units": 10, "activation": "softmax"}
+    return {
+        name: build_model(name, [{"_target_": "keras.layers.Flatten"}, dense], (28, 28, 1), 10)
+        for name in ("first", "second")
+    }
+
+
+@pytest.fixture(scope="module")
+def picture_port(models: dict[str, keras.Model]) -> Iterator[int]:
+    """Port of a server of both models."""
+    with running(server.make_application(list(models.items()), DIGITS)) as port:
+        yield port
+
+
+@pytest.fixture(params=["png", "jpeg", "tiff"])
+def picture(request: pytest.FixtureRequest, raw: Arrays, tmp_path: Path) -> Path:
+    """A picture file with a dark digit on white."""
+    path = tmp_path / f"digit.{request.param}"
+    Image.fromarray(255 - np.pad(raw["test_images"][0], 30)).save(path)
+    return path
 
 
 def send(port: int, body: Any, method: str = "POST", path: str = "/invocations", **headers: str) -> tuple[int, str]:
@@ -98,7 +153,17 @@ def test_unusable_images_are_refused_with_the_expected_shape_and_range(
 @pytest.mark.parametrize(
     "headers", [{"Host": "example.org"}, {"Host": "127.0.0.1.example.org:5001"}, {"Origin": "http://example.org"}]
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", "/invocations"), ("GET", "/ping")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/invocations"),
+        ("POST", "/picture"),
+        ("GET", "/ping"),
+        ("GET", "/"),
+        ("GET", "/page.js"),
+        ("GET", "/models"),
+    ],
+)
 def test_a_foreign_request_is_refused(port: int, method: str, path: str, headers: dict[str, str]) -> None:
     status, text = send(port, inputs([IMAGE]), method, path, **headers)
     assert status == 403
@@ -114,40 +179,120 @@ def test_a_page_of_the_server_itself_has_access(port: int) -> None:
     ("body", "headers", "expected"),
     [
         (b" " * (server.MAX_BYTES + 1), {}, 413),
-        (iter([b"{}"]), {}, 411),  # in chunks
+        (lambda: iter([b"{}"]), {}, 411),  # in chunks
         (b"{}", {"Content_Type": "text/csv"}, 415),
     ],
 )
+@pytest.mark.parametrize(("path", "content"), [("/invocations", "application/json"), ("/picture", "image/png")])
 def test_a_request_of_another_size_or_type_is_refused(
-    port: int, body: Any, headers: dict[str, str], expected: int
+    port: int, path: str, content: str, body: Any, headers: dict[str, str], expected: int
 ) -> None:
-    status, text = send(port, body, **{"Content-Type": "application/json", **headers})
+    status, text = send(port, body() if callable(body) else body, path=path, **{"Content_Type": content, **headers})
     assert status == expected
     assert json.loads(text)["detail"].startswith("Content-")
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
-def test_pages_that_load_scripts_from_other_hosts_are_off(port: int, path: str) -> None:
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/server.py", "/..%2fserver.py"])
+def test_other_files_and_pages_that_load_scripts_from_other_hosts_are_off(port: int, path: str) -> None:
     assert send(port, None, "GET", path)[0] == 404
 
 
+@pytest.mark.parametrize("content", ["image/png", "application/octet-stream"])
+def test_a_picture_has_the_probabilities_that_predict_and_invocations_give(
+    picture_port: int, models: dict[str, keras.Model], picture: Path, content: str
+) -> None:
+    status, text = send(picture_port, picture.read_bytes(), path="/picture", Content_Type=content)
+    assert status == 200
+    answers = json.loads(text)["models"]
+    assert [(answer["name"], answer["champion"]) for answer in answers] == [("first", True), ("second", False)]
+    images, _ = convert_pictures([picture], DIGITS)
+    for answer, model in zip(answers, models.values(), strict=True):
+        assert list(answer["probabilities"]) == list(DIGITS.classes)
+        (row,) = predict_pictures(model, images, DIGITS.classes).to_dict("records")
+        assert answer["probabilities"][row["class"]] == row["probability"]
+        assert answer["probabilities"][row["third_class"]] == row["third_probability"]
+    _, text = send(picture_port, inputs([(images[picture] / np.float32(255)).tolist()]))
+    assert json.loads(text)["predictions"] == [list(answers[0]["probabilities"].values())]
+
+
+def test_the_answer_has_the_image_that_the_network_sees(picture_port: int, picture: Path) -> None:
+    _, text = send(picture_port, picture.read_bytes(), path="/picture", Content_Type="image/png")
+    start, _, content = json.loads(text)["image"].partition(",")
+    assert start == "data:image/png;base64"
+    with Image.open(BytesIO(b64decode(content))) as seen:
+        np.testing.assert_array_equal(np.asarray(seen)[..., np.newaxis], DIGITS.convert(picture))
+
+
+def test_class_names_and_the_form_of_an_image_come_from_the_task() -> None:
+    model = SimpleNamespace(
+        input_shape=(None, 2, 3, 3), predict_on_batch=lambda images: np.stack([images.mean(axis=(1, 2, 3)), [0.25]], 1)
+    )
+    task = PictureTask("pets", ("cat", "dog"), (2, 3, 3), "stretch")
+    with running(server.make_application([("colours", model)], task)) as port:
+        _, listed = send(port, None, "GET", "/models")
+        _, text = send(port, png(np.full((4, 6, 3), 51, np.uint8)), path="/picture", Content_Type="image/png")
+    assert json.loads(listed) == {
+        "data": "pets",
+        "classes": ["cat", "dog"],
+        "models": [{"name": "colours", "champion": True}],
+    }
+    assert json.loads(text)["models"][0]["probabilities"] == {"cat": pytest.approx(0.2), "dog": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty."),
+        (b"text", NO_PICTURE),
+        (DAMAGED, "cannot be decoded: "),
+        (BLANK, "no digit found: the picture is blank or has too little contrast."),
+    ],
+)
+def test_an_unusable_picture_is_refused_with_one_line(picture_port: int, content: bytes, reason: str) -> None:
+    status, text = send(picture_port, content, path="/picture", Content_Type="image/png")
+    assert status == 400
+    assert "\n" not in text
+    assert json.loads(text)["detail"].startswith(reason)
+
+
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js"])
+def test_the_page_may_load_nothing_from_other_hosts_and_no_other_page_may_contain_it(port: int, path: str) -> None:
+    connection = http.client.HTTPConnection(server.HOST, port, timeout=60)
+    connection.request("GET", path)
+    with connection.getresponse() as answer:
+        text, headers = answer.read().decode(), answer.headers
+    connection.close()
+    assert answer.status == 200
+    assert "default-src 'self';" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "//" not in text.replace("// ", "")
+
+
 @pytest.fixture
-def versions(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
-    """The registered versions by model and alias, in a store that needs no database."""
-    registered: dict[tuple[str, str], str] = {}
+def champions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The versions of the champions by model, in a store that needs no database."""
+    registered: dict[str, str] = {}
     monkeypatch.setattr(server, "Store", lambda _experiment: None)
-    monkeypatch.setattr(server, "find_version", lambda _store, *model_and_alias: registered.get(model_and_alias))
+    monkeypatch.setattr(server, "find_champion", lambda _store, model: registered.get(model))
     return registered
 
 
-@pytest.mark.usefixtures("versions")
+@pytest.mark.usefixtures("champions")
 def test_a_missing_promotion_is_named_with_the_remedy() -> None:
     message = r"^There is no mnist@champion yet\. Choose a run: image-classifier promote RUN$"
     with pytest.raises(InputError, match=message):
-        server.serve(5001)
+        server.serve(5001, None)
 
 
-def test_a_port_in_use_is_named_with_the_remedy(versions: dict[tuple[str, str], str], port: int) -> None:
-    versions["mnist", "champion"] = "1"
+def test_a_port_in_use_is_named_with_the_remedy(champions: dict[str, str], port: int) -> None:
+    champions["mnist"] = "1"
     with pytest.raises(InputError, match=rf"^--port {port}: Address already in use\. .* serve --port PORT$"):
-        server.serve(port)
+        server.serve(port, None)
+
+
+@pytest.mark.usefixtures("champions")
+def test_an_unknown_data_set_is_named_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"^data=pets is not a data set of params\.yaml\. Choose one of: mnist\.$"):
+        server.serve(5001, "pets")

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
-from image_classifier.serve.pictures import read_picture, to_mnist
+from image_classifier.fetch.pictures import PictureTask
 
 if TYPE_CHECKING:
     import keras
@@ -38,19 +39,19 @@ def find_pictures(arguments: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def convert_pictures(files: Sequence[Path]) -> tuple[dict[Path, np.ndarray], list[str]]:
-    """Read pictures of digits.
+def convert_pictures(files: Sequence[Path], task: PictureTask) -> tuple[dict[Path, np.ndarray], list[str]]:
+    """Convert pictures to images.
 
     Returns:
-        The image that the model receives of each readable picture, uint8, (28, 28, 1), and a line about each other
-        file.
+        The image that the model receives of each readable picture, uint8, (height, width, channels), and a line about
+        each other file.
     """
     images, problems = {}, []
     for file in files:
         try:
             if file.is_dir():
                 raise InputError("the folder has no pictures")
-            images[file] = to_mnist(read_picture(file))
+            images[file] = task.convert(file)
         except FileNotFoundError:
             problems.append(f"{file}: no such file.")
         except InputError as error:
@@ -58,25 +59,27 @@ def convert_pictures(files: Sequence[Path]) -> tuple[dict[Path, np.ndarray], lis
     return images, problems
 
 
-def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray]) -> pd.DataFrame:
+def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray], classes: Sequence[str]) -> pd.DataFrame:
     """Classify images.
 
     Args:
         model: Model from images to class probabilities.
-        images: Image of each picture, uint8, (28, 28, 1).
+        images: Image of each picture, uint8, (height, width, channels).
+        classes: Names of the classes.
 
     Returns:
-        Columns `COLUMNS`: the three most probable classes of each picture and their probabilities, 0 to 1.
+        Columns `COLUMNS`: the three most probable classes of each picture and their probabilities, 0 to 1. With two
+        classes, the third ones are empty.
     """
     if not images:
         return pd.DataFrame(columns=COLUMNS)
-    probabilities = model.predict(np.stack(list(images.values())).astype(np.float32) / 255, verbose=0)
+    probabilities = model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
     rows = [
-        [str(file), *(value for label in labels for value in (int(label), float(of_picture[label])))]
+        [str(file), *(value for label in labels for value in (classes[label], float(of_picture[label])))]
         for file, labels, of_picture in zip(images, best, probabilities, strict=True)
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS[: len(rows[0])]).reindex(columns=COLUMNS)
 
 
 def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> Figure:
@@ -89,6 +92,6 @@ def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> 
     for axes in grid:
         axes.set_axis_off()
     for axes, (file, image), prediction in zip(grid, images.items(), shown.itertuples(), strict=False):
-        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(f"{file.name[-18:]}\n{prediction[2]} ({prediction[3]:.1%})", fontsize=8)
     return figure

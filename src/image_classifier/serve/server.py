@@ -1,20 +1,29 @@
-"""The HTTP server of the promoted model, which refuses foreign and unusable requests."""
+"""The HTTP server of the promoted model, which refuses foreign and unusable requests, and its page for drawings."""
 
 import asyncio
 import json
 import os
 import re
 import socket
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
+from PIL import Image
 
-from image_classifier.config.compose import load_tracking
+from image_classifier.config.compose import find_source, load_params
+from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
-from image_classifier.track.registry import find_version, load_address
+from image_classifier.fetch.pictures import PictureTask
+from image_classifier.track.reader import load_current, read_task
+from image_classifier.track.registry import CHAMPION, find_champion, find_origin, load_address
 from image_classifier.track.store import Store
 
 if TYPE_CHECKING:
@@ -22,55 +31,110 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MAX_BYTES = 10_000_000  # of a request; a thousand images with four digits per pixel are 6 MB
+PAGE = Path(__file__).with_name("page")
+PAGE_FILES = ("index.html", "page.css", "page.js")
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # a browser asks again, so that the files always belong together
+}
 
 
-def serve(port: int) -> None:
-    """Serve the promoted model, which only this machine can reach, until Ctrl-C.
+def serve(port: int, data: str | None) -> None:
+    """Serve the promoted model, and a page with the answers of all current runs, to this machine until Ctrl-C.
 
     Args:
+        data: Name of the data set; None stands for the first one of params.yaml.
         port: Port on 127.0.0.1.
 
     Raises:
         InputError: No model is promoted, the tracking store cannot be reached, or the port is in use.
     """
-    tracking = load_tracking()
-    store, model = Store(tracking.experiment), tracking.registered_model
-    version = find_version(store, model, tracking.alias)
+    model = data or next(iter(load_params().datasets))
+    find_source(model)  # raises an error for an unknown name
+    store = Store(model)
+    version = find_champion(store, model)
     if version is None:
-        raise InputError(f"There is no {model}@{tracking.alias} yet. Choose a run: image-classifier promote RUN")
+        raise InputError(f"There is no {model}@{CHAMPION} yet. Choose a run: image-classifier promote RUN")
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise InputError(f"--port {port}: {reason}. Choose another port: image-classifier serve --port PORT") from None
     with listener:
-        application = make_application(load_address(store, f"models:/{model}/{version}"))
-        address = f"http://{HOST}:{port}/invocations"
-        print(f"Version {version} of {model} answers at {address} (docs/deployment.md). Ctrl-C ends it.", flush=True)
+        run_id, name = find_origin(store, model, version)
+        champion = load_address(store, f"models:/{model}/{version}")
+        others = load_current(store, without=run_id)
+        application = make_application([(name, champion), *others], PictureTask.from_fields(read_task(store, run_id)))
+        address = f"http://{HOST}:{port}"
+        print(f"Draw a picture: {address}")
+        print(
+            f"Version {version} of {model} answers at {address}/invocations (docs/deployment.md). Ctrl-C ends it.",
+            flush=True,
+        )
         config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def make_application(model: "keras.Model") -> FastAPI:
-    """Return the HTTP application of a model: `GET /ping`, and `POST /invocations` in MLflow's format.
+def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureTask) -> FastAPI:
+    """Return the HTTP application of some models.
 
-    Requests are refused with a status from 400 to 499 and one line of JSON.
+    `POST /invocations`, in MLflow's format, and `GET /ping` are for programs. `GET /` is the page, which asks for the
+    names of `GET /models` and sends picture files to `POST /picture`. Requests are refused with a status from 400 to
+    499 and one line of JSON.
+
+    Args:
+        models: Name and model of each run, the champion first, which answers `POST /invocations`.
+        task: Task of all models.
     """
     application = FastAPI(openapi_url=None, dependencies=[Depends(check_origin)])  # None: no /docs either
-    shape, turn = model.input_shape[1:], asyncio.Lock()
+    champion, turn = models[0][1], asyncio.Lock()
+    shape = champion.input_shape[1:]
+    names = [{"name": name, "champion": model is champion} for name, model in models]
 
     def predict(body: bytes) -> Response:
-        probabilities = model.predict(parse_images(body, shape), verbose=0)
+        probabilities = champion.predict(parse_images(body, shape), verbose=0)
         return JSONResponse({"predictions": probabilities.tolist()})
+
+    def classify(body: bytes) -> Response:
+        try:
+            image = task.convert(BytesIO(body))
+        except InputError as error:
+            raise HTTPException(400, f"{error}.") from None
+        batch = scale_pixels(image[np.newaxis])
+        # For one image, `predict_on_batch` gives the same answer as `predict` in a small part of the time
+        answers = [
+            {**name, "probabilities": dict(zip(task.classes, model.predict_on_batch(batch)[0].tolist(), strict=True))}
+            for name, (_, model) in zip(names, models, strict=True)
+        ]
+        return JSONResponse({"image": png_url(image), "models": answers})
+
+    async def answer(function: Callable[[bytes], Response], request: Request) -> Response:
+        body = await request.body()
+        async with turn:  # one request at a time: TensorFlow uses all cores, and memory is limited
+            return await asyncio.to_thread(function, body)
 
     @application.get("/ping")
     def ping() -> None: ...
 
-    @application.post("/invocations", dependencies=[Depends(check_size)])
+    @application.post("/invocations", dependencies=[Depends(body_check("application/json"))])
     async def invocations(request: Request) -> Response:
-        body = await request.body()
-        async with turn:  # one request at a time: TensorFlow uses all cores, and memory is limited
-            return await asyncio.to_thread(predict, body)
+        return await answer(predict, request)
+
+    @application.get("/models")
+    def list_models() -> Response:
+        return JSONResponse({"data": task.name, "classes": task.classes, "models": names})
+
+    @application.post("/picture", dependencies=[Depends(body_check("image/*", "application/octet-stream"))])
+    async def picture(request: Request) -> Response:
+        return await answer(classify, request)
+
+    @application.get("/")
+    @application.get("/{name}")
+    def page(name: str = PAGE_FILES[0]) -> Response:
+        if name not in PAGE_FILES:
+            raise HTTPException(404, f"/{name}: no such page.")
+        return FileResponse(PAGE / name, headers=PAGE_HEADERS)
 
     return application
 
@@ -90,19 +154,25 @@ def check_origin(request: Request) -> None:
         raise HTTPException(403, f"Origin: {origin}: should be http://{host}.")
 
 
-def check_size(request: Request) -> None:
-    """Check type and length of a request before it is read.
+def body_check(*types: str) -> Callable[[Request], None]:
+    """Return a check of type and length of a request before it is read, which raises an `HTTPException`.
 
-    Raises:
-        HTTPException: The request is refused.
+    Args:
+        types: Patterns of the media types that are accepted, such as image/*.
     """
-    content, length = request.headers.get("content-type", ""), request.headers.get("content-length")
-    if content.partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, f"Content-Type: {content}: should be application/json.")
-    if length is None or "transfer-encoding" in request.headers:
-        raise HTTPException(411, "Content-Length is missing. Send the body in one piece.")
-    if int(length) > MAX_BYTES:
-        raise HTTPException(413, f"Content-Length: {length}: should be at most {MAX_BYTES}. Send fewer images at once.")
+
+    def check_body(request: Request) -> None:
+        content, length = request.headers.get("content-type", ""), request.headers.get("content-length")
+        if not any(fnmatch(content.partition(";")[0].strip().lower(), pattern) for pattern in types):
+            raise HTTPException(415, f"Content-Type: {content}: should be {' or '.join(types)}.")
+        if length is None or "transfer-encoding" in request.headers:
+            raise HTTPException(411, "Content-Length is missing. Send the body in one piece.")
+        if int(length) > MAX_BYTES:
+            raise HTTPException(
+                413, f"Content-Length: {length}: should be at most {MAX_BYTES} bytes. Send less at once."
+            )
+
+    return check_body
 
 
 def parse_images(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -131,3 +201,10 @@ def parse_images(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
         found = f"values from {images.min():g} to {images.max():g}"
         raise HTTPException(400, f"inputs: {found}: {expected} Divide pixels from 0 to 255 by 255.")
     return images.astype(np.float32)
+
+
+def png_url(image: np.ndarray) -> str:
+    """Return an image, uint8, (height, width, channels), as the data URL of a PNG file."""
+    file = BytesIO()
+    Image.fromarray(image.squeeze()).save(file, "png")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
