@@ -1,0 +1,34 @@
+"""Editing of params.yaml."""
+
+import re
+from collections.abc import Mapping
+
+from omegaconf import OmegaConf
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from image_classifier import paths
+from image_classifier.config.schema import DataSource, Row
+from image_classifier.errors import InputError
+from image_classifier.files import atomic_write
+
+
+def check_new_name(name: str) -> None:
+    """Raise `InputError` for a name that a new data set or run cannot have."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", name):  # see `RunName`
+        raise InputError(f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -.")
+    if not isinstance(OmegaConf.create(f"[{name}]")[0], str):
+        raise InputError(f"NAME={name}: should not be a number or a word such as on, no, true and null.")
+
+
+def add_to_params(*, datasets: Mapping[str, DataSource] | None = None, runs: Mapping[str, Row]) -> None:
+    """Add data sets and runs to params.yaml, whose comments are kept."""
+    editor = YAML()
+    editor.width = 120
+    params = editor.load(paths.PARAMS.read_text(encoding="utf-8"))
+    for key, entries in (("datasets", datasets or {}), ("runs", runs)):
+        for name, entry in entries.items():
+            params[key][name] = CommentedMap(entry.model_dump())
+            params[key][name].fa.set_flow_style()
+    with atomic_write(paths.PARAMS) as path:
+        editor.dump(params, path)
