@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from image_classifier.config.schema import Data, validate
 from image_classifier.dataset import ARRAY_NAMES, Arrays
 
+GOOD = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")  # pictures of `make_folder`
+SPLIT = ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
 DIGITS = tuple(map(str, range(10)))
 
 
@@ -40,3 +43,18 @@ def tiny(size: tuple[int, ...] = (5, 4)) -> Arrays:
     images = np.random.default_rng(0).integers(0, 256, (10, *size), np.uint8)
     labels = np.array([0, 1, 1, 0, 1, 0, 1, 0, 0, 1], np.uint8)
     return dict(zip(ARRAY_NAMES, (images[:6], labels[:6], images[6:], labels[6:]), strict=True))
+
+
+def make_folder(folder: Path, *names: str) -> Path:
+    """Make a folder of grey pictures, of empty folders (names that end in "/") and of texts, all different."""
+    folder.mkdir(exist_ok=True)
+    for level, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        elif path.suffix == ".png":
+            Image.new("L", (4, 4), 10 * level).save(path)
+        else:
+            path.write_text("text")
+    return folder

@@ -18,7 +18,7 @@ from image_classifier.config.edit import add_to_params, check_new_name
 from image_classifier.config.schema import Data, DataSource, Row, validate
 from image_classifier.errors import InputError
 from image_classifier.fetch.classes import check_class_counts
-from image_classifier.fetch.image_folder import Entry
+from image_classifier.fetch.picture_lists import Entry
 from image_classifier.fetch.pictures import decode_picture
 from image_classifier.fetch.sources import LISTS, READERS
 from image_classifier.files import atomic_write
@@ -108,22 +108,28 @@ def look_at(source: Path) -> Look:
         InputError: The form of the source is unknown, or its reader refuses it.
     """
     form = find_form(source)
-    if form in READERS:
-        arrays, classes = READERS[form](source)
-        counts: dict[str | None, Counter[str]] = {}
-        sizes, is_gray = Counter[tuple[int, int]](), True
-        for key in (key for key in arrays if key.endswith("labels")):
-            images, numbers = arrays[key.replace("labels", "images")], np.bincount(arrays[key], minlength=len(classes))
-            part = key.removesuffix("labels").removesuffix("_") or None
-            counts[part] = Counter(dict(zip(classes, numbers.tolist(), strict=True)))
-            sizes[images.shape[1], images.shape[2]] += len(images)
-            is_gray = is_gray and images.shape[3:] != (3,)
-        return Look(form, classes, counts, sizes, is_gray, [])
+    return _look_at_arrays(form, source) if form in READERS else _look_at_pictures(form, source)
+
+
+def _look_at_arrays(form: str, source: Path) -> Look:
+    arrays, classes = READERS[form](source)
+    counts: dict[str | None, Counter[str]] = {}
+    sizes, is_gray = Counter[tuple[int, int]](), True
+    for key in (key for key in arrays if key.endswith("labels")):
+        images, numbers = arrays[key.replace("labels", "images")], np.bincount(arrays[key], minlength=len(classes))
+        part = key.removesuffix("labels").removesuffix("_") or None
+        counts[part] = Counter(dict(zip(classes, numbers.tolist(), strict=True)))
+        sizes[images.shape[1], images.shape[2]] += len(images)
+        is_gray = is_gray and images.shape[3:] != (3,)
+    return Look(form, classes, counts, sizes, is_gray, [])
+
+
+def _look_at_pictures(form: str, source: Path) -> Look:
     entries = LISTS[form](source)
     classes = sorted({entry.class_name for entry in entries})
     parts = sorted({entry.part for entry in entries}, key=str, reverse=True)  # train, test
-    counts = {part: Counter(dict.fromkeys(classes, 0)) for part in parts}
-    sizes, is_gray, failures = Counter(), True, []
+    counts: dict[str | None, Counter[str]] = {part: Counter(dict.fromkeys(classes, 0)) for part in parts}
+    sizes, is_gray, failures = Counter[tuple[int, int]](), True, []
     with ThreadPoolExecutor() as pool, tqdm(total=len(entries), unit=" pictures", disable=None) as progress:
         for entry, result in zip(entries, pool.map(_look_at_picture, entries), strict=True):
             progress.update()

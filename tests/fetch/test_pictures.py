@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_classifier.config.schema import Color, Fit
 from image_classifier.errors import InputError
-from image_classifier.fetch.pictures import Color, Fit, decode_picture, fit_picture
+from image_classifier.fetch.pictures import decode_picture, fit_picture
 
 ORIENTATION = 0x0112  # EXIF tag
 GREY = np.array([[0, 50, 100], [150, 200, 255]], np.uint8)  # 2 x 3, no symmetry

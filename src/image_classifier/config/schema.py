@@ -115,6 +115,10 @@ class OwnSource(StrictModel):
     skip_unreadable: bool
 
 
+Color = Literal["gray", "rgb"]
+Fit = Literal["pad", "crop", "stretch", "digit"]
+
+
 class Data(StrictModel):
     """Schema of conf/data/.
 
@@ -134,8 +138,8 @@ class Data(StrictModel):
     source: Annotated[MnistSource | OwnSource, Field(discriminator="form")]
     classes: Annotated[list[Name], Field(min_length=2, max_length=1000)]
     image_size: Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=2, max_length=2)]
-    color: Literal["gray", "rgb"]
-    fit: Literal["pad", "crop", "stretch", "digit"]
+    color: Color
+    fit: Fit
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None
     train_examples: Images | None
     test_examples: Images | None

@@ -4,7 +4,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -12,14 +12,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from image_classifier.errors import InputError
 from image_classifier.fetch.digits import to_mnist
 
-Color = Literal["gray", "rgb"]
-Fit = Literal["pad", "crop", "stretch", "digit"]
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Color, Fit
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # each only decodes pixels
 MODES = {"gray": "L", "rgb": "RGB"}
 
 
-def decode_picture(file: Path | BinaryIO, color: Color) -> np.ndarray:
+def decode_picture(file: Path | BinaryIO, color: "Color") -> np.ndarray:
     """Decode a picture upright, as its EXIF orientation says: uint8, (height, width, channels), 0…255.
 
     Pixels with 16 bits are scaled to 8 bits. Transparent pixels become white or black, whichever differs more from the
@@ -53,7 +53,7 @@ def decode_picture(file: Path | BinaryIO, color: Color) -> np.ndarray:
         raise InputError(f"cannot be decoded: {' '.join(str(error).split())}") from None
 
 
-def _decode(stream: BinaryIO, color: Color) -> np.ndarray:
+def _decode(stream: BinaryIO, color: "Color") -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
         opened = Image.open(stream, formats=FORMATS)
@@ -97,7 +97,7 @@ class PictureTask:
     name: str
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
-    fit: Fit
+    fit: "Fit"
 
     @classmethod
     def from_fields(cls, values: dict[str, Any]) -> Self:
@@ -115,7 +115,7 @@ class PictureTask:
         return fit_picture(decode_picture(file, "rgb" if channels == 3 else "gray"), (height, width), self.fit)
 
 
-def fit_picture(picture: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
+def fit_picture(picture: np.ndarray, size: tuple[int, int], fit: "Fit") -> np.ndarray:
     """Bring a picture to a size: uint8, (height, width, channels), 0…255.
 
     A picture of this size is returned unchanged. Others are resized with Pillow's bicubic filter, which averages all

@@ -7,8 +7,9 @@ import numpy as np
 
 from image_classifier.errors import InputError
 from image_classifier.fetch.arrays import read_idx, read_npz
-from image_classifier.fetch.image_folder import list_csv, list_pictures, read_pictures
 from image_classifier.fetch.mnist import fetch_mnist
+from image_classifier.fetch.picture_arrays import read_pictures
+from image_classifier.fetch.picture_lists import list_csv, list_pictures
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Data
