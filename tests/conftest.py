@@ -1,5 +1,6 @@
 """Fixtures of the unit tests: the real configuration and a few real images. tests/pipeline/ has the projects."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def examples(raw: Arrays, data_config: Data) -> Examples:
     """The first 200 real training images."""
     images, labels = raw["train_images"][:200, ..., np.newaxis], raw["train_labels"][:200]
     return Examples(images, labels, tuple(data_config.classes))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of conf/ and params.yaml."""
+    root = tmp_path / "project"
+    shutil.copytree(paths.CONF, root / "conf")
+    shutil.copy(paths.PARAMS, root)
+    monkeypatch.setattr(paths, "CONF", root / "conf")
+    monkeypatch.setattr(paths, "PARAMS", root / "params.yaml")
+    monkeypatch.setattr(paths, "ROOT", root)
+    return root
 
 
 @pytest.fixture

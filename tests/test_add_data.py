@@ -1,7 +1,6 @@
 """A look at tiny images in every form, and the files of the configuration that it becomes."""
 
 import csv
-import shutil
 import struct
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classifier import paths
 from image_classifier.add_data import Look, add_data, choose_data, choose_row, describe, look_at
 from image_classifier.config.compose import compose_run, load_data, load_params
 from image_classifier.config.schema import Data
@@ -45,18 +43,6 @@ def look(
 
 def choose(found: Look, side: int | None = None) -> Data:
     return choose_data("pets", found, side, skip_unreadable=False)
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of conf/ and params.yaml."""
-    root = tmp_path / "project"
-    shutil.copytree(paths.CONF, root / "conf")
-    shutil.copy(paths.PARAMS, root)
-    monkeypatch.setattr(paths, "CONF", root / "conf")
-    monkeypatch.setattr(paths, "PARAMS", root / "params.yaml")
-    monkeypatch.setattr(paths, "ROOT", root)
-    return root
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

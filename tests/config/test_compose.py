@@ -96,6 +96,22 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("training=slow", "Unknown training 'slow'. Choose one of: default, fast (conf/training/)."),
         ("training.precision=float16", "training.precision=float16: should be 'float32' or 'mixed_bfloat16'"),
         ("training.max_shift_px=28", "training.max_shift_px=28: should be less than 28"),
+        ("data.source.form=zip", "data.source.form=zip: should be one of: mnist, image_folder, csv, idx, npz"),
+        ("~data.source.form", "data.source.form: missing"),
+        (
+            "data.source.form=csv",
+            "data.source.skip_unreadable: missing; data.source.packages: unknown key; data.source.sha256: unknown key",
+        ),
+        ("data.classes=[a,b,a]", "data.classes: a occurs twice. Remove one"),
+        ("data.classes=[a]", "data.classes=['a']: List should have at least 2 items after validation, not 1"),
+        ("data.classes=3", "data.classes=3: should be a valid list"),
+        ("data.classes=[a,1]", "data.classes.1=1: should be a valid string"),
+        ("data.color=rgb", "data.fit=digit: needs image_size=[28,28] and color=gray"),
+        ("data.image_size=[32,32]", "data.fit=digit: needs image_size=[28,28] and color=gray"),
+        ("data.test_fraction=0.0", "data.test_fraction=0.0: should be greater than 0"),
+        ("data.test_fraction=1.0", "data.test_fraction=1.0: should be less than 1"),
+        ("data.train_examples=0", "data.train_examples=0: should be greater than 0"),
+        ("data.name=my pets", "data.name=my pets: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9_-]*$'"),
     ],
 )
 def test_a_bad_override_is_named_with_its_remedy(override: str, message: str) -> None:
@@ -302,33 +318,6 @@ def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"^params\.yaml: runs\.mine: Unknown optimizer 'sdg'\. Choose one of: "):
         compose_run("mine", Row.model_validate({**ROW, "optimizer": "sdg"}))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("data.source.form=zip", "data.source.form=zip: should be one of: mnist, image_folder, csv, idx, npz"),
-        ("~data.source.form", "data.source.form: missing"),
-        (
-            "data.source.form=csv",
-            "data.source.skip_unreadable: missing; data.source.packages: unknown key; data.source.sha256: unknown key",
-        ),
-        ("data.classes=[a,b,a]", "data.classes: a occurs twice. Remove one"),
-        ("data.classes=[a]", "data.classes=['a']: List should have at least 2 items after validation, not 1"),
-        ("data.classes=3", "data.classes=3: should be a valid list"),
-        ("data.classes=[a,1]", "data.classes.1=1: should be a valid string"),
-        ("data.color=rgb", "data.fit=digit: needs image_size=[28,28] and color=gray"),
-        ("data.image_size=[32,32]", "data.fit=digit: needs image_size=[28,28] and color=gray"),
-        ("data.test_fraction=0.0", "data.test_fraction=0.0: should be greater than 0"),
-        ("data.test_fraction=1.0", "data.test_fraction=1.0: should be less than 1"),
-        ("data.train_examples=0", "data.train_examples=0: should be greater than 0"),
-        ("data.name=my pets", "data.name=my pets: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9_-]*$'"),
-    ],
-)
-def test_a_bad_value_of_a_data_set_is_named(override: str, message: str) -> None:
-    with pytest.raises(InputError) as raised:
-        configure(override)
-    assert str(raised.value) == message
 
 
 @pytest.mark.parametrize("size", ["ten", "1.5", "-1", "-0.5", "0.0", "true"])

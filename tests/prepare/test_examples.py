@@ -1,4 +1,4 @@
-"""Preparation of raw arrays, and the description of what was prepared."""
+"""Preparation of raw arrays, and the description of the prepared data set."""
 
 from pathlib import Path
 

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,17 +79,6 @@ def test_the_number_of_threads_is_kept_except_for_a_trial_whose_sweep_sets_it() 
 def test_changed_layers_cannot_be_expressed_and_are_named() -> None:
     with pytest.raises(InputError, match=r"^A row of params\.yaml cannot express changed layers\."):
         express("model.name=other")
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of conf/ and params.yaml."""
-    shutil.copytree(paths.CONF, tmp_path / "conf")
-    shutil.copy(paths.PARAMS, tmp_path)
-    monkeypatch.setattr(paths, "CONF", tmp_path / "conf")
-    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
