@@ -2,8 +2,8 @@
 
 python -m benchmarks.data_sets
 
-`animal-mnist` (MIT licence) has 10,000 silhouettes of ten animals, and scikit-image 200 pictures of faces and of other
-things. Both packages are downloaded, but not installed. Takes ten minutes on two cores.
+`animal-mnist` (MIT licence) has 10,000 silhouettes of ten animals, and scikit-image has 200 pictures, half of
+them of faces. Both packages are downloaded, but not installed. Takes ten minutes on two cores.
 """
 
 import gzip
