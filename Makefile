@@ -19,8 +19,7 @@ install: $(INSTALLED)  ## Create .venv from the locked dependencies
 repro: $(INSTALLED)  ## Install if needed, run every stage whose input changed, show the results
 	image-classifier doctor --config-only
 	dvc repro
-	@awk 'FNR == 1 {shown = 1} /^## / {shown = 0} shown' reports/comparison_*.md
-	@echo "All plots and tests: reports/comparison_*.md"
+	@image-classifier results
 	@echo "Compare the runs in the MLflow UI: make ui"
 
 test: $(INSTALLED)  ## Install if needed, run the fast tests

@@ -131,6 +131,19 @@ def seeds_conditions() -> str:
     )
 
 
+def machines() -> str:
+    """Return the table of the single runs on several processors: test accuracy, and whether the bytes are the same."""
+    rows = []
+    for machine, results in _read("benchmarks/machines.json").items():
+        row = {"processor": machine}
+        for run in COMPARISON["runs"]:
+            result = results.get(run)
+            sameness = {None: "", "reference": ", in git", "same": ", same bytes", "other": ", other bytes"}
+            row[f"`{run}`"] = f"{result['accuracy']:.2%}{sameness[result['bytes']]}" if result else "not measured"
+        rows.append(row)
+    return _table(rows)
+
+
 def memory() -> str:
     """Return a sentence about the peak memory of trainings on few and on many images, with its conditions."""
     measured = _read("benchmarks/memory.json")
@@ -163,6 +176,32 @@ def own_data() -> str:
         )
     conditions = f"Conditions: a single run each, seed 42; {_machine(measured)}. The interval is Wilson's."
     return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def digits() -> str:
+    """Return the table of the accuracy on pictures of digits that are not images of MNIST, and its conditions."""
+    measured = _read("benchmarks/digits.json")
+    rows = [
+        {"pictures": name, "digits": f"{result['digits']:,}", "accuracy": f"{result['accuracy']:.1%}"}
+        for name, result in measured["pictures"].items()
+    ]
+    run = measured["run"]
+    settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
+    conditions = (
+        f"Conditions: a single run ({settings}) on all training images of MNIST, seed 42; {_machine(measured)}."
+    )
+    return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def scanned_digits() -> str:
+    """Return a sentence about the accuracy on the digits of scikit-learn."""
+    pictures = _read("benchmarks/digits.json")["pictures"]
+    scanned, resized = pictures["scikit-learn, the others"], pictures["scikit-learn, only resized"]
+    return _text(
+        f"A run of `adadelta_128` recognizes {scanned['accuracy']:.1%} of {scanned['digits']:,} digits that were "
+        f"written elsewhere, and {resized['accuracy']:.1%} if they are only resized: see "
+        "[deployment](docs/deployment.md#classify-pictures)."
+    )
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -110,6 +110,26 @@ def doctor(
 
 
 @command
+def results() -> None:
+    """Show the results of the pipeline runs, and whether they reproduce the results in git.
+
+    A run reproduces the committed result if it has the same bytes. On another processor, whose rounding differs, its
+    test accuracy is compared with the prediction interval of the run's seeds.
+
+    Example: image-classifier results
+    """
+    from image_classifier.config.compose import compose, load_params, resolve
+    from image_classifier.config.schema import Compare
+
+    config, params = resolve(Compare, compose("compare", [])), load_params()
+    with gc_paused():
+        from image_classifier.reproduction import describe_results
+
+    for line in describe_results(params, config.confidence):
+        typer.echo(line)
+
+
+@command
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help=ANY_RUN, autocompletion=complete_run)],
     second: Annotated[str, typer.Argument(metavar="B", help=ANY_RUN, autocompletion=complete_run)],

@@ -1,5 +1,6 @@
 """The comparison of two runs on the command line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,14 @@ def test_a_run_that_does_not_exist_is_named(repro_project: Path) -> None:
     rows = "sgd_32, sgd_128, adadelta_128, fast"
     reason = f"nowhere is not a row of params.yaml ({rows}), a folder of outputs/ or the id of an MLflow run."
     assert printed == f"Error: {reason}\n"
+
+
+def test_the_results_are_shown_with_their_reproduction(project_copy: Path) -> None:
+    lock = project_copy / "dvc.lock"
+    run(project_copy, "git", "commit", "--quiet", "--allow-empty", "--all", "--message", "results")
+    md5 = re.findall(r"md5: (\w+)\n\s+path: runs/mnist/fast/history.csv", lock.read_text())[0]
+    lock.write_text(lock.read_text().replace(md5, "0" * 32))
+    printed = run(project_copy, CLI, "results")
+    assert printed.startswith("# Pipeline runs on mnist\n")
+    assert "\nsgd_32: reproduced, the same bytes as in git.\n" in printed
+    assert "\nfast: other bytes than in git, " in printed

@@ -26,7 +26,7 @@ CONCLUSIONS = {
     "open": "These runs do not decide whether the log fits its label.",
 }
 
-# `make repro` prints the text before the first "## ".
+# `image-classifier results` prints the text before the first "## ".
 PAGE = """\
 # Pipeline runs on {data}
 
