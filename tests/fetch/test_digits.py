@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
 
 from image_classifier.dataset import Arrays
 from image_classifier.errors import InputError
@@ -123,3 +125,13 @@ def test_a_photograph_is_turned_as_its_camera_says(digits: np.ndarray, tmp_path:
 def test_a_blank_picture_is_refused(level: int) -> None:
     with pytest.raises(InputError, match=r"^no digit found: "):
         to_mnist(np.full((50, 60, 1), level, np.uint8))
+
+
+def test_digits_that_were_written_elsewhere_are_recognized(raw: Arrays) -> None:
+    """Nearest neighbours among images of MNIST recognize 47% of them if they are only resized, and 81% if converted."""
+    known = raw["train_images"][:5000].reshape(5000, -1)
+    model = KNeighborsClassifier(3).fit(known, raw["train_labels"][:5000])
+    written = load_digits()
+    pictures = (255 / 16 * written.images[::4]).round().astype(np.uint8)
+    converted = np.stack([to_mnist(picture[..., np.newaxis]) for picture in pictures])
+    assert model.score(converted.reshape(len(pictures), -1), written.target[::4]) > 0.75
