@@ -118,7 +118,8 @@ def _enlarge(digit: np.ndarray) -> np.ndarray:
     `load_digits`; benchmarks/digits.py measures the others, too.
     """
     padded = np.pad(digit, 1)
-    blurred = _resize(padded, *(ENLARGEMENT * side for side in padded.shape), Image.Resampling.LANCZOS)
+    height, width = (ENLARGEMENT * side for side in padded.shape)
+    blurred = _resize(padded, height, width, Image.Resampling.LANCZOS)
     sharp = (1.2 * (blurred - 0.55) + 0.5).clip(0, 1)
     enlarged: np.ndarray = sharp[_bounding_box(sharp > 0.1)]
     return enlarged
