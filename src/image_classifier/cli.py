@@ -164,6 +164,31 @@ def compare(
 
 
 @command
+def errors(
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="Data set. Default: the first one of params.yaml.")
+    ] = None,
+) -> None:
+    """Make a page with the test images that a pipeline run classifies wrongly.
+
+    The page, reports/errors_DATA.html, shows the answer of each run and how sure it is. You can filter the pictures by
+    class and by run, and see which parts of a picture an answer depends on.
+
+    Example: image-classifier errors mnist
+    """
+    from image_classifier.config.compose import compose, load_params, resolve
+    from image_classifier.config.schema import Compare
+
+    config, params = resolve(Compare, compose("compare", [])), load_params()
+    with gc_paused():
+        from image_classifier.error_browser.browse import write_page
+
+    path, shown, mistakes = write_page(data or next(iter(params.datasets)), params, config.batch_size)
+    part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"
+    typer.echo(f"Wrote {path.relative_to(paths.ROOT)} with {part} that a run classifies wrongly. Open it in a browser.")
+
+
+@command
 def replicate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Rows of params.yaml.", autocompletion=complete_run)],
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="Number of seeds of each run: 1, 2, 3, …")] = 5,

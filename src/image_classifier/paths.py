@@ -82,6 +82,11 @@ def comparison(data: str, suffix: str) -> Path:
     return REPORTS / f"comparison_{data}.{suffix}"
 
 
+def error_page(data: str) -> Path:
+    """Return the page with the test images that a pipeline run of a data set classifies wrongly."""
+    return REPORTS / f"errors_{data}.html"
+
+
 def published_history(data: str) -> Path:
     """Return the file with the training logs that were published for a data set, which few have."""
     return PUBLISHED / f"{data}.csv"

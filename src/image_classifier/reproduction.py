@@ -1,4 +1,4 @@
-"""Comparison of the pipeline's results with those that git holds."""
+"""Comparison of the results of the pipeline with the results in git."""
 
 from collections.abc import Iterator
 

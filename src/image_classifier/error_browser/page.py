@@ -1,0 +1,110 @@
+"""The page with all mistakes: one HTML file that needs no other file and no connection."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from io import BytesIO
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from image_classifier.dataset import Examples
+from image_classifier.error_browser.mistakes import find_mistakes
+from image_classifier.error_browser.occlusion import BATCH_SIZE, occlusion_maps
+
+if TYPE_CHECKING:
+    import keras
+
+MAX_BYTES = 4_500_000  # of the pictures and numbers in the page
+COLUMNS = 50  # pictures in a row of the atlas, the image that has all pictures
+BYTES_PER_ANSWER = 110  # of an answer with its occlusion map in JSON, at most
+DATA_MARKER = "{{DATA}}"
+
+
+def make_page(
+    data: str, test: Examples, probabilities: Mapping[str, np.ndarray], models: Iterable[tuple[str, "keras.Model"]]
+) -> tuple[str, int, int]:
+    """Make the page of a data set's mistakes.
+
+    Args:
+        data: Name of the data set.
+        test: Test images.
+        probabilities: Class probabilities that each run predicts for them, (n, classes).
+        models: Model of each run, in the same order.
+
+    Returns:
+        The HTML page, the number of images that it shows, and the number of images that a run classifies wrongly. The
+        page leaves out images so that it stays below 5 MB.
+    """
+    mistakes = find_mistakes(test.labels, probabilities)
+    images = test.images[mistakes.indexes]
+    atlas, count = make_atlas(images, len(probabilities))
+    answers = {}
+    for run, model in models:
+        of_run = mistakes.probabilities[run][:count]
+        batches = occlusion_maps(model, images[:count], of_run.argmax(axis=1))
+        progress = tqdm(batches, f"Occlusion maps of {run}", -(-count // BATCH_SIZE), unit="batch", disable=None)
+        answers[run] = _answers(of_run, mistakes.labels[:count], chain.from_iterable(progress))
+    values = {
+        "data": data,
+        "classes": test.classes,
+        "aspect": images.shape[2] / images.shape[1],
+        "columns": COLUMNS,
+        "atlas": f"data:image/png;base64,{b64encode(atlas).decode()}",
+        "tests": mistakes.num_tests,
+        "mistakes": len(mistakes.indexes),
+        "accuracies": mistakes.accuracies,
+        "indexes": mistakes.indexes[:count].tolist(),
+        "labels": mistakes.labels[:count].tolist(),
+        "answers": answers,
+    }
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return template.replace(DATA_MARKER, _to_json(values)), count, len(mistakes.indexes)
+
+
+def make_atlas(images: np.ndarray, runs: int) -> tuple[bytes, int]:
+    """Return one PNG file with as many of the first images as the page has space for, and their number.
+
+    Args:
+        images: uint8, (n, height, width, channels).
+        runs: Number of runs, whose answers need space as well.
+    """
+    count = len(images)
+    while True:
+        rows = max(1, -(-count // COLUMNS))
+        height, width, channels = images.shape[1:]
+        cells = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
+        cells[:count] = images[:count]
+        tiled = cells.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
+        file = BytesIO()
+        Image.fromarray(
+            tiled.reshape(rows * height, COLUMNS * width, channels).squeeze(-1 if channels == 1 else ())
+        ).save(file, "png", optimize=True)
+        size = len(file.getbuffer()) * 4 / 3 + count * runs * BYTES_PER_ANSWER
+        if size <= MAX_BYTES:
+            return file.getvalue(), count
+        count = int(0.95 * count * MAX_BYTES / size)
+
+
+def _answers(
+    probabilities: np.ndarray, labels: np.ndarray, maps: Iterable[np.ndarray]
+) -> list[list[int | float | str]]:
+    """Return answer, its probability, the probability of the true class, and the occlusion map of each image."""
+    return [
+        [
+            int(of_image.argmax()),
+            round(float(of_image.max()), 4),
+            round(float(of_image[label]), 4),
+            b64encode(np.round(255 * lost).astype(np.uint8).tobytes()).decode(),
+        ]
+        for of_image, label, lost in zip(probabilities, labels, maps, strict=True)
+    ]
+
+
+def _to_json(values: object) -> str:
+    """Return JSON that cannot end the script element around it."""
+    return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
