@@ -68,13 +68,14 @@ def pairs(*runs: str) -> str:
         for test in tests:
             if {test["first"], test["second"]} <= set(runs):
                 size = test["examples"] if basis == "test images" else test["seeds"]
+                method = "exact McNemar" if basis == "test images" else "Welch's t"
                 rows.append(
                     {
                         "first": f"`{test['first']}`",
                         "second": f"`{test['second']}`",
                         "basis": basis,
                         "n": f"{size:,}" if isinstance(size, int) else " and ".join(map(str, size)),
-                        "test": test.get("method", "exact McNemar"),
+                        "test": method,
                         "first - second": f"{test['difference']:+.2%}",
                         f"{LEVEL} interval": f"{test['low']:+.2%} to {test['high']:+.2%}",
                         "p (Holm)": f"{test['adjusted']:.2g}",

@@ -19,7 +19,7 @@ def main(config: Compare) -> str:
     data = config.data.name
     runs = select_runs(table, data)
     recipes = workspace_recipes(data, runs)
-    report, figure = compare_runs(data, runs, recipes, config.confidence, config.max_epoch_lag)
+    report, figure = compare_runs(data, runs, recipes, config.confidence, config.margin, config.max_epoch_lag)
     write_json(paths.comparison(data, "json"), report)
     with atomic_write(paths.comparison(data, "md")) as path:
         path.write_text(format_report(report), encoding="utf-8")

@@ -160,7 +160,8 @@ def compare(
     probabilities, recipes = {}, {}
     for run in (first, second):
         probabilities[run], recipes[run] = find_predictions(run, test, params, config.batch_size)
-    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, params.runs, config.confidence))
+    settings = config.confidence, config.margin
+    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, params.runs, *settings))
 
 
 @command

@@ -21,7 +21,7 @@ TABLE = {
 
 def compare(data: str) -> tuple[dict[str, Any], Figure]:
     recipes = {"good": "of good", "bad": "of bad"}
-    return compare_runs(data, TABLE, recipes, confidence=0.9, max_epoch_lag=0)
+    return compare_runs(data, TABLE, recipes, confidence=0.9, margin=0.01, max_epoch_lag=0)
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_the_page_begins_with_the_table_of_results(report: dict[str, Any]) -> No
     assert "| `good` | cnn     | adam        | 64           | 2        | default    | 100.00%" in beginning
 
 
-def test_a_difference_is_within_noise_unless_the_test_is_significant(report: dict[str, Any]) -> None:
-    assert "| 0.062            | better " in format_report(report)
-    assert "| 0.062            | within noise |" in format_report({**report, "confidence": 0.95})
+def test_the_test_and_the_margin_decide_the_verdict(report: dict[str, Any]) -> None:
+    assert "| 0.062            | better     |" in format_report(report)
+    assert "| 0.062            | at most 1.00% worse |" in format_report({**report, "confidence": 0.95})
 
 
 def test_without_replicates_the_page_shows_the_command_that_trains_them(report: dict[str, Any]) -> None:
@@ -71,7 +71,8 @@ def test_the_page_compares_the_runs_over_their_seeds(report: dict[str, Any]) -> 
     seeds = {"good": pd.Series([0.99, 0.98, 0.985], [1, 2, 3]), "bad": pd.Series([0.5, 0.51, 0.49], [1, 2, 3])}
     page = format_report({**report, "seeds": seeds, "seeds_tests": seeds_tests(seeds, 0.9)})
     assert "| `good` | 3       | 98.50% | 0.50%" in page
-    assert "| paired t | 0.00025          | better     |" in page
+    assert "| `good`  | `bad`    | 3 and 3 | +48.50%" in page
+    assert "| better     | 5 to 45        |" in page
 
 
 def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[str, Any]) -> None:

@@ -1,14 +1,22 @@
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from image_classifier import paths
+from image_classifier.compare.seeds import final_accuracies, read_replicates
 from image_classifier.compare.significance import (
-    adjust_p_values,
+    RunTest,
+    correct_tests,
     estimate_accuracy,
+    paired_test,
     paired_tests,
     seeds_needed,
     seeds_tests,
     verdict,
+    welch_test,
 )
 
 
@@ -53,10 +61,25 @@ def test_the_bootstrap_interval_agrees_with_the_standard_error() -> None:
     assert [found["low"], found["high"]] == pytest.approx([0.2 - 1.96 * error, 0.2 + 1.96 * error], abs=0.004)
 
 
+def corrected(*p_values: float) -> list[RunTest]:
+    """Return tests whose intervals end at the level and at 1."""
+    return correct_tests([({"difference": 0.5, "p_value": p}, lambda level: (level, 1.0)) for p in p_values], 0.95)
+
+
 def test_p_values_get_holm_s_correction() -> None:
     # 0.01, 0.04, 0.03, 0.005 become 0.03, 0.06, 0.06, 0.02: times 3, 1, 2, 4, never less than the one before
-    adjusted = adjust_p_values([{"p_value": p_value} for p_value in (0.01, 0.04, 0.03, 0.005)])
-    assert [test["adjusted"] for test in adjusted] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    tests = corrected(0.01, 0.04, 0.03, 0.005)
+    assert [test["adjusted"] for test in tests] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [test["multiplier"] for test in tests] == [3, 1, 2, 4]
+
+
+def test_the_error_probability_of_an_interval_is_divided_by_the_number_of_tests() -> None:
+    assert [test["low"] for test in corrected(0.01, 0.04)] == pytest.approx([0.975, 0.975])
+
+
+def test_the_multiplier_of_a_clipped_p_value_is_the_one_of_its_rank() -> None:
+    tests = corrected(0.6, 0.9)
+    assert [(test["adjusted"], test["multiplier"]) for test in tests] == [(1.0, 2), (1.0, 1)]
 
 
 # Extra hours of sleep with two drugs (Student 1908, table I; expected values from R's t.test)
@@ -64,52 +87,92 @@ FIRST = pd.Series([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
 SECOND = pd.Series([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
 
 
-def test_equal_sets_of_seeds_are_compared_with_the_paired_t_test() -> None:
+def test_means_of_seeds_are_compared_with_welch_s_statistic_and_the_degrees_of_the_smaller_sample() -> None:
     (found,) = seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
-    assert found["method"] == "paired t"
     assert found["difference"] == pytest.approx(-1.58)
-    assert found["p_value"] == pytest.approx(0.002833, abs=5e-7)
-    assert [found["low"], found["high"]] == pytest.approx([-2.4598858, -0.7001142])
+    # t = -1.8608 (R); Student's t distribution with 9 degrees of freedom has the quantile 2.2622
+    assert found["p_value"] == pytest.approx(2 * stats.t.sf(1.8608, 9), abs=1e-5)
+    error = 1.58 / 1.8608
+    assert [found["low"], found["high"]] == pytest.approx([-1.58 - 2.2622 * error, -1.58 + 2.2622 * error], abs=1e-3)
+    assert found["seeds"] == [10, 10]
 
 
-def test_different_sets_of_seeds_are_compared_with_welch_s_test() -> None:
-    (found,) = seeds_tests({"a": FIRST, "b": SECOND.set_axis(range(10, 20))}, 0.95)
-    assert found["method"] == "Welch's t"
-    assert found["p_value"] == pytest.approx(0.07939, abs=5e-6)
-    assert [found["low"], found["high"]] == pytest.approx([-3.3654832, 0.2054832])
-
-
-def test_equal_accuracies_do_not_differ() -> None:
-    (found,) = seeds_tests({"a": FIRST, "b": FIRST}, 0.95)
-    assert verdict(found, 0.05) == "within noise"
-
-
-def test_equal_differences_of_two_seeds_do_not_exclude_noise() -> None:
-    (found,) = seeds_tests({"a": pd.Series([0.9912, 0.9900]), "b": pd.Series([0.9911, 0.9899])}, 0.95)
-    assert verdict(found, 0.05).startswith("within noise")
-    # t = sqrt(2) at one degree of freedom: 1 - 2 / pi * arctan(sqrt(2))
-    assert found["p_value"] == pytest.approx(0.39183, abs=1e-5)
+def test_equal_accuracies_of_seeds_do_not_exclude_noise() -> None:
+    same = pd.Series([0.99, 0.99])
+    (found,) = seeds_tests({"a": same, "b": same + 1e-4}, 0.95)
+    assert found["p_value"] == pytest.approx(0.5)  # t = -1 at one degree of freedom
     assert found["low"] < 0 < found["high"]
 
 
-def test_the_number_of_seeds_gives_the_paired_t_test_a_power_of_80_percent() -> None:
-    # Cohen (1988): a medium effect, 0.5, at the 5 % level needs 34 pairs
-    assert seeds_needed(-0.5, 1, 0.05) == 34
+@pytest.mark.parametrize(
+    ("adjusted", "difference", "low", "high", "expected"),
+    [
+        (0.04, 0.01, 0.001, 0.02, "better"),
+        (0.04, -0.01, -0.02, -0.001, "worse"),
+        (0.06, 0.01, -0.03, 0.03, "within noise"),
+        (0.06, 0.01, -0.01, 0.03, "at most 2.00% worse"),
+        (0.06, -0.01, -0.03, 0.01, "at most 2.00% better"),
+        (0.06, 0.0, -0.01, 0.01, "equal within 2.00%"),
+    ],
+)
+def test_the_p_value_and_then_the_margin_decide_the_verdict(
+    adjusted: float, difference: float, low: float, high: float, expected: str
+) -> None:
+    test = {"adjusted": adjusted, "difference": difference, "low": low, "high": high}
+    assert verdict(test, confidence=0.95, margin=0.02) == expected
 
 
-def test_a_difference_of_many_standard_deviations_needs_three_seeds() -> None:
-    assert [seeds_needed(difference, 1, 0.05) for difference in (5.0, 5.5, 8.0, 100.0)] == [3] * 4
+def needed(multiplier: int = 1, seeds: int = 10_000, deviation: float = 0.2) -> tuple[int, int]:
+    test = {"seeds": [seeds, seeds], "deviation": deviation, "multiplier": multiplier}
+    return seeds_needed(test, confidence=0.95, margin=0.1)
 
 
-def test_the_adjusted_p_value_decides_the_verdict() -> None:
-    (found,) = seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
-    assert verdict(found, 0.05) == "worse"
-    assert verdict({**found, "difference": 1.58}, 0.05) == "better"
-    assert verdict({**found, "adjusted": 0.06}, 0.05).startswith("within noise (about ")
+def test_the_number_of_seeds_has_a_power_of_80_percent() -> None:
+    # Cohen (1988): the one-sample test needs 34 for a medium effect; a difference has twice the variance of a seed
+    least, most = needed(deviation=0.2 / 2**0.5)
+    assert least <= 34 <= most
+    assert most - least <= 2, "the standard deviation of 10,000 seeds is known well"
 
 
-def test_the_number_of_seeds_allows_for_holm_s_correction() -> None:
-    (found,) = seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
-    needed = seeds_needed(found["difference"], found["deviation"], 0.05 / 20)
-    corrected = {**found, "adjusted": 20 * found["p_value"]}
-    assert verdict(corrected, 0.05) == f"within noise (about {needed} seeds needed)"
+def test_the_number_of_seeds_allows_for_the_correction() -> None:
+    assert needed(multiplier=6)[0] > needed()[1]
+
+
+def test_the_number_of_seeds_is_less_certain_with_few_seeds() -> None:
+    (least, most), (least_of_many, most_of_many) = needed(seeds=3), needed(seeds=30)
+    assert least < least_of_many < most_of_many < most
+
+
+def test_a_difference_of_many_standard_deviations_needs_two_seeds() -> None:
+    assert needed(deviation=1e-4) == (2, 2)
+
+
+MOST_REJECTED = 31  # of 400 tests at the level of 5%: the 99% quantile of the binomial distribution
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 5), (2, 10)])
+def test_equal_recipes_are_told_apart_at_most_as_often_as_the_level_says(sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    pairs = [[random.normal(0.99, 0.001, size) for size in sizes] for _ in range(400)]
+    p_values = [welch_test("a", "b", *pair)[0]["p_value"] for pair in pairs]
+    assert sum(p_value < 0.05 for p_value in p_values) <= MOST_REJECTED
+
+
+def test_seeds_of_the_same_recipe_are_told_apart_at_most_as_often_as_the_level_says() -> None:
+    rejected, num_splits = 0, 0
+    for _, seeds in read_replicates(paths.REPLICATES).groupby("recipe"):
+        accuracies = final_accuracies(seeds).to_numpy()
+        for chosen in combinations(range(len(accuracies)), 2):
+            others = np.delete(accuracies, chosen)
+            if len(others) > 1:
+                rejected += welch_test("a", "b", accuracies[list(chosen)], others)[0]["p_value"] < 0.05
+                num_splits += 1
+    assert num_splits >= 20
+    assert rejected <= 0.05 * num_splits
+
+
+def test_equal_models_are_told_apart_at_most_as_often_as_the_level_says() -> None:
+    random = np.random.default_rng(0)
+    correct = random.random((400, 2, 500)) < 0.97
+    counts = [(int((a & ~b).sum()), int((b & ~a).sum()), len(a)) for a, b in correct]
+    assert sum(paired_test("a", "b", *of_pair)[0]["p_value"] < 0.05 for of_pair in counts) <= MOST_REJECTED

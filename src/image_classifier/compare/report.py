@@ -40,8 +40,10 @@ the test images. The noise of the seeds is below.
 {paired_tests}
 
 The exact McNemar test uses the images that only one of the two runs classifies correctly. The intervals are bootstrap
-intervals over the images, and the p-values have Holm's correction for the number of tests. A verdict is about these
-trained models and may change with the seed.
+intervals over the images. P-values have Holm's correction for the number of tests, and intervals Bonferroni's: all
+intervals of a table hold together with this confidence. Holm's correction is less strict, so an interval can include 0
+although the p-value is significant. A verdict is about these trained models and may change with the seed and with the
+processor.
 
 ## Over the seeds
 
@@ -52,6 +54,15 @@ trained models and may change with the seed.
 ## Epoch by epoch
 
 {epochs}
+"""
+
+SEEDS_TESTS = """\
+{tests}
+
+Welch's t test compares the means of the seeds, on the same test images. A verdict is about the configurations. "At most
+{margin:.2%} worse" and "equal within {margin:.2%}" mean that the interval excludes greater differences, and "within
+noise" that the seeds decide nothing. *Seeds needed*: seeds of each run that show a difference of {margin:.2%} with a
+power of {power:.0%}, as an interval because the standard deviation is an estimate.
 """
 
 LOGS = """
@@ -73,7 +84,12 @@ The p-value decides whether log and run differ. Without one, they differ if any 
 
 
 def compare_runs(
-    data: str, table: Mapping[str, Row], recipes: Mapping[str, str | None], confidence: float, max_epoch_lag: int
+    data: str,
+    table: Mapping[str, Row],
+    recipes: Mapping[str, str | None],
+    confidence: float,
+    margin: float,
+    max_epoch_lag: int,
 ) -> tuple[dict[str, Any], Figure]:
     """Compare the pipeline runs of a data set with each other and with the logs that were published for it.
 
@@ -82,6 +98,7 @@ def compare_runs(
         table: Rows of params.yaml that are trained on it, by run.
         recipes: Recipe fingerprint of each run, which decides its replicates.
         confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
+        margin: Difference of the accuracies that does not matter, above 0; see `significance.verdict`.
         max_epoch_lag: Greatest lag of a published log behind a run, in epochs.
 
     Returns:
@@ -113,6 +130,7 @@ def compare_runs(
     report = {
         "data": data,
         "confidence": confidence,
+        "margin": margin,
         "test_examples": examples,
         "runs": {
             run: {
@@ -138,18 +156,20 @@ def compare_runs(
 
 def format_report(report: Mapping[str, Any]) -> str:
     """Return a report from `compare_runs` as a Markdown page."""
-    confidence = report["confidence"]
+    confidence, margin = report["confidence"], report["margin"]
     accuracies = {run: pd.Series(values) for run, values in report["seeds"].items()}
     over_seeds = "These runs have no replicates. Train some: `image-classifier replicate RUN`"
     if accuracies:
-        tables = (seeds.summary_table(accuracies, confidence), _tests_table(report["seeds_tests"], confidence))
-        over_seeds = "\n\n".join(tables).rstrip()
+        over_seeds = seeds.summary_table(accuracies, confidence)
+    if report["seeds_tests"]:
+        tests = _tests_table(report["seeds_tests"], confidence, margin)
+        over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
     logs = "\n\n".join(_format_log(log, **verdict) for log, verdict in report["published_logs"].items())
     return PAGE.format(
         data=report["data"],
         results=_results_table(report["runs"], confidence),
         examples=report["test_examples"],
-        paired_tests=_tests_table(report["paired_tests"], confidence) or "There is only one run.",
+        paired_tests=_tests_table(report["paired_tests"], confidence, margin) or "There is only one run.",
         seeds=over_seeds,
         logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRICS),
@@ -170,21 +190,24 @@ def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str
     return seeds.markdown_table(rows)
 
 
-def _tests_table(tests: list[significance.RunTest], confidence: float) -> str:
+def _tests_table(tests: list[significance.RunTest], confidence: float, margin: float) -> str:
     rows = []
     for test in tests:
         if "seeds" in test:
-            evidence = {"test": test["method"]}
+            evidence = {"seeds": "{} and {}".format(*test["seeds"])}
+            needed = {"seeds needed": "{:,} to {:,}".format(*significance.seeds_needed(test, confidence, margin))}
         else:
             evidence = {"only first correct": test["only_first"], "only second correct": test["only_second"]}
+            needed = {}
         row = {
             "first": f"`{test['first']}`",
             "second": f"`{test['second']}`",
+            **evidence,
             "first - second": f"{test['difference']:+.2%}",
             f"{100 * confidence:g}% interval": f"{test['low']:+.2%} to {test['high']:+.2%}",
-            **evidence,
             "p-value (Holm)": f"{test['adjusted']:.2g}",
-            "first is": significance.verdict(test, 1 - confidence),
+            "first is": significance.verdict(test, confidence, margin),
+            **needed,
         }
         rows.append(row)
     return seeds.markdown_table(rows)

@@ -1,23 +1,25 @@
 """Tests whether two runs differ, on the test images and over their seeds."""
 
-import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-BOOTSTRAP = {"n_resamples": 2000, "batch": 100, "method": "percentile", "rng": 0}
-ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; accuracies of seeds that differ by less do not exclude noise
+RESAMPLES = 10_000  # of the bootstrap
+ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation of the accuracies of seeds
 POWER = 0.8
-MAX_EFFECT = 5  # standard deviations, for which three seeds are enough; the solver does not converge above
 
-RunTest = dict[str, Any]  # JSON types: the keys of `_make_test`, and the evidence of `paired_tests` or `seeds_tests`
+RunTest = dict[str, Any]  # JSON types: the keys of `correct_tests`, and those of `paired_test` or `welch_test`
+Interval = Callable[[float], tuple[float, float]]  # from the level of a confidence interval to its ends
 
 
 def estimate_accuracy(correct: np.ndarray, confidence: float) -> dict[str, float]:
@@ -32,113 +34,177 @@ def estimate_accuracy(correct: np.ndarray, confidence: float) -> dict[str, float
 
 
 def paired_tests(correct: Mapping[str, np.ndarray], confidence: float) -> list[RunTest]:
-    """Compare every two runs on the same images.
+    """Compare every two runs on the same images, see `paired_test` and `correct_tests`.
+
+    Args:
+        correct: Whether each run classifies each image correctly, bool, (n,); the same n images for all runs.
+        confidence: Level of the intervals, 0 to 1, exclusive.
+    """
+    tests = []
+    for first, second in combinations(correct, 2):
+        only_first, only_second = correct[first] & ~correct[second], correct[second] & ~correct[first]
+        counts = int(only_first.sum()), int(only_second.sum()), len(correct[first])
+        tests.append(paired_test(first, second, *counts))
+    return correct_tests(tests, confidence)
+
+
+def paired_test(first: str, second: str, only_first: int, only_second: int, examples: int) -> tuple[RunTest, Interval]:
+    """Compare two runs on the same images.
 
     The p-value is that of the exact McNemar test (McNemar 1947), which is a sign test of the images that only one run
     classifies correctly. The interval is a percentile bootstrap over the images (Efron 1979).
 
     Args:
-        correct: Whether each run classifies each image correctly, bool, (n,); the same n images for all runs.
-        confidence: Level of the intervals, 0 to 1, exclusive.
+        first: Name of the first run.
+        second: Name of the second run.
+        only_first: Number of images that only the first run classifies correctly.
+        only_second: Number of images that only the second run classifies correctly.
+        examples: Number of images.
 
     Returns:
-        Tests with the keys of `_make_test` and three more:
-
-        - only_first: Number of images that only the first run classifies correctly.
-        - only_second: Number of images that only the second run classifies correctly.
-        - examples: Number of images.
+        The arguments with the keys difference and p_value, see `correct_tests`, and the interval of the difference.
     """
-    tests = []
-    for first, second in combinations(correct, 2):
-        difference = correct[first].astype(float) - correct[second]
-        only_first, only_second = int((difference > 0).sum()), int((difference < 0).sum())
-        interval = stats.bootstrap((difference,), np.mean, confidence_level=confidence, **BOOTSTRAP).confidence_interval
-        p_value = mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue
-        evidence = {"only_first": only_first, "only_second": only_second, "examples": len(difference)}
-        tests.append(_make_test(first, second, difference.mean(), interval, p_value, evidence))
-    return adjust_p_values(tests)
+    difference = (only_first - only_second) / examples
+    p_value = float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    evidence = {"only_first": only_first, "only_second": only_second, "examples": examples}
+    test = {"first": first, "second": second, "difference": difference, "p_value": p_value, **evidence}
+    return test, partial(_bootstrap_interval, only_first, only_second, examples)
+
+
+def _bootstrap_interval(only_first: int, only_second: int, examples: int, level: float) -> tuple[float, float]:
+    """Return the interval of a paired difference; the numbers of drawn images of each kind are multinomial."""
+    shares = np.array([only_first, only_second, examples - only_first - only_second]) / examples
+    drawn = np.random.default_rng(0).multinomial(examples, shares, RESAMPLES)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / examples, [(1 - level) / 2, (1 + level) / 2])
+    return low, high
 
 
 def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[RunTest]:
-    """Compare the mean accuracies of every two runs over their seeds.
+    """Compare the mean accuracies of every two runs over their seeds, see `welch_test` and `correct_tests`.
 
     Args:
         accuracies: Final accuracies of each run, 0 to 1; index seed, at least two.
         confidence: Level of the intervals, 0 to 1, exclusive.
+    """
+    pairs = combinations(accuracies, 2)
+    tests = [welch_test(first, second, accuracies[first], accuracies[second]) for first, second in pairs]
+    return correct_tests(tests, confidence)
+
+
+def welch_test(first: str, second: str, a: ArrayLike, b: ArrayLike) -> tuple[RunTest, Interval]:
+    """Compare the means of two samples with a t test that does not assume equal variances.
+
+    The statistic is Welch's (Welch 1947). Its degrees of freedom are those of the smaller sample, with which the test
+    is valid for any variances and sizes (Mickey and Brown 1966); Welch's own approximation rejects too often for two or
+    three seeds. The seeds of two runs are independent samples, even if their numbers are the same: a seed gives two
+    configurations different weights. Standard deviations below `ACCURACY_RESOLUTION` are raised to it.
+
+    Args:
+        first: Name of the first run.
+        second: Name of the second run.
+        a: Accuracies of the first run, (n,), at least two.
+        b: Accuracies of the second run, (m,), at least two.
 
     Returns:
-        Tests with the keys of `_make_test` and three more:
+        The keys first, second, difference and p_value, see `correct_tests`, the interval of the difference, and:
 
         - seeds: Number of seeds of the first and of the second run.
-        - method: "paired t" for Student's paired t test, if both runs have the same seeds; "Welch's t" otherwise.
-        - deviation: Standard deviation of the difference between a seed of the first and a seed of the second run.
+        - deviation: Standard deviation of a run over its seeds, as the root mean square of those of both runs.
     """
-    tests = []
-    for first, second in combinations(accuracies, 2):
-        a, b = accuracies[first], accuracies[second]
-        seeds, difference = (len(a), len(b)), a.mean() - b.mean()
-        paired = a.index.equals(b.index)
-        deviation = (a - b).std() if paired else (a.var() + b.var()) ** 0.5
-        if deviation >= ACCURACY_RESOLUTION:
-            result = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
-            p_value, interval = result.pvalue, result.confidence_interval(confidence)
-        else:
-            deviation, degrees = ACCURACY_RESOLUTION, min(seeds) - 1
-            error = deviation / min(seeds) ** 0.5
-            p_value = 2 * stats.t.sf(abs(difference) / error, degrees)
-            interval = stats.t.interval(confidence, degrees, difference, error)
-        evidence = {"seeds": seeds, "method": "paired t" if paired else "Welch's t", "deviation": float(deviation)}
-        tests.append(_make_test(first, second, difference, interval, p_value, evidence))
-    return adjust_p_values(tests)
+    variances = np.array([max(np.std(sample, ddof=1), ACCURACY_RESOLUTION) ** 2 for sample in (a, b)])
+    seeds = np.array([np.size(a), np.size(b)])
+    of_means = variances / seeds  # variances of the two means
+    error = of_means.sum() ** 0.5
+    degrees = seeds.min() - 1
+    difference = float(np.mean(a) - np.mean(b))
+    p_value = float(2 * stats.t.sf(abs(difference) / error, degrees))
+    evidence = {"seeds": seeds.tolist(), "deviation": float(variances.mean() ** 0.5)}
+    test = {"first": first, "second": second, "difference": difference, "p_value": p_value, **evidence}
+    return test, partial(stats.t.interval, df=degrees, loc=difference, scale=error)
 
 
-def _make_test(
-    first: str, second: str, difference: float, interval: tuple[float, float], p_value: float, evidence: RunTest
-) -> RunTest:
-    """Make a test of two runs.
+def correct_tests(tests: Sequence[tuple[RunTest, Interval]], confidence: float) -> list[RunTest]:
+    """Correct tests that are made together: the p-values with Holm's method, the intervals with Bonferroni's.
+
+    Holm's method (Holm 1979) multiplies the smallest of m p-values by m, the next one by m - 1, and so forth.
+    Bonferroni's divides the error probability of each interval, 1 - confidence, by m, so that all intervals together
+    contain the true differences with the confidence.
+
+    Args:
+        tests: Tests with the keys difference and p_value, and their intervals.
+        confidence: Level of all intervals together, 0 to 1, exclusive.
 
     Returns:
-        The names of the runs, the values of `evidence`, and:
+        The tests. Their common keys are:
 
+        - first, second: Names of the runs.
         - difference: Accuracy of the first run minus accuracy of the second, -1 to 1.
-        - low, high: Ends of the confidence interval of the difference.
         - p_value: Probability of a difference at least as large if both runs were equally good.
-        - adjusted: P-value with Holm's correction, which `adjust_p_values` makes for all tests together.
+        - adjusted: P-value with Holm's correction.
+        - multiplier: Multiplier of the p-value in Holm's method.
+        - low, high: Ends of the interval of the difference.
     """
-    low, high = map(float, interval)
-    values = {"difference": float(difference), "low": low, "high": high, "p_value": float(p_value), "adjusted": 1.0}
-    return {"first": first, "second": second, **values, **evidence}
+    if not tests:
+        return []
+    p_values = [test["p_value"] for test, _ in tests]
+    adjusted = multipletests(p_values, method="holm")[1]
+    multipliers = len(tests) + 1 - stats.rankdata(p_values, "ordinal")
+    corrected = []
+    for (test, interval), p_value, multiplier in zip(tests, adjusted, multipliers, strict=True):
+        low, high = interval(1 - (1 - confidence) / len(tests))
+        values = {"adjusted": float(p_value), "multiplier": int(multiplier), "low": float(low), "high": float(high)}
+        corrected.append({**test, **values})
+    return corrected
 
 
-def adjust_p_values(tests: list[RunTest]) -> list[RunTest]:
-    """Correct the p-values of tests that are made together (Holm 1979)."""
-    adjusted = multipletests([test["p_value"] for test in tests], method="holm")[1] if tests else []
-    return [{**test, "adjusted": float(value)} for test, value in zip(tests, adjusted, strict=True)]
+def verdict(test: RunTest, confidence: float, margin: float) -> str:
+    """Return the conclusion about the first run.
 
-
-def verdict(test: RunTest, significance: float) -> str:
-    """Return whether the first run is "better", "worse" or "within noise", with the number of seeds that would decide.
+    It is "better" or "worse" if the corrected p-value is significant. Otherwise the interval is compared with the
+    margin: "equal within the margin" if the interval lies within ± margin, "at most the margin worse" (or "better") if
+    only its lower (or upper) end does, and "within noise" if neither does.
 
     Args:
-        test: Test whose adjusted p-value decides.
-        significance: Significance level, 0 to 1, exclusive.
+        test: Test from `correct_tests`.
+        confidence: Level of the intervals, 0 to 1, exclusive; 1 - confidence is the significance level.
+        margin: Difference of the accuracies that does not matter, above 0.
     """
-    if test["adjusted"] < significance:
+    if test["adjusted"] < 1 - confidence:
         return "better" if test["difference"] > 0 else "worse"
-    if "seeds" not in test or test["difference"] == 0:
-        return "within noise"
-    needed = seeds_needed(test["difference"], test["deviation"], significance * test["p_value"] / test["adjusted"])
-    return f"within noise (about {needed:,} seeds needed)"
+    if -margin < test["low"] and test["high"] < margin:
+        return f"equal within {margin:.2%}"
+    if -margin < test["low"]:
+        return f"at most {margin:.2%} worse"
+    if test["high"] < margin:
+        return f"at most {margin:.2%} better"
+    return "within noise"
 
 
-def seeds_needed(difference: float, deviation: float, significance: float) -> int:
-    """Estimate the number of seeds of each run at which the paired t test detects a difference with 80% power.
+def seeds_needed(test: RunTest, confidence: float, margin: float) -> tuple[int, int]:
+    """Return how many seeds of each run show a difference as large as the margin with a power of `POWER`.
+
+    The observed difference does not count. The standard deviation over the seeds is uncertain, so the number is an
+    interval: the ends belong to the ends of the chi-squared confidence interval of the standard deviation.
 
     Args:
-        difference: Difference between the means, not 0.
-        deviation: Standard deviation of the difference between two seeds, above 0.
-        significance: Significance level, 0 to 1, exclusive.
+        test: Test of `seeds_tests`.
+        confidence: Level of the interval, 0 to 1, exclusive; 1 - confidence is the significance level, which is divided
+            by the multiplier of the test.
+        margin: Difference of the accuracies, above 0.
     """
-    effect = min(abs(difference) / deviation, MAX_EFFECT)
-    needed = TTestPower().solve_power(effect, power=POWER, alpha=significance)
-    return math.ceil(float(np.max(needed)))
+    degrees = sum(test["seeds"]) - 2
+    quantiles = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], degrees)
+    significance = (1 - confidence) / test["multiplier"]
+    low, high = (
+        _solve_seeds(margin / deviation, significance) for deviation in test["deviation"] * np.sqrt(degrees / quantiles)
+    )
+    return low, high
+
+
+def _solve_seeds(effect: float, significance: float) -> int:
+    """Return the smallest number of seeds of each run, at least 2, for an effect in standard deviations of a run."""
+    power = partial(TTestPower().power, effect / 2**0.5, alpha=significance)  # the difference has twice the variance
+    upper = 2
+    while power(nobs=upper) < POWER:
+        upper *= 2
+    return bisect_left(range(upper + 1), POWER, lo=max(2, upper // 2), key=lambda seeds: power(nobs=seeds))
