@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -18,7 +17,8 @@ RESAMPLES = 10_000  # of the bootstrap
 ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation of the accuracies of seeds
 POWER = 0.8
 
-RunTest = dict[str, Any]  # JSON types: the keys of `correct_tests`, and those of `paired_test` or `welch_test`
+RunTest = dict[str, Any]  # JSON types: see `correct_tests`, and `paired_test` or `welch_test`
+Sample = pd.Series | np.ndarray
 Interval = Callable[[float], tuple[float, float]]  # from the level of a confidence interval to its ends
 
 
@@ -91,13 +91,13 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
     return correct_tests(tests, confidence)
 
 
-def welch_test(first: str, second: str, a: ArrayLike, b: ArrayLike) -> tuple[RunTest, Interval]:
+def welch_test(first: str, second: str, a: Sample, b: Sample) -> tuple[RunTest, Interval]:
     """Compare the means of two samples with a t test that does not assume equal variances.
 
-    The statistic is Welch's (Welch 1947). Its degrees of freedom are those of the smaller sample, with which the test
-    is valid for any variances and sizes (Mickey and Brown 1966); Welch's own approximation rejects too often for two or
-    three seeds. The seeds of two runs are independent samples, even if their numbers are the same: a seed gives two
-    configurations different weights. Standard deviations below `ACCURACY_RESOLUTION` are raised to it.
+    The statistic is Welch's (Welch 1947). The degrees of freedom are the size of the smaller sample minus one, with
+    which the test is valid for any variances and sizes (Mickey and Brown 1966); Welch's own approximation rejects too
+    often for two or three seeds. The seeds of two runs are independent samples, even if their numbers are the same: a
+    seed gives two configurations different weights. Standard deviations below `ACCURACY_RESOLUTION` are raised to it.
 
     Args:
         first: Name of the first run.
@@ -109,10 +109,10 @@ def welch_test(first: str, second: str, a: ArrayLike, b: ArrayLike) -> tuple[Run
         The keys first, second, difference and p_value, see `correct_tests`, the interval of the difference, and:
 
         - seeds: Number of seeds of the first and of the second run.
-        - deviation: Standard deviation of a run over its seeds, as the root mean square of those of both runs.
+        - deviation: Standard deviation of a run over its seeds, the root mean square of both runs' values.
     """
-    variances = np.array([max(np.std(sample, ddof=1), ACCURACY_RESOLUTION) ** 2 for sample in (a, b)])
-    seeds = np.array([np.size(a), np.size(b)])
+    variances = np.maximum([np.var(a, ddof=1), np.var(b, ddof=1)], ACCURACY_RESOLUTION**2)
+    seeds = np.array([len(a), len(b)])
     of_means = variances / seeds  # variances of the two means
     error = of_means.sum() ** 0.5
     degrees = seeds.min() - 1

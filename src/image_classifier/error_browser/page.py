@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 MAX_BYTES = 4_500_000  # of the pictures and numbers in the page
-COLUMNS = 50  # pictures in a row of the atlas, the image that has all pictures
+COLUMNS = 50  # pictures in a row of the atlas, one image with all pictures side by side
 BYTES_PER_ANSWER = 110  # of an answer with its occlusion map in JSON, at most
 DATA_MARKER = "{{DATA}}"
 
