@@ -18,7 +18,6 @@ ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation 
 POWER = 0.8
 
 RunTest = dict[str, Any]  # JSON types: see `correct_tests`, and `paired_test` or `welch_test`
-Sample = pd.Series | np.ndarray
 Interval = Callable[[float], tuple[float, float]]  # from the level of a confidence interval to its ends
 
 
@@ -86,12 +85,12 @@ def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[
         accuracies: Final accuracies of each run, 0 to 1; index seed, at least two.
         confidence: Level of the intervals, 0 to 1, exclusive.
     """
-    pairs = combinations(accuracies, 2)
-    tests = [welch_test(first, second, accuracies[first], accuracies[second]) for first, second in pairs]
+    samples = {run: values.to_numpy() for run, values in accuracies.items()}
+    tests = [welch_test(first, second, samples[first], samples[second]) for first, second in combinations(samples, 2)]
     return correct_tests(tests, confidence)
 
 
-def welch_test(first: str, second: str, a: Sample, b: Sample) -> tuple[RunTest, Interval]:
+def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, Interval]:
     """Compare the means of two samples with a t test that does not assume equal variances.
 
     The statistic is Welch's (Welch 1947). The degrees of freedom are the size of the smaller sample minus one, with
