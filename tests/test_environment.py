@@ -52,16 +52,34 @@ def test_variables_that_change_the_computation_are_recorded_without_logs_and_sec
     assert environment.describe()["variables"] == "none"
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("TF_SET_ONEDNN_FPMATH_MODE", "BF16")
+    monkeypatch.setenv("TF_FUNCTION_JIT_COMPILE_DEFAULT", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.setenv("TF_VAR_password", "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert environment.describe()["variables"] == "ONEDNN_MAX_CPU_ISA=AVX2 TF_ENABLE_ONEDNN_OPTS=0"
+    assert environment.describe()["variables"].split() == [
+        "CUDA_VISIBLE_DEVICES=-1",
+        "ONEDNN_MAX_CPU_ISA=AVX2",
+        "TF_ENABLE_ONEDNN_OPTS=0",
+        "TF_FUNCTION_JIT_COMPILE_DEFAULT=1",
+        "TF_SET_ONEDNN_FPMATH_MODE=BF16",
+    ]
 
 
 def test_instruction_sets_that_have_kernels_are_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("model name\t: a\nflags\t\t: fpu avx512f avx2 amx_bf16 sha_ni\n")
     monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
     assert environment.describe()["instructions"] == "avx2 avx512f amx_bf16"
+
+
+def test_the_models_of_nvidia_gpus_are_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "GPU_INFO", tmp_path)
+    assert environment.describe()["gpus"] == "none"
+    for address in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / address).mkdir()
+        (tmp_path / address / "information").write_text("Model: \t\t NVIDIA L4\nIRQ:   \t\t 90\n")
+    assert environment.describe()["gpus"] == "NVIDIA L4, NVIDIA L4"
 
 
 def run_at_home(home: Path, program: str, **variables: str) -> str:

@@ -16,14 +16,19 @@ from typing import IO, cast
 from image_classifier.errors import InputError
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
+GPU_INFO = Path("/proc/driver/nvidia/gpus")  # NVIDIA's driver for Linux
 LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
 # Instruction sets for which the libraries have kernels of their own, with the names that Linux gives them
 INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
 # Variables that change how TensorFlow and its libraries compute. The list of words leaves out TensorFlow's logs and the
 # variables of Terraform, some of which are secret. Libraries set three others, which do not change results.
-WORDS = "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE|USE|XLA"
+WORDS = (
+    "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|FUNCTION|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE"
+    "|SET_ONEDNN|USE|XLA"
+)
 HARMLESS = "OMP_NUM_THREADS|KMP_INIT_AT_FORK|KMP_DUPLICATE_LIB_OK"
-VARIABLES = re.compile(rf"(?!({HARMLESS})$)(TF_({WORDS})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_).*")
+GPU_VARIABLES = "CUDA_VISIBLE_DEVICES|NVIDIA_TF32_OVERRIDE"
+VARIABLES = re.compile(rf"(?!({HARMLESS})$)(TF_({WORDS})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_|{GPU_VARIABLES}).*")
 # The lines that TensorFlow writes to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL
 NOTICES = "^(I0000 00:00:|To enable the following instructions: |WARNING: All log messages before absl::Init)"
 NOTICE_FILTER = ("grep", "--line-buffered", "--text", "--invert-match", "--extended-regexp", NOTICES)
@@ -40,6 +45,7 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "instructions": " ".join(name for name in INSTRUCTION_SETS.split() if name in flags) or "unknown",
         "variables": " ".join(variables) or "none",
+        "gpus": _gpus(),
         **{library: version(library) for library in LIBRARIES},
     }
 
@@ -126,3 +132,8 @@ def _processor() -> str:
     lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {platform.machine()}"
+
+
+def _gpus() -> str:
+    lines = [line for file in sorted(GPU_INFO.glob("*/information")) for line in file.read_text().splitlines()]
+    return ", ".join(line.partition(":")[2].strip() for line in lines if line.startswith("Model:")) or "none"
