@@ -88,6 +88,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> git.Repo:
     repository = git.Repo.init(root, initial_branch="main")
     (root / ".dvc").mkdir()
     (root / ".gitignore").write_text("/.dvc/\n/runs/\n")
+    (root / "params.yaml").write_text("runs: {}\n")
     commit(repository)
     write_version(root, BEFORE, learning_rate=0.01, epochs=1)
     commit(repository)

@@ -150,11 +150,11 @@ def report(
         Path | None, typer.Option(metavar="DIR", help="Draw the curves into this folder, and link them.")
     ] = None,
 ) -> None:
-    """Print what a change did to the results, as Markdown for a pull request.
+    """Print the effect of a change on the results.
 
-    The report compares a revision of git with the workspace, committed or not: configuration, code, stages, test
-    accuracies with tests, curves, and new mistakes. The accuracies are compared on the same test images if DVC's cache
-    has the predictions of both versions.
+    The report is Markdown for a pull request. It compares a revision of git with the workspace, committed or not:
+    configuration, code, stages, test accuracies with tests, curves, and new mistakes. The accuracies are compared on
+    the same test images if DVC's cache has the predictions of both versions.
 
     Example: image-classifier report --base main
     """
