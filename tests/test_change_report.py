@@ -11,7 +11,14 @@ import pytest
 import yaml
 
 from image_classifier import paths
-from image_classifier.change_report import changed_code, changed_stages, new_mistakes, report_change, unpaired_test
+from image_classifier.change_report import (
+    changed_code,
+    changed_stages,
+    changed_values,
+    new_mistakes,
+    report_change,
+    unpaired_test,
+)
 from image_classifier.errors import InputError
 from image_classifier.files import md5
 
@@ -141,16 +148,17 @@ def test_predictions_of_the_workspace_are_found_without_the_cache() -> None:
 @pytest.mark.usefixtures("project")
 def test_without_a_change_the_report_is_one_sentence() -> None:
     conf = paths.ROOT / "conf/optimizer/sgd.yaml"
-    conf.write_text(conf.read_text() + "# a comment\n")
+    conf.write_text(conf.read_text() + "# a comment\nhydra: {help: {header: Text of --help}}\n")
     assert report().startswith("Configuration, code and results are the same in `main` (commit ")
     assert report().count("\n") == 0
 
 
 @pytest.mark.usefixtures("project")
 def test_a_configuration_that_no_stage_has_used_is_pointed_out() -> None:
-    (paths.ROOT / "conf/optimizer/adam.yaml").write_text("beta_1: 0.9\n")
+    conf = paths.ROOT / "conf/optimizer/sgd.yaml"
+    conf.write_text(conf.read_text() + "momentum: 0.9\n")
     text = report()
-    assert "| `conf/optimizer/adam.yaml: beta_1` | -        | `0.9`   |" in text
+    assert "| `conf/optimizer/sgd.yaml: momentum` | -        | `0.9`   |" in text
     assert "dvc.lock is the same in both." in text
     assert "## Curves" not in text
 
@@ -206,6 +214,13 @@ def test_code_that_differs_is_listed_with_its_stages(project: git.Repo, tmp_path
     assert changed_code(Path(other.working_dir)) == {}
     (paths.ROOT / "src/image_classifier/train/new.py").write_text("")
     assert changed_code(Path(other.working_dir)) == {"src/image_classifier/train": ["train"]}
+
+
+def test_a_value_that_differs_is_listed_and_a_new_or_removed_file_is_one_row() -> None:
+    before: dict[str, dict[str, Any]] = {"a.yaml": {"x": 1, "y.z": [1]}, "old.yaml": {"x": 1, "y": 2}}
+    after: dict[str, dict[str, Any]] = {"a.yaml": {"x": 1, "y.z": [2]}, "new.yaml": {"x": 1, "y": 2}}
+    changes = [("a.yaml: y.z", [1], [2]), ("new.yaml", "-", "file"), ("old.yaml", "file", "-")]
+    assert changed_values(before, after) == changes
 
 
 def test_a_stage_is_listed_with_the_names_of_its_changes() -> None:

@@ -58,9 +58,9 @@ class Outcome(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A version of the project: values of params.yaml and conf/, stages of dvc.lock, and evaluated runs."""
+    """A version of the project: values of params.yaml and conf/ by file, stages of dvc.lock, and evaluated runs."""
 
-    values: dict[str, Any]
+    values: dict[str, dict[str, Any]]
     stages: dict[str, Stage]
     outcomes: dict[Run, Outcome]
 
@@ -102,7 +102,7 @@ def report_change(base: str, confidence: float, plots: Path | None) -> str:
             reason = reason.replace(f"{root}{os.sep}", "").replace(f"{paths.ROOT}{os.sep}", "")
             raise InputError(f"{base}: {reason}. Choose another --base.") from None
         code = changed_code(root)
-    values, stages = find_differences(before.values, after.values, ABSENT), changed_stages(before.stages, after.stages)
+    values, stages = changed_values(before.values, after.values), changed_stages(before.stages, after.stages)
     if not (values or code or stages):
         return f"Configuration, code and results are the same in {versions}."
     runs = compare_runs(before, after, confidence)
@@ -127,11 +127,12 @@ def read_version(root: Path) -> Version:
         InputError: A file is damaged.
     """
     params, lock = (root / file.relative_to(paths.ROOT) for file in (paths.PARAMS, paths.DVC_LOCK))
-    values: dict[str, Any] = {}
+    values = {}
     for file in (params, *sorted((root / "conf").rglob("*.yaml"))):
         with damage_named(file):
-            entries = flatten(yaml.safe_load(file.read_bytes()))
-        values |= {f"{file.relative_to(root).as_posix()}: {key}": value for key, value in entries.items()}
+            entries = flatten(yaml.safe_load(file.read_bytes())).items()
+        name = file.relative_to(root).as_posix()
+        values[name] = {key: value for key, value in entries if not key.startswith("hydra.help.")}
     trainings = locked_trainings(read_text(lock), read_text(params))
     with damage_named(lock):
         stages = {name: _read_stage(stage) for name, stage in yaml.safe_load(lock.read_bytes())["stages"].items()}
@@ -151,6 +152,20 @@ def read_version(root: Path) -> Version:
 def _read_stage(stage: Mapping[str, Any]) -> Stage:
     deps, outs = ({file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs"))
     return {"command": stage["cmd"], **stage.get("params", {}), **deps}, outs
+
+
+def changed_values(
+    before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, Any, Any]]:
+    """Return file and key, old and new value of each difference; a new or removed file is one difference."""
+    changed: list[tuple[str, Any, Any]] = []
+    for file in sorted({**before, **after}):
+        if file in before and file in after:
+            differences = find_differences(before[file], after[file], ABSENT)
+            changed += [(f"{file}: {key}", old, new) for key, old, new in differences]
+        else:
+            changed.append((file, "file", ABSENT) if file in before else (file, ABSENT, "file"))
+    return changed
 
 
 def changed_code(root: Path) -> dict[str, list[str]]:
