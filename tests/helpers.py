@@ -140,7 +140,7 @@ def make_slice_project(project: Path) -> None:
     # On a processor that emulates bfloat16, an epoch would take seven times as long.
     replace(project / "conf/training/fast.yaml", "precision: mixed_bfloat16", "precision: float32")
     replace(project / "params.yaml", "epochs: 10", f"epochs: {EPOCHS}")
-    run(project, "git", "init", "--quiet")
+    run(project, "git", "init", "--quiet", "--initial-branch", "main")
     commit(project)
 
 

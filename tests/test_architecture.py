@@ -15,15 +15,16 @@ LEAVES = {"dataset", "determinism", "environment", "errors", "files", "paths"}
 STAGE_PACKAGES = {"fetch", "prepare", "diagram", "train", "evaluate", "compare"}
 ABOVE_STAGES = {
     "add_data",
-    "error_browser",
-    "track",
-    "sweep",
-    "serve",
-    "doctor",
-    "reproduction",
+    "change_report",
     "cli",
+    "doctor",
     "entrypoint",
+    "error_browser",
     "pipelines",
+    "reproduction",
+    "serve",
+    "sweep",
+    "track",
 }
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
 MAX_LINES = 35  # of an entry point

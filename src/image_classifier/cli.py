@@ -190,6 +190,31 @@ def errors(
 
 
 @command
+def report(
+    base: Annotated[str, typer.Option(metavar="REVISION", help="Revision of git to compare with.")],
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw the curves into this folder, and link them.")
+    ] = None,
+) -> None:
+    """Print the effect of a change on the results.
+
+    The report is Markdown for a pull request. It compares a revision of git with the workspace, committed or not:
+    configuration, code, stages, test accuracies with tests, curves, and new mistakes. The accuracies are compared on
+    the same test images if DVC's cache has the predictions of both versions.
+
+    Example: image-classifier report --base main
+    """
+    from image_classifier.config.compose import compose, resolve
+    from image_classifier.config.schema import Compare
+
+    config = resolve(Compare, compose("compare", []))
+    with gc_paused():
+        from image_classifier.change_report import report_change
+
+    typer.echo(report_change(base, config.confidence, config.margin, plots))
+
+
+@command
 def replicate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Rows of params.yaml.", autocompletion=complete_run)],
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="Number of seeds of each run: 1, 2, 3, …")] = 5,

@@ -77,9 +77,9 @@ def model_diagrams(model: str, data: str, root: Path | None = None) -> tuple[Pat
     return png, svg, txt
 
 
-def comparison(data: str, suffix: str) -> Path:
+def comparison(data: str, suffix: str, root: Path | None = None) -> Path:
     """Return the comparison of the pipeline runs of a data set: "json", "md" or "png"."""
-    return REPORTS / f"comparison_{data}.{suffix}"
+    return (root or ROOT) / f"reports/comparison_{data}.{suffix}"
 
 
 def error_page(data: str) -> Path:

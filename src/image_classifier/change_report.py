@@ -1,0 +1,327 @@
+"""Report on a change: what differs between a revision of git and the workspace, as Markdown for a pull request."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import git
+import numpy as np
+import pandas as pd
+import yaml
+from dvc.repo import Repo
+from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from image_classifier import paths
+from image_classifier.compare.plots import plot_curves
+from image_classifier.compare.seeds import markdown_table
+from image_classifier.compare.significance import Interval, RunTest, correct_tests, paired_test, verdict
+from image_classifier.dataset import Arrays, read_arrays
+from image_classifier.errors import InputError
+from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, write_figure
+from image_classifier.provenance.differences import find_differences, flatten
+from image_classifier.provenance.fingerprint import data_name
+from image_classifier.provenance.result import locked_trainings
+from image_classifier.provenance.revision import checked_out
+
+ABSENT = "-"
+KEYS = ("key", "before", "after")
+UNCHANGED = "unchanged: the same bytes"
+MAX_MISTAKES = 10  # of each run
+STALE = "dvc.lock is the same in both. If a stage depends on these changes, type `dvc repro`."
+# Comments on GitHub show every line break, so each note is one line.
+TESTS = (
+    "Where images are counted, the exact McNemar test compares the answers for the same test images, with a bootstrap "
+    "interval. Verdicts use Holm's correction for the number of tests, and intervals Bonferroni's. They are about "
+    "these trained models and may change with the seed."
+)
+UNPAIRED = (
+    "Not paired: {runs}. Predictions are not in DVC's cache, or the test images differ. Fisher's exact test and "
+    "Newcombe's interval treat the test images of the two versions as different images, so they err towards finding no "
+    "difference."
+)
+
+Run = tuple[str, str]  # names of a data set and of a run
+Stage = tuple[dict[str, Any], dict[str, Any]]  # dependencies and outputs, with the values or the hash of each
+
+
+class Outcome(NamedTuple):
+    """An evaluated run: MD5 of predictions.npz, and test accuracy, number of test images and curves in reports/."""
+
+    predictions: str
+    accuracy: float
+    examples: int
+    curves: pd.DataFrame
+
+
+class Version(NamedTuple):
+    """A version of the project: values of params.yaml and conf/ by file, stages of dvc.lock, and evaluated runs."""
+
+    values: dict[str, dict[str, Any]]
+    stages: dict[str, Stage]
+    outcomes: dict[Run, Outcome]
+
+
+class Change(NamedTuple):
+    """A run before and after: accuracies, verdict, test of after minus before, and result of `new_mistakes`."""
+
+    accuracies: Sequence[float | None]
+    verdict: str
+    test: RunTest | None = None
+    mistakes: Sequence[tuple[int, int, int, float]] = ()
+
+
+def report_change(base: str, confidence: float, margin: float, plots: Path | None) -> str:
+    """Report what differs between a revision of git and the workspace, including uncommitted changes.
+
+    Args:
+        base: Revision of git.
+        confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
+        margin: Difference of the accuracies that does not matter, above 0; see `verdict`.
+        plots: Folder that receives a picture of the curves for each data set; without it the report has a table.
+
+    Returns:
+        Markdown text, with links relative to the working directory.
+
+    Raises:
+        FileNotFoundError: The workspace has no dvc.lock, params.yaml or reports/comparison_DATA.json.
+        InputError: git does not have the revision, one of these files is missing in it, or a file is damaged.
+    """
+    after = read_version(paths.ROOT)
+    with checked_out(base) as root:
+        versions = f"`{base}` (commit {git.Repo(root).head.commit.hexsha[:10]}) and the workspace"
+        try:
+            before = read_version(root)
+        except FileNotFoundError as error:
+            missing = Path(error.filename).relative_to(root)
+            raise InputError(f"{base} has no {missing}, so its results are unknown. Choose another --base.") from None
+        except InputError as error:
+            reason = str(error).rpartition(". ")[0]  # without the remedy, which is for the workspace
+            reason = reason.replace(f"{root}{os.sep}", "").replace(f"{paths.ROOT}{os.sep}", "")
+            raise InputError(f"{base}: {reason}. Choose another --base.") from None
+        code = changed_code(root)
+    values, stages = changed_values(before.values, after.values), changed_stages(before.stages, after.stages)
+    if not (values or code or stages):
+        return f"Configuration, code and results are the same in {versions}."
+    runs = compare_runs(before, after, confidence, margin)
+    changed = {run: change for run, change in runs.items() if change.verdict != UNCHANGED}
+    sections = {
+        "Configuration": markdown_table([dict(zip(KEYS, map(_code, value), strict=True)) for value in values]),
+        "Code": "; ".join(f"`{path}` ({', '.join(names)})" for path, names in code.items()),
+        "Stages": markdown_table(stages) or STALE,
+        "Test accuracy": _format_accuracies(runs, confidence),
+        "Curves": _format_curves(changed, {"before": before, "after": after}, confidence, plots),
+        "New mistakes": _format_mistakes(changed),
+    }
+    text = "\n\n".join(f"## {title}\n\n{content}" for title, content in sections.items() if content)
+    return f"# Results of the change\n\nThis report compares {versions}.\n\n{text}"
+
+
+def read_version(root: Path) -> Version:
+    """Read a version from a copy of the project that needs only the files in git.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        InputError: A file is damaged.
+    """
+    params, lock = (root / file.relative_to(paths.ROOT) for file in (paths.PARAMS, paths.DVC_LOCK))
+    values = {}
+    for file in (params, *sorted((root / "conf").rglob("*.yaml"))):
+        with damage_named(file):
+            entries = flatten(yaml.safe_load(file.read_bytes())).items()
+        name = file.relative_to(root).as_posix()
+        values[name] = {key: value for key, value in entries if not key.startswith("hydra.help.")}
+    trainings = locked_trainings(read_text(lock), read_text(params))
+    with damage_named(lock):
+        stages = {name: _read_stage(stage) for name, stage in yaml.safe_load(lock.read_bytes())["stages"].items()}
+    outcomes = {}
+    for run, training in trainings.items():
+        data = data_name(training["deps"])
+        with damage_named(lock):
+            predictions = stages[f"evaluate@{run}"][1][f"runs/{data}/{run}/predictions.npz"]
+        with damage_named(report := paths.comparison(data, "json", root)):
+            content = json.loads(report.read_bytes())
+            curves = pd.DataFrame(content["epochs"][run]).set_index("epoch")[["loss", "val_accuracy"]].astype(float)
+            accuracy = float(content["runs"][run]["test_accuracy"]["value"])
+            outcomes[data, run] = Outcome(predictions, accuracy, int(content["test_examples"]), curves)
+    return Version(values, stages, outcomes)
+
+
+def _read_stage(stage: Mapping[str, Any]) -> Stage:
+    deps, outs = ({file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs"))
+    return {"command": stage["cmd"], **stage.get("params", {}), **deps}, outs
+
+
+def changed_values(
+    before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, Any, Any]]:
+    """Return file and key, old and new value of each difference; a new or removed file is one difference."""
+    changed: list[tuple[str, Any, Any]] = []
+    for file in sorted({**before, **after}):
+        if file in before and file in after:
+            differences = find_differences(before[file], after[file], ABSENT)
+            changed += [(f"{file}: {key}", old, new) for key, old, new in differences]
+        else:
+            changed.append((file, "file", ABSENT) if file in before else (file, ABSENT, "file"))
+    return changed
+
+
+def changed_code(root: Path) -> dict[str, list[str]]:
+    """Return code of dvc.yaml that differs between another copy of the project and the workspace, with its stages."""
+    changed: dict[str, list[str]] = {}
+    with damage_named(paths.DVC_YAML):
+        for stage, entry in yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"].items():
+            code = [path for path in entry.get("do", entry)["deps"] if path.startswith(("src/", "pipelines/"))]
+            for path, *_ in find_differences(file_hashes(root, code), file_hashes(paths.ROOT, code), ABSENT):
+                changed.setdefault(path, []).append(stage)
+    return changed
+
+
+def changed_stages(before: Mapping[str, Stage], after: Mapping[str, Stage]) -> list[dict[str, str]]:
+    """Return a row for each stage whose dependencies or outputs differ, with their names."""
+    rows = []
+    for stage in {**after, **before}:
+        sides = zip(before.get(stage, ({}, {})), after.get(stage, ({}, {})), strict=True)
+        deps, outs = (", ".join(_code(name) for name, *_ in find_differences(*side, ABSENT)) for side in sides)
+        if deps or outs:
+            state = " (removed)" if stage not in after else " (new)" if stage not in before else ""
+            rows.append({"stage": _code(stage) + state, "changed dependencies": deps, "changed outputs": outs})
+    return rows
+
+
+def compare_runs(before: Version, after: Version, confidence: float, margin: float) -> dict[Run, Change]:
+    """Compare each run of two versions; the corrections cover the tests of all runs."""
+    runs, tests = {}, {}
+    with Repo(str(paths.ROOT)) as repository:
+        for run in {**after.outcomes, **before.outcomes}:
+            runs[run], test = _compare(run, before.outcomes.get(run), after.outcomes.get(run), repository)
+            if test:
+                tests[run] = test
+    for run, corrected in zip(tests, correct_tests(list(tests.values()), confidence), strict=True):
+        runs[run] = runs[run]._replace(test=corrected, verdict=verdict(corrected, confidence, margin))
+    return runs
+
+
+def _compare(
+    run: Run, before: Outcome | None, after: Outcome | None, repository: Repo
+) -> tuple[Change, tuple[RunTest, Interval] | None]:
+    """Return a run before and after, and the test of its accuracies, after minus before, unless they are the same."""
+    accuracies = [side.accuracy if side else None for side in (before, after)]
+    if before is None or after is None:
+        return Change(accuracies, "removed" if before else "new"), None
+    if before.predictions == after.predictions:
+        return Change(accuracies, UNCHANGED), None
+    old, new = (_read_predictions(run, side.predictions, repository) for side in (before, after))
+    if not (old and new and np.array_equal(old["labels"], new["labels"])):
+        counts = [(round(side.accuracy * side.examples), side.examples) for side in (after, before)]
+        return Change(accuracies, ""), unpaired_test(counts[0], counts[1])
+    was_right, is_right = (side["probabilities"].argmax(axis=1) == side["labels"] for side in (old, new))
+    gained, lost = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
+    test = paired_test("after", "before", gained, lost, len(is_right))
+    mistakes = new_mistakes(old["probabilities"], new["probabilities"], new["labels"])
+    return Change([float(was_right.mean()), float(is_right.mean())], "", mistakes=mistakes), test
+
+
+def _read_predictions(run: Run, fingerprint: str, repository: Repo) -> Arrays | None:
+    for file in (paths.pipeline_run(*run).predictions, Path(repository.cache.local.oid_to_path(fingerprint))):
+        if file.exists() and md5(file.read_bytes()) == fingerprint:
+            return read_arrays(file, ("probabilities", "labels"))
+    return None
+
+
+def unpaired_test(first: tuple[int, int], second: tuple[int, int]) -> tuple[RunTest, Interval]:
+    """Test the difference of two accuracies, first minus second, as if they were measured on different images.
+
+    The p-value is that of Fisher's exact test; the interval is Newcombe's (1998).
+
+    Args:
+        first: Number of correct images and number of all images of the first version.
+        second: The same numbers of the second version.
+    """
+
+    def interval(level: float) -> tuple[float, float]:
+        ends = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff", alpha=1 - level)
+        return float(ends[0]), float(ends[1])
+
+    p_value = stats.fisher_exact([(right, examples - right) for right, examples in (first, second)]).pvalue
+    return {"difference": first[0] / first[1] - second[0] / second[1], "p_value": float(p_value)}, interval
+
+
+def new_mistakes(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> list[tuple[int, int, int, float]]:
+    """Return the most confident mistakes, at most `MAX_MISTAKES`, among images that were classified correctly before.
+
+    Args:
+        before: Class probabilities before the change, (n, classes).
+        after: Class probabilities after the change, (n, classes).
+        labels: Labels, (n,).
+
+    Returns:
+        Position of each image, its label, the answer, and the probability of the answer.
+    """
+    answers, confidences = after.argmax(axis=1), after.max(axis=1)
+    lost = np.flatnonzero((before.argmax(axis=1) == labels) & (answers != labels))
+    worst = lost[np.argsort(-confidences[lost], kind="stable")][:MAX_MISTAKES]
+    return [(int(i), int(labels[i]), int(answers[i]), float(confidences[i])) for i in worst]
+
+
+def _code(value: Any) -> str:
+    """Return a value as code in a cell of a table."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return ABSENT if value == ABSENT else f"`{' '.join(text.split())}`".replace("|", r"\|")
+
+
+def _format_accuracies(runs: Mapping[Run, Change], confidence: float) -> str:
+    rows = []
+    for (data, run), change in runs.items():
+        before, after = (ABSENT if value is None else f"{value:.2%}" for value in change.accuracies)
+        row: dict[str, object] = {"data set": _code(data), "run": _code(run), "before": before, "after": after}
+        row |= dict.fromkeys(("difference", interval := f"{100 * confidence:g}% interval"))
+        if test := change.test:
+            row |= {"difference": f"{test['difference']:+.2%}", interval: f"{test['low']:+.2%} to {test['high']:+.2%}"}
+        row |= {"newly right": (test or {}).get("only_first"), "newly wrong": (test or {}).get("only_second")}
+        rows.append({**row, "verdict": change.verdict})
+    tests = {_code(run): change.test for (_, run), change in runs.items() if change.test}
+    unpaired = ", ".join(run for run, test in tests.items() if "examples" not in test)
+    notes = (TESTS if tests else "", UNPAIRED.format(runs=unpaired) if unpaired else "")
+    return "\n\n".join(filter(None, (markdown_table(rows), *notes)))
+
+
+def _format_curves(runs: Iterable[Run], versions: Mapping[str, Version], confidence: float, plots: Path | None) -> str:
+    """Return a table of the values after the last epoch, or links to pictures in the folder `plots`."""
+    rows, curves = [], defaultdict[str, dict[str, pd.DataFrame]](dict)
+    for data, run in runs:
+        for name, version in versions.items():
+            if outcome := version.outcomes.get((data, run)):
+                curves[data][f"{run} {name}"] = outcome.curves
+                loss, accuracy = outcome.curves.iloc[-1]
+                last = {"epochs": len(outcome.curves), "loss": f"{loss:.4f}", "validation accuracy": f"{accuracy:.2%}"}
+                rows.append({"data set": _code(data), "run": f"{_code(run)} {name}", **last})
+    if plots is None:
+        return markdown_table(rows)
+    links = []
+    for data, of_data in curves.items():
+        write_figure(file := plots / f"curves_{data}.png", plot_curves(of_data, {}, {}, confidence))
+        links.append(f"![Loss and validation accuracy on {data}]({Path(os.path.relpath(file)).as_posix()})")
+    return "\n\n".join(links)
+
+
+def _format_mistakes(changes: Mapping[Run, Change]) -> str:
+    tables = []
+    for (data, run), change in changes.items():
+        if change.mistakes:
+            report = paths.dataset_report(data)
+            classes = read_json(report, lambda description: [_code(str(name)) for name in description["classes"]])
+            rows = [
+                {
+                    "test image": i,
+                    "class": classes[label],
+                    "answer": classes[answer],
+                    "probability": f"{probability:.4f}",
+                }
+                for i, label, answer, probability in change.mistakes
+            ]
+            tables.append(f"### {_code(run)} on {_code(data)}\n\n{markdown_table(rows)}")
+    return "\n\n".join(tables)
