@@ -125,12 +125,12 @@ def test_a_move_is_recorded_with_its_evidence(store: Store, runs: list[Result]) 
         promote(run)
     first, second = recorded(store)
     assert (first.previous, first.version, first.run, first.tests) == (None, "1", "first", [])
-    assert first.reason == "there was no champion with its files"
+    assert first.reason == "there was no champion to compare with"
     assert (second.previous, second.version, second.run) == ("1", "2", "second")
     assert second.reason == "better than the champion"
     assert second.tests == json.loads(json.dumps(BETTER))
     lines = describe_history("mnist").splitlines()
-    assert lines[0] == f"{first.time}  version - -> 1 (first): there was no champion with its files"
+    assert lines[0] == f"{first.time}  version - -> 1 (first): there was no champion to compare with"
     assert lines[1] == f"{second.time}  version 1 -> 2 (second): better than the champion"
     assert lines[2] == "    On 200 test images: new 95.00%, old 80.00%"
     assert lines[-1] == "    Brier score, lower is better: new 0.1000, old 0.3400"
@@ -324,17 +324,19 @@ def test_a_process_that_is_killed_at_any_step_leaves_one_champion_and_its_record
     for calls in count():
         with killed_at(calls, promoted):
             promote(second)
-        assert moves(store) in (expected, [*expected, ("1", "2")])
-        promote(second)
-        expected.append(("1", "2"))
+        found = moves(store)
+        version = promote(second).version
+        expected.append(("1", version))
+        assert found in (expected[:-1], expected)
         assert moves(store) == expected
         with killed_at(calls, undone):
             undo("mnist")
-        assert moves(store) in (expected, [*expected, ("2", "1")])
-        if find_champion(store, "mnist") == "2":
+        expected.append((version, "1"))
+        assert moves(store) in (expected[:-1], expected)
+        if find_champion(store, "mnist") == version:
             undo("mnist")
-        expected.append(("2", "1"))
         assert moves(store) == expected
+        store.client.delete_model_version("mnist", version)  # the next promotion registers the run again
         if promoted and undone:
             break
     assert promoted[0] > 10

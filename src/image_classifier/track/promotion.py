@@ -19,6 +19,7 @@ from image_classifier.track.reader import compare_runs
 from image_classifier.track.registry import (
     CHAMPION,
     FILES_TAG,
+    champion_of,
     check_files,
     find_champion,
     find_origin,
@@ -90,7 +91,7 @@ def promote(result: Result, params: Table, config: Compare, force: str | None = 
             check_files(store, model, champion)
             return Move(champion, champion, run, "")
         tests: list[RunTest] = []
-        reason = f"forced: {force}" if force else "there was no champion with its files"
+        reason = f"forced: {force}" if force else "there was no champion to compare with"
         if champion and origin != logged.source_run_id:
             label = f"version {champion} ({name})"
             tests, reason = _judge(run, label, origin, model, params, config, force)
@@ -98,7 +99,7 @@ def promote(result: Result, params: Table, config: Compare, force: str | None = 
             if find_champion(store, model) == champion:
                 version = _register(store, result, logged, force=force is not None)
                 registered = store.client.get_registered_model(model)
-                move = Move(registered.aliases.get(CHAMPION), version, run, reason, tests)
+                move = Move(champion_of(registered), version, run, reason, tests)
                 return _record_move(store, registered, move)
 
 
@@ -161,7 +162,7 @@ def _judge(
         if isinstance(error, FileNotFoundError):
             raise
         raise InputError(f"{run} cannot be compared with {champion}. {error} {anyway}") from None
-    print(_format_evidence(tests))
+    print(_format_evidence(tests), flush=True)  # the reason follows on standard error
     objection = find_objection(tests, config)
     if force is not None:
         return tests, f"forced: {force} ({objection or 'better than the champion'})"
@@ -285,7 +286,7 @@ def past_champions(registered: RegisteredModel) -> list[str]:
         if move.undo:
             champions.pop()
         add(move.version)
-    add(registered.aliases.get(CHAMPION))
+    add(champion_of(registered))
     return champions
 
 
@@ -295,7 +296,7 @@ def read_moves(registered: RegisteredModel) -> dict[str, Move]:
     Raises:
         InputError: A tag is damaged.
     """
-    moves, alias = {}, registered.aliases.get(CHAMPION)
+    moves, alias = {}, champion_of(registered)
     for key in sorted(filter(_is_move, registered.tags)):
         try:
             move = Move(**json.loads(registered.tags[key]))

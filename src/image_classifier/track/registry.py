@@ -33,12 +33,18 @@ def find_registered(store: Store, model: str) -> RegisteredModel | None:
 def find_champion(store: Store, model: str) -> str | None:
     """Return the version of a registered model that is the champion, or None if there is none or its files are lost."""
     registered = find_registered(store, model)
-    version = registered.aliases.get(CHAMPION) if registered else None
+    version = champion_of(registered) if registered else None
     if version is None:
         return None
     with store.translate_errors():
         location = store.client.get_model_version_download_uri(model, version)
-    return None if lacks_files(location, MODEL_FILE) else str(version)
+    return None if lacks_files(location, MODEL_FILE) else version
+
+
+def champion_of(registered: RegisteredModel) -> str | None:
+    """Return the version that has the alias of the champion, or None. A database gives it as a number."""
+    version = registered.aliases.get(CHAMPION)
+    return None if version is None else str(version)
 
 
 def find_origin(store: Store, model: str, version: str) -> tuple[str, str]:
