@@ -34,7 +34,7 @@ NEVER_CHANGES_OUTPUTS = {"config", "entrypoint", "environment", "errors", "files
 # The same for the code that one package imports.
 ALSO_NEVER = {
     "train": {"provenance"},  # writes run_metadata/, which is not an output of DVC
-    "track": {"dataset", "evaluate", "train"},  # the output is only the fingerprint of a result
+    "track": {"compare", "dataset", "evaluate", "train"},  # the output is only the fingerprint of a result
 }
 
 SOURCES = sorted((paths.ROOT / "src").rglob("*.py"))

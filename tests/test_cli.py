@@ -24,10 +24,12 @@ SUBCOMMANDS = (
     "backfill",
     "compare",
     "doctor",
+    "errors",
     "predict",
     "promote",
     "replicate",
     "report",
+    "results",
     "serve",
     "ui",
     "verify",
@@ -72,8 +74,8 @@ def other_project(tmp_path: Path) -> Path:
         shutil.copy(paths.ROOT / name, project / name)
     library = project / "src/image_classifier/cli.py"
     text = library.read_text()
-    assert "Register the model of a run for serving." in text
-    library.write_text(text.replace("Register the model of a run for serving.", "The other library."))
+    assert "Make a run the champion, which is served, if it is better." in text
+    library.write_text(text.replace("Make a run the champion, which is served, if it is better.", "The other library."))
     return project
 
 
@@ -100,6 +102,14 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["promote", "sgd_32", "--force", " "],
+            "Error: --force needs a reason, which is recorded: image-classifier promote",
+        ),
+        (
+            ["promote", "--undo", "--data", "pets"],
+            "Error: data=pets is not a data set of params.yaml. Choose one of: mnist.",
+        ),
         (["promote", "unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in outputs/. Choose"),
         (["replicate", "sgd_32", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["replicate", "sgd_32", "--address", "nowhere"], "Error: sweep.address=nowhere: "),
@@ -139,7 +149,12 @@ def test_a_mistake_ends_with_one_line_and_exit_code_1(arguments: list[str], mess
         ["verify"],
         ["verify", "0" * 32, "--tolerance", "-1"],
         ["serve", "--port", "65536"],
+        ["promote"],
         ["promote", "sgd_32", "sgd_128"],
+        ["promote", "sgd_32", "--undo"],
+        ["promote", "sgd_32", "--data", "mnist"],
+        ["promote", "--undo", "--history"],
+        ["promote", "--undo", "--force", "a reason"],
         ["add-data", "pets"],
         ["add-data", "pets", "--from", ".", "--size", "3"],
     ],

@@ -1,14 +1,30 @@
 """Access to the MLflow runs of a result."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 from mlflow.entities import Run
 
+from image_classifier.config.compose import load_params
+from image_classifier.config.schema import Compare
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
+from image_classifier.track import promotion
 from image_classifier.track.store import INPUT_TAG, Store
+
+COMPARE = Compare.model_construct(confidence=0.95, margin=0.001, calibration_margin=0.01, batch_size=100)
+
+
+def promote(result: Result, force: str | None = None) -> promotion.Move:
+    """Promote a result by the rules."""
+    return promotion.promote(result, load_params(), COMPARE, force)
+
+
+def model_folder(store: Store, version: str = "1") -> Path:
+    """Return the folder with the files of a version of the registered model mnist."""
+    return Path(store.client.get_model_version_download_uri("mnist", version).removeprefix("file://"))
 
 
 def runs_of(store: Store, result: Result) -> list[Run]:

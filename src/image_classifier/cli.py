@@ -143,25 +143,20 @@ def compare(
     """
     from image_classifier.config.compose import compose, load_params, resolve
     from image_classifier.config.schema import Compare
-    from image_classifier.dataset import load_examples
 
     config, params = resolve(Compare, compose("compare", [])), load_params()
     with gc_paused():
-        from image_classifier.compare.pair import compare_pair
+        from image_classifier.compare.pair import format_pair
         from image_classifier.provenance.differences import format_differences
-        from image_classifier.track.reader import find_facts, find_predictions
+        from image_classifier.track.reader import compare_runs, find_facts
 
     facts = {run: find_facts(run, params) for run in (first, second)}
     typer.echo(f"{format_differences(first, second, facts)}\n")
     data, other = (facts[run]["Configuration"]["data"] for run in (first, second))
     if data != other:
         raise InputError(f"{first} is trained on {data}, {second} on {other}: their accuracies cannot be compared.")
-    test = load_examples(paths.prepared_data(data), "test")
-    probabilities, recipes = {}, {}
-    for run in (first, second):
-        probabilities[run], recipes[run] = find_predictions(run, test, params, config.batch_size)
-    settings = config.confidence, config.margin
-    typer.echo(compare_pair(first, second, probabilities, test.labels, recipes, params.runs, *settings))
+    tests, missing = compare_runs(first, second, {first: first, second: second}, data, params, config)
+    typer.echo(format_pair(tests, missing, params.runs))
 
 
 @command
@@ -270,34 +265,58 @@ def verify(
 @command
 def promote(
     run: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="RUN", help="A row of params.yaml, or a folder of outputs/.", autocompletion=complete_run
         ),
-    ],
+    ] = None,
+    force: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Promote the run in any case, and record this reason.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Make the previous champion the champion again.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="List all changes of the champion.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Data set for --undo and --history. Default: the first one of params.yaml.")
+    ] = None,
 ) -> None:
-    """Register the model of a run for serving.
+    """Make a run the champion, which is served, if it is better.
 
-    The model is registered under the name of its data set, and MLflow's alias champion names the version. A row of
-    params.yaml needs its test metrics in MLflow, which dvc repro records. A run of outputs/ needs none;
-    pipelines.evaluate adds them.
+    Its model becomes a version of the registered model of its data set, and MLflow's alias champion names the version
+    that is served. A run replaces the champion if its accuracy on the test images is significantly higher and its
+    probabilities are not worse; docs/deployment.md has the rules. Exit code 1 means that the champion stays.
 
     Example: image-classifier promote adadelta_128
     """
-    from image_classifier.config.compose import find_run_files, load_params
+    if [run is not None, undo, history].count(True) != 1 or (force is not None and run is None) or (run and data):
+        raise typer.BadParameter(
+            "give either RUN with or without --force, or --undo or --history with or without --data"
+        )
+    if force is not None and not force.strip():
+        raise InputError('--force needs a reason, which is recorded: image-classifier promote RUN --force "REASON"')
+    from image_classifier.config.compose import compose, find_run_files, find_source, load_params, resolve
+    from image_classifier.config.schema import Compare
 
-    params = load_params()
-    find_run_files(run, params.runs)
+    config, params = resolve(Compare, compose("compare", [])), load_params()
+    if run:
+        find_run_files(run, params.runs)
+    model = data or next(iter(params.datasets))
+    find_source(model)  # raises an error for an unknown name
     with gc_paused():
         from image_classifier.provenance.result import read_result
-        from image_classifier.track import registry
+        from image_classifier.track import promotion, registry
 
-    result = read_result(run)
-    version, previous = registry.promote(result)
-    before = f"; it was version {previous}" if previous not in (None, version) else ""
-    champion = f"{result.data}@{registry.CHAMPION}"
-    option = "" if result.data == next(iter(params.datasets)) else f" --data {result.data}"
-    typer.echo(f"{champion} is now version {version} ({run}){before}. Serve it: image-classifier serve{option}")
+    if history:
+        typer.echo(promotion.describe_history(model))
+        return
+    if run:
+        result = read_result(run)
+        model, move = result.data, promotion.promote(result, params, config, force)
+    else:
+        move = promotion.undo(model)
+    before = f"; it was version {move.previous}" if move.previous not in (None, move.version) else ""
+    option = "" if model == next(iter(params.datasets)) else f" --data {model}"
+    champion = f"{model}@{registry.CHAMPION} is now version {move.version} ({move.run}){before}"
+    typer.echo(f"{champion}. Serve it: image-classifier serve{option}")
 
 
 @command

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from image_classifier import paths
-from image_classifier.compare.pair import compare_pair
+from image_classifier.compare.pair import brier_score, compare_pair, format_pair
 from image_classifier.compare.seeds import COLUMNS
 
 LABELS = np.arange(10)
@@ -27,7 +28,9 @@ def _replicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare(recipes: dict[str, str | None], confidence: float = 0.9, rows: Collection[str] = ("good",)) -> str:
-    return compare_pair("good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, recipes, rows, confidence, 0.01)
+    probabilities = {"bad": HALF, "good": CORRECT}
+    tests, missing = compare_pair("good", "bad", probabilities, LABELS, recipes, confidence, 0.01)
+    return format_pair(json.loads(json.dumps(tests)), missing, rows)  # MLflow holds the tests as JSON
 
 
 def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() -> None:
@@ -59,7 +62,8 @@ def test_runs_with_the_same_recipe_are_compared_on_the_images_alone() -> None:
 
 def test_a_difference_within_noise_is_called_so() -> None:
     most = np.where(LABELS[:, np.newaxis] > 2, CORRECT, np.roll(CORRECT, 1, axis=1))
-    text = compare_pair("good", "bad", {"bad": HALF, "good": most}, LABELS, {"good": None, "bad": None}, (), 0.95, 0.01)
+    probabilities, recipes = {"bad": HALF, "good": most}, {"good": None, "bad": None}
+    text = format_pair(*compare_pair("good", "bad", probabilities, LABELS, recipes, 0.95, 0.01))
     assert text.splitlines()[-1] == "  The difference is within noise."
 
 
@@ -70,7 +74,18 @@ def test_a_difference_that_does_not_matter_is_called_so() -> None:
 
 @pytest.mark.parametrize("second", ["good", "bad"])
 def test_runs_with_equal_probabilities_are_identical(second: str) -> None:
-    text = compare_pair(
-        "good", second, {"good": HALF, second: HALF}, LABELS, {"good": None, second: None}, (), 0.95, 0.01
-    )
+    probabilities, recipes = {"good": HALF, second: HALF}, {"good": None, second: None}
+    text = format_pair(*compare_pair("good", second, probabilities, LABELS, recipes, 0.95, 0.01))
     assert text == f"good and {second} are identical: the same probabilities for all 10 test images."
+
+
+def test_the_brier_score_is_the_mean_squared_distance_from_the_labels() -> None:
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    assert brier_score(probabilities, np.array([0, 0])) == (0.5 + 2) / 2
+
+
+def test_a_comparison_has_the_brier_scores_of_both_runs() -> None:
+    (test,), _ = compare_pair(
+        "good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, {"good": None, "bad": None}, 0.9, 0.01
+    )
+    assert test["brier_scores"] == [0, 1]

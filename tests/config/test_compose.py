@@ -502,7 +502,7 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
     own = yaml.safe_load((paths.CONF / f"{stage}.yaml").read_text()).keys() - {"defaults", "hydra"}
     given = {"run", "batch_size", "epochs"} if stage == "train" else {"run"}  # on the command line
     if stage == "compare":
-        given.add("batch_size")  # of `image-classifier compare`
+        given |= {"batch_size", "calibration_margin"}  # of `image-classifier compare` and `promote`
     assert files.keys() - {f"conf/{stage}.yaml"} == composed
     assert set(files.get(f"conf/{stage}.yaml", [])) - {"defaults"} == own - given
 

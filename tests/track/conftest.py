@@ -11,6 +11,7 @@ import pytest
 import yaml
 from data_helpers import DIGITS
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus, Run
 from servers import mlflow_server, postgresql
 
 from image_classifier import paths
@@ -21,6 +22,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
 from image_classifier.provenance.run_metadata import OUTPUTS, RunMetadata
+from image_classifier.track import writer
 from image_classifier.track.store import Store
 
 ENVIRONMENT = {"processor": "a processor", "keras": "3.15"}
@@ -126,3 +128,20 @@ def metadata(result: Result, monkeypatch: pytest.MonkeyPatch) -> RunMetadata:
     monkeypatch.setattr(paths, "dataset_report", {result.data: result.dataset}.__getitem__)
     assert result.metadata
     return replace(result.metadata, epoch_seconds=[])
+
+
+@pytest.fixture
+def small_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log two small files as the MLflow model of a result, which needs no TensorFlow."""
+    folder = tmp_path / "small_model"
+    (folder / "data").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+
+    def log_model(store: Store, run: Run, result: Result) -> str:
+        (folder / "data/model.keras").write_text(result.fingerprint)
+        model = store.client.create_logged_model(store.experiment_id, result.input.run, source_run_id=run.info.run_id)
+        store.client.log_model_artifacts(model.model_id, str(folder))
+        store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return str(model.model_id)
+
+    monkeypatch.setattr(writer, "_log_model", log_model)

@@ -9,8 +9,10 @@ import pytest
 import yaml
 from data_helpers import DIGITS
 from mlflow import MlflowClient
+from tracking_helpers import COMPARE
 
 from image_classifier import paths
+from image_classifier.compare.seeds import COLUMNS
 from image_classifier.config.compose import load_params
 from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.errors import InputError
@@ -19,7 +21,7 @@ from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import find_facts, find_predictions, find_run, load_current, read_run
+from image_classifier.track.reader import compare_runs, find_facts, find_predictions, find_run, load_current, read_run
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -152,6 +154,37 @@ def test_the_model_of_a_recorded_run_predicts(
         probabilities, load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
     )
     assert recipe == "the recipe"
+
+
+def test_a_recorded_run_has_stored_predictions_unless_they_are_for_other_images(store: Store, result: Result) -> None:
+    stored = np.eye(10, dtype=np.float32)[:5]
+    np.savez(result.files.predictions, probabilities=stored, labels=TEST.labels)
+    run_id = record_result(store, result)
+    probabilities, _ = find_predictions(run_id, TEST, load_params(), 500)
+    np.testing.assert_array_equal(probabilities, stored)
+    probabilities, _ = find_predictions(run_id, TEST[:4], load_params(), 500)
+    assert probabilities.shape == (4, 10)
+    assert not np.array_equal(probabilities, stored[:4])
+
+
+@pytest.mark.parametrize("test", [replace(TEST, classes=tuple("abcdefghij")), replace(TEST, images=PIXELS[:, 1:])])
+def test_a_recorded_run_for_other_classes_or_sizes_has_no_predictions(
+    store: Store, adhoc_result: Result, test: Examples
+) -> None:
+    run_id = record_result(store, adhoc_result)
+    with pytest.raises(InputError, match=rf"^{run_id} is trained for other classes or images of another size than"):
+        find_predictions(run_id, test, load_params(), 500)
+
+
+def test_two_runs_are_compared_under_the_given_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    predictions = {"row": np.eye(10)[:5], "0123": np.roll(np.eye(10)[:5], 1, axis=1)}
+    monkeypatch.setattr(reader, "load_examples", lambda _folder, _part: TEST)
+    monkeypatch.setattr(reader, "find_predictions", lambda run, *_: (predictions[run], None))
+    monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
+    paths.REPLICATES.write_text(f"{','.join(COLUMNS)}\n")
+    sources = {"new": "row", "old": "0123"}
+    (test,), missing = compare_runs("new", "old", sources, "mnist", load_params(), COMPARE)
+    assert (test["first"], test["second"], test["accuracies"], missing) == ("new", "old", [1, 0], ["new", "old"])
 
 
 def rename(result: Result, run: str) -> Result:

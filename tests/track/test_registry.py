@@ -1,63 +1,71 @@
-"""The model registry."""
+"""The model registry: versions, their runs, and the MD5s of their files."""
 
-import json
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tracking_helpers import model_folder, promote
 
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.registry import find_champion, find_origin, promote
+from image_classifier.track.registry import CHAMPION, check_files, find_champion, find_origin, load_address
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
 
-@pytest.mark.usefixtures("any_store")
-def test_the_alias_moves_to_the_promoted_run_which_is_registered_once(result: Result) -> None:
-    store = Store(result.data)  # at the address of `any_store`
-    other = replace(result, outputs={**result.outputs, "history.csv": "cdef"})
-    for recorded in (result, other):
-        record_result(store, recorded)
-    assert promote(result) == ("1", None)
-    assert promote(other) == ("2", "1")
-    assert promote(result) == ("1", "2")
+@pytest.mark.usefixtures("store", "small_models")
+def test_a_version_has_its_run(result: Result) -> None:
+    store = Store(result.data)
+    run_id = record_result(store, result)
+    promote(result)
     assert find_champion(store, "mnist") == "1"
-    assert find_origin(store, "mnist", "1") == (record_result(store, result), "sgd_32")
+    assert find_origin(store, "mnist", "1") == (run_id, "sgd_32")
     assert find_champion(store, "letters") is None
 
 
-def test_a_run_whose_metrics_are_not_in_the_store_is_not_promoted(store: Store, result: Result) -> None:
-    message = r"^run=sgd_32 is not in MLflow with its metrics\. Record it: dvc repro .*track@sgd_32$"
-    with pytest.raises(InputError, match=message):
-        promote(result)
+@pytest.fixture
+def files(store: Store, result: Result, small_models: None) -> Path:  # noqa: ARG001
+    """The files of the champion."""
     record_result(store, result)
-    result.files.metrics.write_text(json.dumps({"test_loss": 0.0, "test_accuracy": 1.0}))
-    with pytest.raises(InputError, match=message):
-        promote(result)
-    assert find_champion(store, "mnist") is None
+    promote(result)
+    return model_folder(store)
 
 
-def test_an_ad_hoc_run_is_promoted_without_test_metrics_and_logs_its_model_once(
-    store: Store, adhoc_result: Result
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("data/model.keras", b"other"), ("MLmodel", b""), ("data/custom_objects.cloudpickle", b"code")],
+)
+def test_a_changed_or_added_file_of_a_promoted_version_is_refused_before_it_is_loaded(
+    store: Store, files: Path, name: str, content: bytes
 ) -> None:
-    assert promote(adhoc_result) == ("1", None)
-    assert promote(adhoc_result) == ("1", "1")
-    assert len(store.client.search_logged_models([store.experiment_id])) == 1
+    check_files(store, "mnist", "1")
+    (files / name).write_bytes(content)
+    message = (
+        rf"^{name} of version 1 of mnist is damaged: its MD5 is not the recorded one\. "
+        r"Return to the previous champion: image-classifier promote --undo --data mnist\."
+    )
+    for address in (f"models:/mnist@{CHAMPION}", "models:/mnist/1"):
+        with pytest.raises(InputError, match=message):
+            load_address(store, address)
 
 
-def test_a_run_without_a_model_is_not_promoted(store: Store, result: Result, adhoc_result: Result) -> None:
-    record_result(store, adhoc_result)
-    adhoc_metrics = {"test_loss": 0.2, "test_accuracy": 0.94}
-    for name, value in adhoc_metrics.items():
-        store.client.log_metric(record_result(store, adhoc_result), name, value)
-    with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model\."):
-        promote(result)
+def test_a_removed_file_of_a_promoted_version_is_named(store: Store, files: Path) -> None:
+    (files / "data/model.keras").unlink()
+    with pytest.raises(InputError, match=r"^data/model\.keras of version 1 of mnist is damaged"):
+        check_files(store, "mnist", "1")
 
 
-def test_models_of_two_data_sets_are_registered_under_their_names(store: Store, adhoc_result: Result) -> None:
-    files = {"data/prepared/letters": "4567.dir"}
-    of_letters = replace(adhoc_result, input=replace(adhoc_result.input, files=files))
-    promote(adhoc_result)
-    promote(of_letters)
-    assert {model.name for model in store.client.search_registered_models()} == {"letters", "mnist"}
-    assert find_champion(Store("letters"), "letters") == find_champion(store, "mnist") == "1"
+def test_the_file_that_mlflow_adds_when_it_loads_a_model_is_no_damage(store: Store, files: Path) -> None:
+    (files / "registered_model_meta").write_text("model_name: mnist")
+    check_files(store, "mnist", "1")
+
+
+def test_lost_files_are_named_with_their_place(store: Store, files: Path) -> None:
+    (files / "MLmodel").unlink()
+    with pytest.raises(InputError, match=rf"^The files of version 1 of mnist are lost \({files.as_uri()}\)"):
+        check_files(store, "mnist", "1")
+
+
+def test_a_version_without_recorded_files_is_not_checked(store: Store, files: Path) -> None:
+    store.client.delete_model_version_tag("mnist", "1", "files.md5")
+    (files / "data/model.keras").write_bytes(b"other")
+    check_files(store, "mnist", "1")

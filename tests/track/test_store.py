@@ -14,12 +14,12 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
-from tracking_helpers import logged
+from tracking_helpers import logged, promote
 
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.registry import find_champion, promote
+from image_classifier.track.registry import find_champion
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, sqlite_uri, tracking_uri
 from image_classifier.track.writer import record_result
 
@@ -150,7 +150,7 @@ def test_lost_files_make_a_record_incomplete_until_they_are_recorded_again(
         promote(result)
     assert record_result(store, result) == run_id
     assert store.find_complete({INPUT_TAG: result.input.fingerprint})
-    assert promote(result) == ("1", "1")
+    assert promote(result, force="recorded again").version == "1"
 
 
 def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Result) -> None:
@@ -159,7 +159,7 @@ def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Resu
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow with its model"):
         promote(result)
     record_result(store, result)
-    assert promote(result)[0] == "1"
+    assert promote(result).version == "1"
 
 
 @pytest.mark.parametrize(

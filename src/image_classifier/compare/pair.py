@@ -1,9 +1,8 @@
-"""Comparison of two runs as text."""
+"""Comparison of two runs, and its text."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from image_classifier import paths
 from image_classifier.compare.seeds import final_accuracies, read_replicates, select_replicates
@@ -16,10 +15,9 @@ def compare_pair(
     probabilities: Mapping[str, np.ndarray],
     labels: np.ndarray,
     recipes: Mapping[str, str | None],
-    rows: Collection[str],
     confidence: float,
     margin: float,
-) -> str:
+) -> tuple[list[RunTest], list[str]]:
     """Compare two runs on the test images and, if both have replicates, over their seeds.
 
     Runs with the same recipe have the same replicates, so they are only compared on the test images.
@@ -27,33 +25,76 @@ def compare_pair(
     Args:
         first: Name of the first run.
         second: Name of the second run.
-        probabilities: Class probabilities that each run predicts for the test images, (n, 10).
+        probabilities: Class probabilities that each run predicts for the test images, (n, classes).
         labels: Labels of the test images, (n,).
         recipes: Recipe fingerprint of each run, or None if its code differs from the workspace.
-        rows: Rows of params.yaml, which can be replicated.
         confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
         margin: Difference of the accuracies that does not matter, above 0; see `verdict`.
+
+    Returns:
+        A test of `paired_tests` and, if possible, one of `seeds_tests`, and the names of the runs that lack replicates
+        for the second test. The tests have further keys:
+
+        - confidence, margin: The arguments.
+        - accuracies: Accuracy, or mean accuracy over the seeds, of the first and of the second run.
+        - brier_scores: Result of `brier_score` for the first and for the second run, of the test on the images.
+        - identical: Whether the runs predict the same probabilities, of the test on the images.
 
     Raises:
         InputError: The file of replicates cannot be read.
     """
-    if np.array_equal(probabilities[first], probabilities[second]):
-        return f"{first} and {second} are identical: the same probabilities for all {len(labels):,} test images."
-    correct = {run: probabilities[run].argmax(axis=1) == labels for run in (first, second)}
-    (on_images,) = paired_tests(correct, confidence)
-    text = _format_test(on_images, correct, confidence, margin)
+    sides, settings = {"first": first, "second": second}, {"confidence": confidence, "margin": margin}
+    correct = {side: probabilities[run].argmax(axis=1) == labels for side, run in sides.items()}
+    identical = bool(np.array_equal(probabilities[first], probabilities[second]))
+    on_images = {
+        **sides,
+        **settings,
+        "accuracies": [float(values.mean()) for values in correct.values()],
+        "brier_scores": [brier_score(probabilities[run], labels) for run in sides.values()],
+        "identical": identical,
+    }
+    tests = [{**test, **on_images} for test in paired_tests(correct, confidence)]
+    if identical or recipes[first] == recipes[second]:
+        return tests, []
     replicates = select_replicates(read_replicates(paths.REPLICATES), recipes)
-    missing = [run for run in (first, second) if run not in replicates]
-    if recipes[first] == recipes[second] or not set(missing) <= set(rows):
-        return text
-    if missing:
-        return f"{text}\nTo compare them over the seeds as well: image-classifier replicate {' '.join(missing)}"
-    accuracies = {run: final_accuracies(replicates[run]) for run in (first, second)}
-    (over_seeds,) = seeds_tests(accuracies, confidence)
-    return f"{text}\n{_format_test(over_seeds, accuracies, confidence, margin)}"
+    if missing := [run for run in sides.values() if run not in replicates]:
+        return tests, missing
+    accuracies = {side: final_accuracies(replicates[run]) for side, run in sides.items()}
+    means = [float(values.mean()) for values in accuracies.values()]
+    over_seeds = {**sides, **settings, "accuracies": means}
+    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, confidence))], []
 
 
-def _format_test(test: RunTest, values: Mapping[str, np.ndarray | pd.Series], confidence: float, margin: float) -> str:
+def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean squared distance between the probabilities and the one-hot labels (Brier 1950), 0 to 2.
+
+    Args:
+        probabilities: Class probabilities, (n, classes).
+        labels: Labels, (n,).
+    """
+    distances = probabilities - np.eye(probabilities.shape[1])[labels]
+    return float(np.square(distances).sum(axis=1).mean())
+
+
+def format_pair(tests: Sequence[RunTest], missing: Collection[str] = (), rows: Collection[str] = ()) -> str:
+    """Return a comparison as text.
+
+    Args:
+        tests: Tests of `compare_pair`.
+        missing: Names of the runs that lack replicates, from `compare_pair`.
+        rows: Rows of params.yaml, which can be replicated.
+    """
+    test = tests[0]
+    if test["identical"]:
+        images = f"the same probabilities for all {test['examples']:,} test images"
+        return f"{test['first']} and {test['second']} are identical: {images}."
+    lines = [_format_test(test) for test in tests]
+    if missing and set(missing) <= set(rows):
+        lines.append(f"To compare them over the seeds as well: image-classifier replicate {' '.join(missing)}")
+    return "\n".join(lines)
+
+
+def _format_test(test: RunTest) -> str:
     """Return a test as text: the mean values of two runs, their difference, the test, and the conclusion."""
     first, second = test["first"], test["second"]
     if "seeds" in test:
@@ -63,21 +104,26 @@ def _format_test(test: RunTest, values: Mapping[str, np.ndarray | pd.Series], co
         basis, scope = f"On {test['examples']:,} test images", " on these images"
         counts = f"{test['only_first']} images correct only in the first run, {test['only_second']} only in the second"
         evidence = f"{counts}; exact McNemar test"
-    result = verdict(test, confidence, margin)
-    conclusion = f"{first} is {result} than {second}{scope}."
-    if result.startswith("equal"):
-        conclusion = f"{first} and {second} are {result}{scope}."
-    elif result == "within noise":
-        conclusion = f"The difference is {result}."
-        if "seeds" in test:
-            least, most = seeds_needed(test, confidence, margin)
-            conclusion += (
-                f" A difference of {margin:.2%} takes {least:,} to {most:,} seeds of each run (power {POWER:.0%})."
-            )
+    accuracies = [f"{accuracy:.2%}" for accuracy in test["accuracies"]]
     return (
-        f"{basis}: {first} {values[first].mean():.2%}, {second} {values[second].mean():.2%}\n"
+        f"{basis}: {first} {accuracies[0]}, {second} {accuracies[1]}\n"
         f"  difference {test['difference']:+.2%}, "
-        f"{100 * confidence:g}% interval {test['low']:+.2%} to {test['high']:+.2%}\n"
+        f"{100 * test['confidence']:g}% interval {test['low']:+.2%} to {test['high']:+.2%}\n"
         f"  {evidence}: p = {test['p_value']:.2g}\n"
-        f"  {conclusion}"
+        f"  {_conclude(test, scope)}"
     )
+
+
+def _conclude(test: RunTest, scope: str) -> str:
+    """Return the verdict of a test as a sentence."""
+    confidence, margin = test["confidence"], test["margin"]
+    result = verdict(test, confidence, margin)
+    if result.startswith("equal"):
+        return f"{test['first']} and {test['second']} are {result}{scope}."
+    if result != "within noise":
+        return f"{test['first']} is {result} than {test['second']}{scope}."
+    if "seeds" not in test:
+        return "The difference is within noise."
+    least, most = seeds_needed(test, confidence, margin)
+    needed = f"A difference of {margin:.2%} takes {least:,} to {most:,} seeds of each run (power {POWER:.0%})"
+    return f"The difference is within noise. {needed}."

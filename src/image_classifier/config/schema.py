@@ -270,6 +270,7 @@ class Compare(StrictModel):
     data: Data
     confidence: Annotated[float, Field(gt=0, lt=1)]
     margin: Annotated[float, Field(gt=0, lt=1)]
+    calibration_margin: Annotated[float, Field(ge=0, le=2)]
     max_epoch_lag: Annotated[int, Field(ge=0, le=10_000)]
     batch_size: BatchSize
 

@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
-from image_classifier.config.schema import Table
-from image_classifier.dataset import Examples, read_arrays
+from image_classifier.compare.pair import compare_pair
+from image_classifier.compare.significance import RunTest
+from image_classifier.config.schema import Compare, Table
+from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
@@ -22,7 +25,7 @@ from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import DATASET_FILE, RECIPE_TAG, picture_task
-from image_classifier.track.registry import find_model_run, load_address
+from image_classifier.track.registry import check_hashes, find_model_run, load_address
 from image_classifier.track.store import RESULT_TAG, SUPERSEDED_TAG, Store, is_complete
 
 if TYPE_CHECKING:
@@ -181,7 +184,7 @@ def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model
 
 
 def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -> tuple[np.ndarray, str | None]:
-    """Return the stored predictions of a run for the test images, or let its model predict.
+    """Return the stored predictions of a run for the test images, or let its model predict if there are none.
 
     Args:
         run: Name or id, see `find_run`.
@@ -194,34 +197,64 @@ def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -
 
     Raises:
         FileNotFoundError: A file of the run is missing.
-        InputError: There is no such run, it is not finished, its stored predictions are for other images, or MLflow
-            cannot be reached.
+        InputError: There is no such run, it is not finished, it has other classes or other images than the data set, or
+            MLflow cannot be reached.
     """
     if _is_local(run, params):
         result = read_result(run)
         if not result.is_pipeline_run:
             return _predict(_load(result.files.model), test, batch_size), result.recipe
-        with damage_named(result.files.predictions):
-            probabilities, labels = read_arrays(result.files.predictions, ("probabilities", "labels")).values()
-            if not np.array_equal(labels, test.labels):
-                raise InputError(
-                    f"{result.files.predictions} and data/prepared/ have other test images. Type: dvc repro"
-                )
-            if probabilities.shape != (len(labels), len(test.classes)):
-                raise ValueError(f"its probabilities have the shape {probabilities.shape}")
-        return probabilities, result.recipe
+        return _read_predictions(result.files.predictions, test), result.recipe
     store, run_id = find_run(run, params)
-    record = read_run(store, run_id)
+    record, task = read_run(store, run_id), read_task(store, run_id)
+    if (tuple(task["classes"]), tuple(task["image_shape"])) != (test.classes, test.images.shape[1:]):
+        raise InputError(f"{run} is trained for other classes or images of another size than data/prepared/ has.")
+    # Without stored predictions for these images, the model predicts
+    with TemporaryDirectory() as folder, suppress(FileNotFoundError, InputError), store.translate_errors():
+        stored = store.client.download_artifacts(run_id, "predictions.npz", folder)
+        return _read_predictions(Path(stored), test), record.recipe
     return _predict(_load_recorded(store, run_id, record.model), test, batch_size), record.recipe
+
+
+def _read_predictions(path: Path, test: Examples) -> np.ndarray:
+    """Read stored class probabilities for the test images."""
+    with damage_named(path):
+        probabilities, labels = read_arrays(path, ("probabilities", "labels")).values()
+        if not np.array_equal(labels, test.labels):
+            raise InputError(f"{path} and data/prepared/ have other test images. Type: dvc repro")
+        if probabilities.shape != (len(labels), len(test.classes)):
+            raise ValueError(f"its probabilities have the shape {probabilities.shape}")
+    return probabilities
+
+
+def compare_runs(
+    first: str, second: str, sources: Mapping[str, str], data: str, params: Table, config: Compare
+) -> tuple[list[RunTest], list[str]]:
+    """Compare two runs by their predictions for the test images of a data set, see `compare_pair`.
+
+    Args:
+        first: Name of the first run in the comparison.
+        second: Name of the second run in the comparison.
+        sources: Name or id, see `find_run`, of each run by its name in the comparison.
+        data: Name of the data set.
+        params: Contents of params.yaml.
+        config: Configuration of comparisons.
+
+    Raises:
+        FileNotFoundError, InputError: See `find_predictions`.
+    """
+    test, probabilities, recipes = load_examples(paths.prepared_data(data), "test"), {}, {}
+    for name, run in sources.items():
+        probabilities[name], recipes[name] = find_predictions(run, test, params, config.batch_size)
+    return compare_pair(first, second, probabilities, test.labels, recipes, config.confidence, config.margin)
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
     """Download a file of a run and compare it with the MD5 of the record."""
     with store.translate_errors():
         path = Path(store.client.download_artifacts(run_id, name, folder))
-    if file_hashes(path.parent, [name]) != {name: md5}:
-        again = "Record the run again: python -m pipelines.track run=…"
-        raise InputError(f"{name} of MLflow run {run_id} is damaged: its MD5 is not the recorded one. {again}")
+    again = "Record the run again: python -m pipelines.track run=…"
+    check_hashes(file_hashes(path.parent, [name]), {name: md5}, f"MLflow run {run_id}", again)
     return path
 
 
