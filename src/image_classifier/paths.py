@@ -82,6 +82,11 @@ def comparison(data: str, suffix: str) -> Path:
     return REPORTS / f"comparison_{data}.{suffix}"
 
 
+def audit(data: str, suffix: str) -> Path:
+    """Return the audit of a data set: "md" or "png"."""
+    return REPORTS / f"audit_{data}.{suffix}"
+
+
 def published_history(data: str) -> Path:
     """Return the file with the training logs that were published for a data set, which few have."""
     return PUBLISHED / f"{data}.csv"
