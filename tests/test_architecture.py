@@ -13,7 +13,7 @@ from image_classifier import paths
 PACKAGE = "image_classifier"
 LEAVES = {"dataset", "determinism", "environment", "errors", "files", "paths"}
 STAGE_PACKAGES = {"fetch", "prepare", "audit", "diagram", "train", "evaluate", "compare"}
-ABOVE_STAGES = {"add_data", "track", "sweep", "serve", "doctor", "cli", "entrypoint", "pipelines"}
+ABOVE_STAGES = {"add_data", "label_issues", "track", "sweep", "serve", "doctor", "cli", "entrypoint", "pipelines"}
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
 MAX_LINES = 35  # of an entry point
 

@@ -1,0 +1,62 @@
+"""Suspect labels: flipped labels are found, and disputed test labels are those that all runs contradict alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audit_helpers import make_pictures, noise
+
+from image_classifier import paths
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Data, Train
+from image_classifier.dataset import Arrays, Examples
+from image_classifier.errors import InputError
+from image_classifier.files import write_figure
+from image_classifier.label_issues import cross_validate, find_disputed, find_suspects, plot_labels
+
+
+@pytest.fixture(scope="module")
+def config() -> Train:
+    return resolve(Train, compose("train", ["optimizer=adam", "epochs=3", "validation=final_test"], paths.CONF))
+
+
+@pytest.mark.slow
+def test_flipped_labels_are_suspect(raw: Arrays, data_config: Data, config: Train) -> None:
+    """Measured: see docs/your-data.md for a larger slice; here 10 of 10 were among the first 20."""
+    labels = raw["train_labels"][:1000].copy()
+    flipped = np.random.default_rng(0).choice(1000, 10, replace=False)
+    labels[flipped] = (labels[flipped] + 3) % 10
+    examples = Examples(raw["train_images"][:1000, ..., np.newaxis], labels, tuple(data_config.classes))
+    epochs = []
+    probabilities = cross_validate(examples, config, 3, 42, lambda *progress: epochs.append(progress))
+    assert epochs == [(fold, 3, epoch, 3) for fold in (1, 2, 3) for epoch in (1, 2, 3)]
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(1000), abs=1e-5)
+    found = set(flipped) & set(find_suspects(labels, probabilities)[:20])
+    assert len(found) >= 7
+
+
+def test_a_class_with_fewer_images_than_folds_is_refused(examples: Examples, config: Train) -> None:
+    with pytest.raises(
+        InputError, match=r"^conf/audit.yaml: folds=100: the class . has only \d+ training images\. Low"
+    ):
+        cross_validate(examples, config, 100, 42, lambda *_progress: None)
+
+
+def test_a_test_label_is_disputed_if_all_runs_are_sure_of_the_same_other_class() -> None:
+    labels = np.array([0, 0, 0, 0])
+    one = np.array([[0.01, 0.98, 0.01], [0.01, 0.98, 0.01], [0.01, 0.98, 0.01], [0.98, 0.01, 0.01]])
+    other = np.array([[0.02, 0.97, 0.01], [0.01, 0.01, 0.98], [0.3, 0.6, 0.1], [0.98, 0.01, 0.01]])
+    disputed = find_disputed(labels, {"one": one, "other": other}, 0.9)
+    assert disputed.reset_index().to_numpy().tolist() == [[0, 1, 0.97]]
+    assert len(find_disputed(labels, {}, 0.9)) == 0
+
+
+@pytest.mark.parametrize("suspects", [0, 9])
+def test_the_figure_shows_suspect_and_disputed_labels(tmp_path: Path, suspects: int) -> None:
+    pictures = make_pictures(noise(20, (6, 5, 3)), training=12)
+    wrong = np.tile([0.1, 0.9], (12, 1))
+    disputed = find_disputed(pictures.test.labels, {"one": wrong[:8]}, 0.8)
+    figure = plot_labels(pictures, np.arange(suspects), wrong, disputed)
+    titles = [part.get_suptitle() for part in figure.subfigs]
+    assert titles == [f"Suspect training labels ({suspects})", "Disputed test labels (4)"]
+    write_figure(tmp_path / "labels.png", figure)
