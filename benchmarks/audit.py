@@ -2,8 +2,8 @@
 
 python -m benchmarks.audit
 
-One in a hundred labels of a slice of MNIST is flipped at random. The duplicates are those of MNIST and of `animal-mnist`
-(see benchmarks/data_sets.py). Needs data/prepared/mnist/. Takes a few minutes on two cores.
+One in a hundred labels of a slice of MNIST is flipped at random. The duplicates are those of MNIST and of the package
+`animal-mnist` (see benchmarks/data_sets.py). Needs data/prepared/mnist/. Takes a few minutes on two cores.
 """
 
 import json

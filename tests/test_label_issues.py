@@ -1,12 +1,14 @@
 """Suspect labels: flipped labels are found, and disputed test labels are those that all runs contradict alike."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from audit_helpers import make_pictures, noise
 
-from image_classifier import paths
+from image_classifier import label_issues, paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Data, Train
 from image_classifier.dataset import Arrays, Examples
@@ -49,6 +51,28 @@ def test_a_test_label_is_disputed_if_all_runs_are_sure_of_the_same_other_class()
     disputed = find_disputed(labels, {"one": one, "other": other}, 0.9)
     assert disputed.reset_index().to_numpy().tolist() == [[0, 1, 0.97]]
     assert len(find_disputed(labels, {}, 0.9)) == 0
+
+
+def test_the_page_has_the_accuracy_with_and_without_disputed_labels(
+    project: Path, monkeypatch: pytest.MonkeyPatch, raw: Arrays
+) -> None:
+    monkeypatch.setattr(paths, "REPORTS", project / "reports")
+    folder, run = project / "data/prepared/mnist", project / "runs/mnist/sgd_32"
+    for part in (folder, run):
+        part.mkdir(parents=True)
+    for name, array in raw.items():
+        np.save(folder / f"{name}.npy", array[..., np.newaxis] if name.endswith("images") else array)
+    (folder / "dataset.json").write_text(json.dumps({"classes": [str(digit) for digit in range(10)]}))
+    right = np.eye(10)[raw["test_labels"]]
+    np.savez(run / "predictions.npz", probabilities=np.roll(right, 1, axis=0), labels=raw["test_labels"])
+    monkeypatch.setattr(label_issues, "cross_validate", lambda *_arguments: np.eye(10)[raw["train_labels"]])
+    wrong = np.count_nonzero(np.roll(raw["test_labels"], 1) != raw["test_labels"])
+    assert label_issues.audit_labels("mnist", None) == (
+        f"reports/labels_mnist.md: 0 suspect training labels, {wrong:,} disputed test labels"
+    )
+    page = re.sub(" +", " ", (project / "reports/labels_mnist.md").read_text())
+    assert f"| `sgd_32` | {1 - wrong / 10_000:.2%} | 100.00% | {wrong:,} | {wrong:,} |" in page
+    assert (project / "reports/labels_mnist.png").exists()
 
 
 @pytest.mark.parametrize("suspects", [0, 9])

@@ -1,11 +1,13 @@
 """Findings of an audit, and their page."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from audit_helpers import make_pictures, noise
 
+from benchmarks.data_sets import ANIMALS, read_animals
 from image_classifier import paths
 from image_classifier.audit.findings import Findings, audit_dataset, format_page
 from image_classifier.audit.plots import plot_findings
@@ -86,6 +88,17 @@ def test_many_small_classes_of_colour_images_are_audited(settings: Audit, tmp_pa
     page = format_page("many", findings, settings)
     assert "The 15 smallest and the 15 largest classes" in page
     write_figure(tmp_path / "audit.png", plot_findings("many", findings))
+
+
+@pytest.mark.slow
+def test_the_silhouettes_of_animals_have_284_pairs_of_exact_duplicates(settings: Audit, tmp_path: Path) -> None:
+    try:
+        names, images = zip(*read_animals(tmp_path), strict=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("the package animal-mnist cannot be downloaded")
+    labels = np.array([ANIMALS.index(name) for name in names])
+    pictures = make_pictures(np.stack(images)[..., np.newaxis], training=8000, labels=labels, classes=len(ANIMALS))
+    assert "make 284 pairs" in format_page("animals", audit_dataset(pictures, settings), settings)
 
 
 def test_classes_out_of_balance_are_named(settings: Audit) -> None:
