@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold
 
 from image_classifier import paths
+from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
+from image_classifier.audit.plots import COLUMNS, Example, plot_rows
 from image_classifier.config.compose import check_prepared_data, compose, load_data, load_table, resolve, select_runs
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
@@ -26,8 +28,7 @@ from image_classifier.train.model import build_model
 from image_classifier.train.optimizer import build_optimizer
 
 MOST_ROWS = 50  # of a list; the page gives the number of all
-COLUMNS, ROWS = 6, 4  # pictures of training and of test images, each
-LONGEST = 12  # characters of a class in a caption
+ROWS = 4  # of pictures of training images, and as many of test images
 PAGE = """\
 # Suspect labels of {data}
 
@@ -36,10 +37,11 @@ label.
 
 ## Training labels
 
-The configuration of `{run}` was trained {folds} times, each time without another {folds}th of the {training:,} training
-images, which the network then classified. {accuracy:.2%} of these predictions agree with the labels. Confident learning
-(Northcutt, Jiang and Chuang, 2021, arXiv:1911.00068; the method "prune by noise rate" of cleanlab) estimates from them
-how many labels of each class are wrong, and chooses the images whose predictions contradict their labels most.
+The configuration of `{run}` was trained {folds} times, each time without another one of {folds} parts of the
+{training:,} training images, and classified this part. {accuracy:.2%} of these predictions agree with the labels.
+Confident learning (Northcutt, Jiang and Chuang, 2021, arXiv:1911.00068; the method "prune by noise rate" of cleanlab)
+estimates from them how many labels of each class are wrong, and chooses the images whose predictions contradict their
+labels most.
 **{suspects:,} training labels are suspect.** The least probable label comes first.
 
 {training_table}
@@ -125,7 +127,7 @@ def audit_labels(data: str, run: str | None) -> str:
     )
     with atomic_write(paths.labels(data, "md")) as path:
         path.write_text(page, encoding="utf-8")
-    write_figure(paths.labels(data, "png"), plot_labels(pictures, suspects, probabilities, disputed))
+    write_figure(paths.labels(data, "png"), plot_labels(data, pictures, suspects, probabilities, disputed))
     written = paths.labels(data, "md").relative_to(paths.ROOT)
     return f"{written}: {len(suspects):,} suspect training labels, {len(disputed):,} disputed test labels"
 
@@ -240,7 +242,7 @@ def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.
         }
         for position in suspects[:MOST_ROWS]
     ]
-    return _table(rows, len(suspects))
+    return format_rows(rows, len(suspects))
 
 
 def _disputed_table(pictures: Pictures, disputed: pd.DataFrame) -> str:
@@ -252,7 +254,7 @@ def _disputed_table(pictures: Pictures, disputed: pd.DataFrame) -> str:
         }
         for row in disputed.head(MOST_ROWS).itertuples()
     ]
-    return _table(rows, len(disputed))
+    return format_rows(rows, len(disputed))
 
 
 def _accuracy_table(labels: np.ndarray, predictions: Mapping[str, np.ndarray], disputed: np.ndarray) -> str:
@@ -268,35 +270,34 @@ def _accuracy_table(labels: np.ndarray, predictions: Mapping[str, np.ndarray], d
                 "of which disputed": f"{len(disputed):,}",
             }
         )
-    return _table(rows, len(rows)) or "No run has predictions for the current test images: `dvc repro` makes them."
+    return format_rows(rows, len(rows)) or "No run has predictions for the current test images: `dvc repro` makes them."
 
 
-def _table(rows: list[dict[str, str]], total: int) -> str:
-    if not rows:
-        return ""
-    text = str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
-    return text if len(rows) == total else f"The first {len(rows)} of {total:,}:\n\n{text}"
-
-
-def plot_labels(pictures: Pictures, suspects: np.ndarray, probabilities: np.ndarray, disputed: pd.DataFrame) -> Figure:
+def plot_labels(
+    data: str, pictures: Pictures, suspects: np.ndarray, probabilities: np.ndarray, disputed: pd.DataFrame
+) -> Figure:
     """Draw the first suspect training images and disputed test images with their label and the other class."""
-    chosen = suspects[: COLUMNS * ROWS]
-    training = [(position, probabilities[position].argmax(), probabilities[position].max()) for position in chosen]
-    first = len(pictures.training)
-    test = [(first + row.Index, int(row.other), row.probability) for row in disputed.head(COLUMNS * ROWS).itertuples()]
-    rows = [max(1, math.ceil(len(cells) / COLUMNS)) for cells in (training, test)]
-    figure = Figure(figsize=(10, 0.8 + 1.9 * sum(rows)), layout="constrained")
-    titles = (f"Suspect training labels ({len(suspects):,})", f"Disputed test labels ({len(disputed):,})")
-    for part, title, count, cells in zip(
-        figure.subfigures(2, squeeze=False, height_ratios=rows).ravel(), titles, rows, (training, test), strict=True
+    training: list[Example] = [
+        (
+            (position,),
+            _describe_choice(pictures, probabilities[position].argmax(), probabilities[position].max()),
+            False,
+        )
+        for position in suspects[: COLUMNS * ROWS]
+    ]
+    test: list[Example] = [
+        ((len(pictures.training) + row.Index,), _describe_choice(pictures, int(row.other), row.probability), False)
+        for row in disputed.head(COLUMNS * ROWS).itertuples()
+    ]
+    rows = []
+    for title, examples in (
+        (f"Suspect training labels ({len(suspects):,})", training),
+        (f"Disputed test labels ({len(disputed):,})", test),
     ):
-        part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-        grid = part.subplots(count, COLUMNS, squeeze=False).ravel()
-        for axes in grid:
-            axes.set_axis_off()
-        for axes, (position, other, probability) in zip(grid, cells, strict=False):
-            axes.imshow(pictures.read(np.array([position]))[0].squeeze(), cmap="gray", vmin=0, vmax=255)
-            part_and_number = pictures.describe(position).partition(":")[0]
-            label, name = (pictures.classes[number][:LONGEST] for number in (pictures.labels[position], other))
-            axes.set_title(f"{part_and_number}\nlabel {label}, network {name} ({probability:.1%})", fontsize=7)
-    return figure
+        for first in range(0, len(examples), COLUMNS):
+            rows.append(("" if first else title, examples[first : first + COLUMNS]))
+    return plot_rows(f"Suspect labels of {data}", pictures, rows)
+
+
+def _describe_choice(pictures: Pictures, other: int, probability: float) -> str:
+    return f"network: {pictures.classes[other]} ({probability:.1%})"

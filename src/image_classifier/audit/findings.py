@@ -236,10 +236,13 @@ def _format_unusual(findings: Findings) -> str:
 
 
 def _list(title: str, rows: list[dict[str, str]], total: int) -> list[str]:
-    if not rows:
-        return []
-    number = f"{total:,}" if total <= len(rows) else f"the first {len(rows)} of {total:,}"
-    return [f"### {title} ({number})", _table(rows)]
+    return [f"### {title}", format_rows(rows, total)] if rows else []
+
+
+def format_rows(rows: list[dict[str, str]], total: int) -> str:
+    """Return the first rows of a table, or all of them, as Markdown; nothing without a row."""
+    before = "" if total <= len(rows) else f"The first {len(rows)} of {total:,}:\n\n"
+    return before + _table(rows) if rows else ""
 
 
 def _judge_balance(counts: pd.Series, limit: float) -> str:

@@ -9,6 +9,7 @@ from image_classifier.audit.findings import KINDS, Findings
 from image_classifier.audit.pictures import Pictures
 
 Example = tuple[tuple[int, ...], str, bool]  # positions, caption, and whether labels differ
+Row = tuple[str, list[Example]]
 
 COLUMNS = 6
 LONGEST = 24  # characters of a caption's line
@@ -24,23 +25,33 @@ def plot_findings(data: str, findings: Findings) -> Figure:
         data: Name of the data set.
         findings: Findings from `audit_dataset`.
     """
-    rows = list(_rows(findings))
-    figure = Figure(figsize=(10, 0.7 + 1.75 * max(1, len(rows))), layout="constrained")
-    figure.suptitle(f"Audit of {data}" if rows else f"Audit of {data}: nothing was found")
-    for part, (title, examples) in zip(figure.subfigures(max(1, len(rows)), squeeze=False)[:, 0], rows, strict=False):
+    return plot_rows(f"Audit of {data}", findings.pictures, list(_rows(findings)))
+
+
+def plot_rows(heading: str, pictures: Pictures, rows: list[Row]) -> Figure:
+    """Draw rows of at most six examples, each of one or more images side by side.
+
+    Args:
+        heading: Title of the figure.
+        pictures: Images of the data set.
+        rows: Title and examples of each row.
+    """
+    number = max(1, len(rows))
+    figure = Figure(figsize=(10, 0.7 + 1.75 * number), layout="constrained")
+    figure.suptitle(heading if rows else f"{heading}: nothing was found")
+    for part, (title, examples) in zip(figure.subfigures(number, squeeze=False)[:, 0], rows, strict=False):
         part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         for axes, example in zip(part.subplots(1, COLUMNS), [*examples, *[None] * COLUMNS], strict=False):
             axes.set_axis_off()
             if example:
                 positions, value, differ = example
-                axes.imshow(_join(findings.pictures, positions))
-                captions = [_shorten(findings.pictures.describe(position)) for position in positions]
-                color = "tab:red" if differ else "black"
-                axes.set_title("\n".join([*captions, value]), fontsize=7, color=color)
+                axes.imshow(_join(pictures, positions))
+                captions = [_shorten(pictures.describe(position)) for position in positions]
+                axes.set_title("\n".join([*captions, value]), fontsize=7, color="tab:red" if differ else "black")
     return figure
 
 
-def _rows(findings: Findings) -> Iterator[tuple[str, list[Example]]]:
+def _rows(findings: Findings) -> Iterator[Row]:
     """Yield the title of each kind that was found, and its examples."""
     for (exact, across), title in KINDS.items():
         pairs = findings.select_pairs(exact=exact, across=across)
