@@ -177,8 +177,8 @@ def duplicates() -> str:
         for data, counts in measured.items()
     ]
     text = (
-        "The limit of 0.99 separates copies from pictures that are only similar: in MNIST, nearly all pairs below it "
-        "are two handwritten ones. The other columns count pairs of different images."
+        "The limit of 0.99 separates copies from pictures that are only similar: in MNIST, such pairs below "
+        "it are mostly two pictures of the digit 1. The last columns count pairs of different images."
     )
     return f"{_table(rows)}\n\n{_text(text)}"
 
