@@ -205,6 +205,38 @@ def scanned_digits() -> str:
     )
 
 
+def duplicates() -> str:
+    """Return the table of the duplicates in two data sets, which justifies the limit of near duplicates."""
+    measured = _read("benchmarks/audit.json")["duplicates"]
+    rows = [
+        {
+            "data set": data,
+            "exact duplicates": f"{counts['exact']:,} pairs",
+            **{f"correlation from {limit}": f"{pairs:,} pairs" for limit, pairs in counts["near"].items()},
+        }
+        for data, counts in measured.items()
+    ]
+    text = (
+        "The limit of 0.99 separates copies from pictures that are only similar: in MNIST, such pairs below "
+        "it are mostly two pictures of the digit 1. The last columns count pairs of different images."
+    )
+    return f"{_table(rows)}\n\n{_text(text)}"
+
+
+def label_issues() -> str:
+    """Return a sentence on how many flipped labels an audit finds, with its conditions."""
+    measured = _read("benchmarks/audit.json")
+    labels = measured["labels"]
+    found, suspects, flipped = (labels[name] for name in ("found", "suspects", "flipped"))
+    return _text(
+        f"Of the first {labels['images']:,} training images of MNIST, {flipped} labels were flipped at random. The "
+        f"audit named {suspects} labels as suspect, of which {found} were flipped ones: a precision of "
+        f"{found / suspects:.0%} and a recall of {found / flipped:.0%}. Conditions: {labels['folds']} folds, "
+        f"`{labels['training']}`, {labels['out_of_fold_accuracy']:.1%} of the predictions right; a single draw; "
+        f"{_machine(measured)}. `python -m benchmarks.audit` repeats this."
+    )
+
+
 def _read(file: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
     return values

@@ -23,9 +23,11 @@ from image_classifier import paths
 
 RUNS = ("sgd_32", "sgd_128", "adadelta_128", "fast")
 TRAINING_IMAGES, TEST_IMAGES, EPOCHS = 500, 200, 2  # of the projects in the tests
-STAGES = ("fetch", "prepare", "diagram", "train", "evaluate", "compare", "track")
+STAGES = ("fetch", "prepare", "audit", "diagram", "train", "evaluate", "compare", "track")
 COMMITTED_OUTPUTS = {
     "dvc.lock",
+    "reports/audit_mnist.md",
+    "reports/audit_mnist.png",
     "reports/comparison_mnist.json",
     "reports/comparison_mnist.md",
     "reports/comparison_mnist.png",

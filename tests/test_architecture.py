@@ -12,7 +12,7 @@ from image_classifier import paths
 
 PACKAGE = "image_classifier"
 LEAVES = {"dataset", "determinism", "environment", "errors", "files", "paths"}
-STAGE_PACKAGES = {"fetch", "prepare", "diagram", "train", "evaluate", "compare"}
+STAGE_PACKAGES = {"fetch", "prepare", "audit", "diagram", "train", "evaluate", "compare"}
 ABOVE_STAGES = {
     "add_data",
     "change_report",
@@ -20,6 +20,7 @@ ABOVE_STAGES = {
     "doctor",
     "entrypoint",
     "error_browser",
+    "label_issues",
     "pipelines",
     "reproduction",
     "serve",

@@ -21,6 +21,7 @@ from image_classifier.provenance.verify import RecordedRun
 SUBCOMMANDS = (
     "add-data",
     "add-run",
+    "audit",
     "backfill",
     "compare",
     "doctor",
@@ -123,6 +124,8 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
             ["add-data", "mnist", "--from", "."],
             "Error: NAME=mnist is a data set, a run or a file of conf/data/ already.",
         ),
+        (["audit", "mnist", "--run", "unknown"], "Error: run=unknown is not a run of mnist in params.yaml. Choose one"),
+        (["audit", "unknown"], "Error: data=unknown: no row of params.yaml is trained on it. Choose one of: mnist."),
         (["add-run", "0123456789", "../best"], "Error: NAME=../best: should have at most 100 letters, "),
         (["add-run", "0123456789", "a" * 101], f"Error: NAME={'a' * 101}: should have at most 100 letters, "),
         (["add-run", "0123456789", "sgd_32"], "Error: NAME=sgd_32 is a row of params.yaml already."),

@@ -467,5 +467,33 @@ def add_run(
     add_run.add_run(source, name)
 
 
+@command
+def audit(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A data set of params.yaml.")],
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Row of params.yaml whose configuration is trained. Default: the first one of the data set.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+) -> None:
+    """Find suspect labels of a data set.
+
+    The configuration of a run is trained several times, each time without another part of the training images. The
+    command lists training labels that these networks contradict, and test labels that all recorded runs contradict. It
+    writes reports/labels_DATA.md and .png, and takes as long as four trainings of the run.
+
+    Example: image-classifier audit mnist --run adadelta_128
+    """
+    from image_classifier import environment
+
+    with environment.tensorflow_import():
+        from image_classifier.label_issues import audit_labels
+
+    typer.echo(audit_labels(data, run))
+
+
 if __name__ == "__main__":
     main()

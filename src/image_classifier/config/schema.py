@@ -227,6 +227,19 @@ class Prepare(StrictModel):
     seed: Seed
 
 
+class Audit(StrictModel):
+    """Schema of conf/audit.yaml."""
+
+    data: Data
+    similarity: Annotated[float, Field(gt=0.5, le=1)]
+    min_contrast: Annotated[float, Field(gt=0, lt=128)]
+    outlier_ranges: Annotated[float, Field(gt=0, le=1000)]
+    max_imbalance: Annotated[float, Field(ge=1, le=1_000_000)]
+    folds: Annotated[int, Field(ge=2, le=100)]
+    seed: Seed
+    dispute_probability: Annotated[float, Field(gt=0.5, lt=1)]
+
+
 class Diagram(StrictModel):
     """Schema of conf/diagram.yaml, which has no values."""
 
@@ -282,7 +295,7 @@ class Track(StrictModel):
 
 
 STAGES: dict[str, type[StrictModel]] = {
-    schema.__name__.lower(): schema for schema in (Fetch, Prepare, Diagram, Train, Evaluate, Compare, Track)
+    schema.__name__.lower(): schema for schema in (Fetch, Prepare, Audit, Diagram, Train, Evaluate, Compare, Track)
 }
 
 
