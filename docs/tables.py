@@ -185,9 +185,9 @@ def exports() -> str:
     conditions = (
         f"Conditions: `{first['run']}`, trained on the machine of the measurement, whose accuracy is "
         f"{first['original']['accuracy']:.2%}; a single export each; {runtimes}; {first['cores']} cores, "
-        f"{first['processor']}, in use by other programs. The time is the median over the {first['test_images']:,} test "
-        "images, one at a time on one thread, with the 5th and the 95th percentile in parentheses. Differences and "
-        "changes are those between the answers of the file and of the model."
+        f"{first['processor']}, in use by other programs. The time is the median over the {first['test_images']:,} "
+        "test images, one at a time on one thread, with the 5th and the 95th percentile in parentheses. The last two "
+        "columns compare the probabilities and the predictions of the file with those of the model."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
 
