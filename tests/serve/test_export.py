@@ -68,7 +68,13 @@ def metadata(path: Path) -> Any:
     ],
 )
 def test_a_file_answers_as_the_model_and_names_its_task(
-    model: keras.Model, data: Path, tmp_path: Path, form: Format, name: str, runtime: str, capfd: pytest.CaptureFixture
+    model: keras.Model,
+    data: Path,
+    tmp_path: Path,
+    form: Format,
+    name: str,
+    runtime: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "export"
     export_model("mine", model, TASK, folder, form, None, **TOLERANCES)
