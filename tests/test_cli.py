@@ -26,6 +26,7 @@ SUBCOMMANDS = (
     "compare",
     "doctor",
     "errors",
+    "export",
     "predict",
     "promote",
     "replicate",
@@ -114,6 +115,10 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
         (["promote", "unknown"], "Error: run=unknown is not a row of params.yaml or a trained run in outputs/. Choose"),
         (["replicate", "sgd_32", "unknown"], "Error: run=unknown is not a row of params.yaml. Choose one of: "),
         (["replicate", "sgd_32", "--address", "nowhere"], "Error: sweep.address=nowhere: "),
+        (
+            ["export", "a", "--format", "saved_model", "--quantize", "int8"],
+            "Error: --quantize int8: a SavedModel cannot",
+        ),
         (["verify", "abc"], "Error: abc is not a row of params.yaml (sgd_32, "),
         (
             ["add-run", "123", "best"],
@@ -158,6 +163,9 @@ def test_a_mistake_ends_with_one_line_and_exit_code_1(arguments: list[str], mess
         ["promote", "sgd_32", "--data", "mnist"],
         ["promote", "--undo", "--history"],
         ["promote", "--undo", "--force", "a reason"],
+        ["export", "sgd_32"],
+        ["export", "sgd_32", "--format", "pb"],
+        ["export", "sgd_32", "--format", "onnx", "--max-difference", "-1"],
         ["add-data", "pets"],
         ["add-data", "pets", "--from", ".", "--size", "3"],
     ],

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -80,6 +80,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 
 ANY_RUN = "A row of params.yaml, a folder of outputs/, or the id of an MLflow run (6 digits or more)."
+ANY_RUN_OR_MODEL = f"{ANY_RUN[:-1]}, or an MLflow model (models:/NAME@ALIAS)."
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
@@ -321,12 +322,7 @@ def promote(
 
 @command
 def predict(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", help=f"{ANY_RUN[:-1]}, or an MLflow model (models:/NAME@ALIAS).", autocompletion=complete_run
-        ),
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=ANY_RUN_OR_MODEL, autocompletion=complete_run)],
     pictures: Annotated[list[str], typer.Argument(metavar="PICTURE", help="Files or folders.")],
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the predictions as CSV.")] = None,
     show: Annotated[
@@ -364,6 +360,57 @@ def predict(
         typer.echo(f"Error: {problem}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+@command
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=ANY_RUN_OR_MODEL, autocompletion=complete_run)],
+    form: Annotated[Literal["onnx", "litert", "saved_model"], typer.Option("--format", help="Format of the file.")],
+    quantize: Annotated[
+        Literal["int8"] | None, typer.Option(help="Quantize weights and activations. Not for saved_model.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write. Default: outputs/exports/RUN/FORMAT.")
+    ] = None,
+    max_difference: Annotated[
+        float, typer.Option(min=0, max=1, help="Accepted difference of any probability. Not checked with int8.")
+    ] = 1e-4,
+    max_lost_accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Accepted loss of accuracy on the test images; 0.005 is half a point.")
+    ] = 0.005,
+) -> None:
+    """Export the model of a run to a file for other programs, with proof.
+
+    The file receives pixels from 0 to 255. All test images are sent through it, and proof.json beside it compares its
+    answers with the model's. Both are logged to the run in MLflow. Exit code 1 means that the answers differ too much;
+    then nothing is written.
+
+    Example: image-classifier export adadelta_128 --format onnx
+    """
+    from image_classifier.config.compose import load_params
+
+    with gc_paused():
+        from image_classifier.fetch.pictures import PictureTask
+        from image_classifier.serve.export import check_request, export_model
+        from image_classifier.track.exports import log_export
+        from image_classifier.track.reader import find_model
+
+    check_request(form, quantize)
+    params, kind = load_params(), f"{form}_{quantize}" if quantize else form
+    model, fields = find_model(run, params)
+    folder = (output or paths.export(run, kind)).absolute()
+    export_model(
+        run,
+        model,
+        PictureTask.from_fields(fields),
+        folder,
+        form,
+        quantize,
+        max_difference=max_difference,
+        max_lost_accuracy=max_lost_accuracy,
+    )
+    run_id = log_export(run, params, folder, kind)
+    typer.echo(f"Logged to MLflow run {run_id}, folder exports/{kind}" if run_id else f"MLflow does not have {run}.")
 
 
 @command

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def pipeline_run(data: str, name: str, root: Path | None = None) -> RunFiles:
 def adhoc_run(name: str) -> RunFiles:
     """Return the files of an ad hoc run: one that was trained from the command line, outside of DVC."""
     return RunFiles(ROOT / "outputs" / name)
+
+
+def export(run: str, kind: str) -> Path:
+    """Return the default folder of an exported model.
+
+    Args:
+        run: Name or id of a run, or address of an MLflow model, whose special characters become underscores.
+        kind: Format of the model, with its quantization if it has one.
+    """
+    return ROOT / "outputs/exports" / re.sub(r"[^\w.-]", "_", run) / kind
 
 
 def finished_adhoc_runs() -> list[str]:

@@ -46,6 +46,18 @@ def find_run(run: str, params: Table) -> tuple[Store, str]:
         FileNotFoundError: A file of the run is missing.
         InputError: There is no such run, several ids begin with the digits, or MLflow cannot be reached.
     """
+    found = find_recorded(run, params)
+    if found is None:
+        raise InputError(f"MLflow does not have {run}. Record results that only DVC has: image-classifier backfill")
+    return found
+
+
+def find_recorded(run: str, params: Table) -> tuple[Store, str] | None:
+    """Return what `find_run` returns, or None if MLflow does not have the run.
+
+    Raises:
+        FileNotFoundError, InputError: See `find_run`.
+    """
     found: list[tuple[Store, Run]] = []
     if _is_local(run, params):
         result = read_result(run)
@@ -65,10 +77,7 @@ def find_run(run: str, params: Table) -> tuple[Store, str]:
         raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
     if len(found) > 1:
         raise InputError(f"{run}: several MLflow runs have ids with these first digits. Type more digits.")
-    if not found:
-        raise InputError(f"MLflow does not have {run}. Record results that only DVC has: image-classifier backfill")
-    ((store, one),) = found
-    return store, str(one.info.run_id)
+    return (found[0][0], str(found[0][1].info.run_id)) if found else None
 
 
 def _is_local(run: str, params: Table) -> bool:

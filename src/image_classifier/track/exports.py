@@ -1,0 +1,36 @@
+"""Logging of exported models."""
+
+from pathlib import Path
+
+from image_classifier.config.schema import Table
+from image_classifier.track.reader import find_recorded
+from image_classifier.track.registry import find_model_run
+from image_classifier.track.store import Store
+
+
+def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
+    """Log an exported model and its proof to the MLflow run of a run, in place of an earlier export of this kind.
+
+    Args:
+        run: Name, id or address, see `reader.find_model`, which has loaded the model.
+        params: Contents of params.yaml.
+        folder: Folder with the exported model.
+        kind: Format of the model, with its quantization if it has one.
+
+    Returns:
+        Id of the MLflow run, or None if MLflow does not have the run.
+
+    Raises:
+        FileNotFoundError: A file of the run is missing.
+        InputError: MLflow cannot be reached or written.
+    """
+    if ":/" in run:
+        store, run_id = Store(next(iter(params.datasets))), find_model_run(run)
+    else:
+        found = find_recorded(run, params)
+        if found is None:
+            return None
+        store, run_id = found
+    with store.translate_errors():
+        store.client.log_artifacts(run_id, str(folder), f"exports/{kind}")
+    return run_id
