@@ -135,5 +135,6 @@ def _processor() -> str:
 
 
 def _gpus() -> str:
-    lines = [line for file in sorted(GPU_INFO.glob("*/information")) for line in file.read_text(encoding="utf-8").splitlines()]
-    return ", ".join(line.partition(":")[2].strip() for line in lines if line.startswith("Model:")) or "none"
+    texts = [file.read_text(encoding="utf-8") for file in sorted(GPU_INFO.glob("*/information"))]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("Model:")]
+    return ", ".join(line.partition(":")[2].strip() for line in lines) or "none"
