@@ -41,8 +41,8 @@ def main() -> None:
     scanned = [Image.fromarray((255 / 16 * image).round().astype(np.uint8)) for image in digits.images]
     originals = [Image.fromarray(image[..., 0]) for image in test.images]
     pictures = {
-        "scikit-learn, every second (chose constants)": (scanned[::2], digits.target[::2]),
-        "scikit-learn, the others": (scanned[1::2], digits.target[1::2]),
+        "scikit-learn, the half that chose the constants": (scanned[::2], digits.target[::2]),
+        "scikit-learn, the other half": (scanned[1::2], digits.target[1::2]),
         "test images": (originals, test.labels),
         "inverted": ([Image.eval(image, lambda level: 255 - level) for image in originals], test.labels),
         "moved": ([move(image, random) for image in originals], test.labels),

@@ -197,7 +197,7 @@ def digits() -> str:
 def scanned_digits() -> str:
     """Return a sentence about the accuracy on the digits of scikit-learn."""
     pictures = _read("benchmarks/digits.json")["pictures"]
-    scanned, resized = pictures["scikit-learn, the others"], pictures["scikit-learn, only resized"]
+    scanned, resized = pictures["scikit-learn, the other half"], pictures["scikit-learn, only resized"]
     return _text(
         f"A run of `adadelta_128` recognizes {scanned['accuracy']:.1%} of {scanned['digits']:,} digits that were "
         f"written elsewhere, and {resized['accuracy']:.1%} if they are only resized: see "

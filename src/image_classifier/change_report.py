@@ -1,4 +1,4 @@
-"""Report on a change: what differs between a revision of git and the workspace, as Markdown for a pull request."""
+"""Report on the differences between a revision of git and the workspace, as Markdown for a pull request."""
 
 import json
 import os
@@ -75,7 +75,7 @@ class Change(NamedTuple):
 
 
 def report_change(base: str, confidence: float, margin: float, plots: Path | None) -> str:
-    """Report what differs between a revision of git and the workspace, including uncommitted changes.
+    """Report the differences between a revision of git and the workspace, including uncommitted changes.
 
     Args:
         base: Revision of git.

@@ -451,7 +451,7 @@ def ui(port: Port = 5000) -> None:
 
 @command
 def backfill(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the missing results.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Restore the missing results, but record nothing.")] = False,
 ) -> None:
     """Record in MLflow the results that only DVC has.
 
