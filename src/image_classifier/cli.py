@@ -451,7 +451,9 @@ def ui(port: Port = 5000) -> None:
 
 @command
 def backfill(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Restore the missing results, but record nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Restore the missing results, but record nothing.")
+    ] = False,
 ) -> None:
     """Record in MLflow the results that only DVC has.
 
