@@ -112,7 +112,7 @@ def doctor(
 
 @command
 def results() -> None:
-    """Show the results of the pipeline runs, and whether they reproduce the results in git.
+    """Show the results, and whether they reproduce those in git.
 
     A run reproduces the committed result if it has the same bytes. On another processor, whose rounding differs, its
     test accuracy is compared with the prediction interval of the run's seeds.
@@ -166,7 +166,7 @@ def errors(
         str | None, typer.Argument(metavar="DATA", help="Data set. Default: the first one of params.yaml.")
     ] = None,
 ) -> None:
-    """Make a page with the test images that a pipeline run classifies wrongly.
+    """Make a page of the test images that a run misclassifies.
 
     The page, reports/errors_DATA.html, shows the answer of each run and how sure it is. You can filter the pictures by
     class and by run, and see which parts of a picture an answer depends on.
@@ -379,7 +379,7 @@ def export(
         float, typer.Option(min=0, max=1, help="Accepted loss of accuracy on the test images; 0.005 is half a point.")
     ] = 0.005,
 ) -> None:
-    """Export the model of a run to a file for other programs, with proof.
+    """Export a model to a file for other programs, with proof.
 
     The file receives pixels from 0 to 255. All test images are sent through it, and proof.json beside it compares its
     answers with the model's. Both are logged to the run in MLflow. Exit code 1 means that the answers differ too much;
