@@ -237,6 +237,33 @@ def label_issues() -> str:
     )
 
 
+def exports() -> str:
+    """Return the table of the exports of a run to each format, and its conditions."""
+    proofs = _read("benchmarks/export.json")["exports"]
+    rows = []
+    for proof in proofs:
+        times, original = proof["milliseconds_per_image"], proof["original"]
+        rows.append(
+            {
+                "format": f"`{proof['format']}`" + (f", {proof['quantize']}" if proof["quantize"] else ""),
+                "size": f"{proof['bytes'] / 1e6:.1f} MB",
+                "time per image": f"{times['median']:.2f} ms ({times['5%']:.2f} to {times['95%']:.2f})",
+                "accuracy": f"{proof['accuracy']:.2%}",
+                "greatest difference": f"{original['greatest_difference']:.1g}",
+                "changed predictions": f"{original['changed_predictions']:,} of {proof['test_images']:,}",
+            }
+        )
+    first, runtimes = proofs[0], ", ".join(dict.fromkeys(proof["runtime"] for proof in proofs))
+    conditions = (
+        f"Conditions: `{first['run']}`, trained on the machine of the measurement, whose accuracy is "
+        f"{first['original']['accuracy']:.2%}; a single export each; {runtimes}; {first['cores']} cores, "
+        f"{first['processor']}. The time is the median over the {first['test_images']:,} "
+        "test images, one at a time on one thread, with the 5th and the 95th percentile in parentheses. The last two "
+        "columns compare the probabilities and the predictions of the file with those of the model."
+    )
+    return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
 def _read(file: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
     return values
