@@ -6,16 +6,18 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import typer
 from tabulate import tabulate
 
 from benchmarks.measure import clone, median, replace, run, say, seconds, timed
 from image_classifier import paths
+from image_classifier.cli import app
 
 TRAIN_IMAGES, TEST_IMAGES = 3000, 1000
 SINGLE, MANY, ALL, REPETITIONS = 3, 10, 50, 5
 UP_TO_DATE = "Data and pipelines are up to date."
 STAGES = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")
-SUBCOMMANDS = ("add-run", "backfill", "compare", "doctor", "promote", "replicate", "serve", "verify")
+SUBCOMMANDS = sorted(typer.main.get_group(app).commands)
 
 
 def write_table(project: Path, optimizers: Iterable[str]) -> None:

@@ -48,8 +48,13 @@ def test_an_optimizer_resolves_to_the_pinned_values(name: str) -> None:
     assert optimizer(name) == PINNED["optimizers"][name], ADVICE
 
 
-def test_the_layers_resolve_to_the_pinned_values(train_config: Train) -> None:
-    assert layers(train_config) == PINNED["layers"], ADVICE
+def test_every_model_of_conf_is_pinned() -> None:
+    assert set(PINNED["models"]) == {file.stem for file in (paths.CONF / "model").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", PINNED["models"])
+def test_the_layers_of_a_model_resolve_to_the_pinned_values(name: str) -> None:
+    assert layers(resolve(Train, compose("train", [f"model={name}"]))) == PINNED["models"][name], ADVICE
 
 
 def test_the_loss_is_the_mean_of_minus_the_logarithm_of_the_true_class(train_config: Train) -> None:
