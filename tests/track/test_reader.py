@@ -184,7 +184,7 @@ def test_two_runs_are_compared_under_the_given_names(monkeypatch: pytest.MonkeyP
     paths.REPLICATES.write_text(f"{','.join(COLUMNS)}\n")
     sources = {"new": "row", "old": "0123"}
     (test,), missing = compare_runs("new", "old", sources, "mnist", load_params(), COMPARE)
-    assert (test["first"], test["second"], test["accuracies"], missing) == ("new", "old", [1, 0], ["new", "old"])
+    assert (test["first"], test["second"], test["accuracies"], missing) == ("new", "old", [1, 0], [])
 
 
 def rename(result: Result, run: str) -> Result:
