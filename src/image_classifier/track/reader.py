@@ -150,7 +150,8 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any]]:
     """
     if ":/" in run:
         store = Store(next(iter(params.datasets)))
-        return load_address(store, run), read_task(store, find_model_run(run))
+        model = load_address(store, run)
+        return model, read_task(store, find_model_run(store, run))
     if _is_local(run, params):
         result = read_result(run)
         return _load(result.files.model), picture_task(result.dataset)
