@@ -19,7 +19,8 @@ class LiveRun:
     """The MLflow run of a training that is still running. A training that resumes continues its run.
 
     Attributes:
-        recorded: Ids of the runs with a result of the same input. If there are any, this training is not logged.
+        runs_with_result: Ids of the runs with a result of the same input. If there are any, this training is not
+            logged.
     """
 
     def __init__(self, store: Store, metadata: RunMetadata) -> None:
@@ -33,8 +34,8 @@ class LiveRun:
         self._epochs: dict[int, dict[str, float]] = {}
         with store.locked():
             same_input = store.find({INPUT_TAG: metadata.input.fingerprint})
-            self.recorded = [run.info.run_id for run in same_input if RESULT_TAG in run.data.tags]
-            if not self.recorded:
+            self.runs_with_result = [run.info.run_id for run in same_input if RESULT_TAG in run.data.tags]
+            if not self.runs_with_result:
                 self._start(next((run for run in reversed(same_input) if belongs_to(run, metadata)), None))
 
     def _start(self, run: Run | None) -> None:
@@ -57,7 +58,7 @@ class LiveRun:
             epoch: Number of the epoch, from 1.
             values: Row of the history, with `seconds`.
         """
-        if self.recorded:
+        if self.runs_with_result:
             return
         self._epochs[epoch] = values
         with self._store.translate_errors():
@@ -75,7 +76,7 @@ class LiveRun:
             status: Final status of the run. None keeps the run open for its result; the status of a trial that its
                 sweep has stopped is kept as well.
         """
-        if self.recorded:
+        if self.runs_with_result:
             return
         self._monitor.finish()
         with self._store.translate_errors():

@@ -87,8 +87,10 @@ def main() -> None:
     metadata = TypeAdapter(RunMetadata).validate_json(sys.stdin.readline())
     try:
         run = LiveRun(Store(metadata.input.data), metadata)
-        if run.recorded:
-            print(f"MLflow already has a result of this input: run {', '.join(run.recorded)}", flush=True)
+        if run.runs_with_result:
+            runs = ", ".join(run.runs_with_result)
+            holds = f"MLflow run {runs} already holds a result of the same configuration, data and code"
+            print(f"{holds}, so this training is not logged live.", flush=True)
         for line in sys.stdin:
             message = json.loads(line)
             if "epoch" in message:
