@@ -157,7 +157,7 @@ def test_a_crashed_trial_is_tried_again(store: Store, sweep: SweepRun, trial: Re
 def test_the_best_trial_of_a_sweep_is_found_by_the_fingerprint_of_the_sweep(
     store: Store, sweep: SweepRun, trial: Result
 ) -> None:
-    with pytest.raises(InputError, match=r"has no best trial: it is not finished, or its trials are replicates\."):
+    with pytest.raises(InputError, match=r"has no best trial\. Repeat its command to finish it"):
         find_best_trial([store], "0123456789")
     record_result(store, trial)
     sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {"trials": Figure()}, trial.input)

@@ -464,9 +464,7 @@ def test_tracking_a_result_that_was_not_reproduced_warns(
     first = record_result(store, replace(adhoc_result, outputs={"history.csv": "cdef"}))
     monkeypatch.setattr(writer, "read_result", {"sgd_32": adhoc_result}.__getitem__)
     second = track_run("sgd_32")
-    assert f"WARNING: not reproducible. MLflow runs {first} and {second} have the same configuration" in (
-        capsys.readouterr().out
-    )
+    assert f"gave different results: MLflow runs {first} and {second}." in capsys.readouterr().err
 
 
 def log_live(store: Store, metadata: RunMetadata, result: Result) -> str:

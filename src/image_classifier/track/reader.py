@@ -95,9 +95,9 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             run = store.client.get_run(run_id)
         tags = run.data.tags
         if not is_complete(run):
-            raise InputError(
-                f"MLflow run {run_id} ({run.info.run_name}) does not hold the complete result of a training."
-            )
+            place = f"MLflow run {run_id} ({run.info.run_name})"
+            remedy = "If it is still running, wait; otherwise record it: python -m pipelines.track run=NAME"
+            raise InputError(f"{place} does not hold the complete result of a training. {remedy}")
         configuration, history = (
             _download(store, run_id, name, tags[f"dvc.{name}"], folder) for name in ("config.yaml", "history.csv")
         )

@@ -195,8 +195,8 @@ def find_best_trial(stores: Sequence[Store], fingerprint: str) -> RecordedRun:
     for store in stores:
         if sweep := store.find_first({SWEEP_TAG: fingerprint}):
             if BEST_TAG not in sweep.data.tags:
-                reason = "it is not finished, or its trials are replicates"
-                raise InputError(f"Sweep {fingerprint} has no best trial: {reason}.")
+                remedy = "Repeat its command to finish it; replicates have none."
+                raise InputError(f"Sweep {fingerprint} has no best trial. {remedy}")
             return read_run(store, sweep.data.tags[BEST_TAG])
         with store.translate_errors():
             known += store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")

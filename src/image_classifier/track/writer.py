@@ -1,5 +1,6 @@
 """Recording of results: exactly one MLflow run for each distinct result."""
 
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -42,9 +43,11 @@ def track_run(run: str) -> str:
             path.write_text(f"{result.fingerprint}\n", encoding="utf-8")
     for other in store.find({INPUT_TAG: result.input.fingerprint}):
         if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint:
+            runs = f"MLflow runs {other.info.run_id} and {run_id}"
             print(
-                f"WARNING: not reproducible. MLflow runs {other.info.run_id} and {run_id} have the same configuration, "
-                "data and code, and different results. Compare their environment tags in the MLflow UI."
+                f"Warning: The same configuration, data and code gave different results: {runs}. "
+                "Compare their environment tags.",
+                file=sys.stderr,
             )
     return run_id
 
