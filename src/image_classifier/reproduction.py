@@ -12,7 +12,7 @@ from image_classifier.config.schema import Table
 from image_classifier.errors import InputError
 from image_classifier.files import read_json
 from image_classifier.provenance.fingerprint import workspace_recipes
-from image_classifier.provenance.result import Stage, locked_trainings, workspace_trainings
+from image_classifier.provenance.result import Stage, committed_trainings, workspace_trainings
 from image_classifier.provenance.revision import open_repository
 
 INPUTS = ("cmd", "deps", "params")  # keys of a stage that decide its outputs, apart from the machine
@@ -29,7 +29,8 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
         FileNotFoundError: A run is not trained, or not evaluated and compared.
         InputError: A file is damaged, or git cannot read the repository.
     """
-    committed, trained = committed_trainings(), workspace_trainings()
+    committed = _head_trainings()
+    trained = workspace_trainings()
     for data in params.datasets:
         report = paths.comparison(data, "md")
         yield report.read_text(encoding="utf-8").partition("\n## ")[0]
@@ -45,8 +46,8 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
         yield ""
 
 
-def committed_trainings() -> dict[str, Stage]:
-    """Return the `locked_trainings` of the current commit, which has none without git or without dvc.lock.
+def _head_trainings() -> dict[str, Stage]:
+    """Return the `committed_trainings` of the current commit, which has none without git or without dvc.lock.
 
     Raises:
         InputError: A file of the commit is damaged, or git cannot read the repository.
@@ -55,7 +56,7 @@ def committed_trainings() -> dict[str, Stage]:
     if repository is None:
         return {}
     try:
-        return locked_trainings(*(repository.git.show(f"HEAD:{name}") for name in ("dvc.lock", "params.yaml")))
+        return committed_trainings(repository, "HEAD")
     except git.GitCommandError:  # there is no commit, or it has no such file
         return {}
 

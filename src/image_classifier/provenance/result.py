@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import git
 import yaml
 
 from image_classifier import paths
@@ -89,6 +90,18 @@ def workspace_trainings() -> dict[str, Stage]:
         InputError: One of the files is damaged.
     """
     return locked_trainings(*(read_text(file) if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
+
+
+def committed_trainings(repository: git.Repo, commit: str) -> dict[str, Stage]:
+    """Return the `locked_trainings` of a commit.
+
+    Raises:
+        GitCommandError: The commit does not exist, or has no dvc.lock or params.yaml.
+        InputError: One of the files is damaged.
+    """
+    lock = repository.git.show(f"{commit}:dvc.lock")
+    params = repository.git.show(f"{commit}:params.yaml")
+    return locked_trainings(lock, params)
 
 
 def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
