@@ -41,8 +41,10 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
         for run in runs:
             metrics = paths.pipeline_run(data, run).metrics
             accuracy = read_json(metrics, lambda values: float(values["test_accuracy"]))
-            verdict = judge(committed.get(run), trained.get(run), accuracy, replicates.get(run), confidence)
-            yield f"{run}: {verdict}"
+            sentence = describe_reproduction(
+                committed.get(run), trained.get(run), accuracy, replicates.get(run), confidence
+            )
+            yield f"{run}: {sentence}"
         yield ""
 
 
@@ -61,10 +63,10 @@ def _head_trainings() -> dict[str, Stage]:
         return {}
 
 
-def judge(
+def describe_reproduction(
     committed: Stage | None, trained: Stage | None, accuracy: float, replicates: pd.DataFrame | None, confidence: float
 ) -> str:
-    """Return whether a training reproduces the committed one.
+    """Return a sentence that says whether a training reproduces the committed one.
 
     If the outputs differ, for example because another processor rounds differently, the test accuracy is compared with
     the prediction interval of the run's seeds, see `seeds.prediction_intervals`.
@@ -90,7 +92,8 @@ def judge(
     if replicates is None:
         return f"other bytes than in git, {accuracy:.2%} test accuracy. There are no replicates to judge it by."
     last = seeds.prediction_intervals({"run": replicates}, confidence)["run"].iloc[-1]
-    low, high = last["low", "val_accuracy"], min(last["high", "val_accuracy"], 1)
+    low = last["low", "val_accuracy"]
+    high = min(last["high", "val_accuracy"], 1)
     interval = f"the {100 * confidence:g}% prediction interval of {replicates['seed'].nunique()} seeds"
     evidence = f"{accuracy:.2%} test accuracy; {interval} is {low:.2%} to {high:.2%}"
     if low <= accuracy <= high:

@@ -60,7 +60,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         tolerance: Accepted absolute difference of the metrics, 0 or more.
 
     Returns:
-        See `judge`.
+        See `compare_with_record`.
 
     Raises:
         InputError: The commit is unknown, or a command fails.
@@ -93,7 +93,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
             | {name: fact for name, fact in facts.items() if name in record.environment},
         )
     unknown = [name for name in facts if name not in record.environment]
-    return judge(changes, same_model, differences, tolerance, unknown)
+    return compare_with_record(changes, same_model, differences, tolerance, unknown)
 
 
 def _train_again(root: Path, training: TrainingInput) -> RunFiles:
@@ -138,10 +138,10 @@ def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]
     return [f"{key}: {old} in the record, {new} now" for key, old, new in differences]
 
 
-def judge(
+def compare_with_record(
     changes: pd.DataFrame, same_model: bool, differences: list[str], tolerance: float, unknown: Sequence[str] = ()
 ) -> tuple[bool, str]:
-    """Judge a repeated training.
+    """Return whether a repeated training agrees with its record, and why.
 
     Args:
         changes: Changes of the metrics, see `compare_histories`.
