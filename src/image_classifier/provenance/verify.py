@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,12 +85,14 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
         facts = environment.describe()
-        differences = list_differences(
-            training.files | yaml.safe_load(training.configuration) | record.environment,
+        recorded = training.files | yaml.safe_load(training.configuration) | record.environment
+        now = (
             file_hashes(root, training.files)
             | yaml.safe_load(files.configuration.read_text(encoding="utf-8"))
-            | {name: fact for name, fact in facts.items() if name in record.environment},
+            | {name: fact for name, fact in facts.items() if name in record.environment}
         )
+    found = find_differences(flatten(recorded), flatten(now), "nothing")
+    differences = [f"{key}: {old} in the record, {new} now" for key, old, new in found]
     unknown = [name for name in facts if name not in record.environment]
     return compare_with_record(changes, same_model, differences, tolerance, unknown)
 
@@ -130,12 +131,6 @@ def compare_histories(recorded: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame
     old, new = recorded.align(now)
     changes = (new - old).mask(old.isna() != new.isna(), np.inf).fillna(0)
     return changes[changes.any(axis=1)]
-
-
-def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """List the differences of two nested mappings as lines of text, with keys such as `optimizer.learning_rate`."""
-    differences = find_differences(flatten(recorded), flatten(now), "nothing")
-    return [f"{key}: {old} in the record, {new} now" for key, old, new in differences]
 
 
 def compare_with_record(
