@@ -114,7 +114,7 @@ def test_the_parameters_of_a_schedule_are_recorded_below_the_learning_rate(store
     ],
 )
 def test_a_change_of_the_configuration_changes_the_parameters(result: Result, changed: dict[str, Any]) -> None:
-    assert payload.params(reconfigured(result.input, **changed), result.dataset) != payload.params(
+    assert payload.build_params(reconfigured(result.input, **changed), result.dataset) != payload.build_params(
         result.input, result.dataset
     )
 
@@ -122,14 +122,14 @@ def test_a_change_of_the_configuration_changes_the_parameters(result: Result, ch
 @pytest.mark.parametrize(("path", "name"), [("data/prepared/mnist", "data"), ("src/image_classifier/train", "code")])
 def test_a_change_of_data_or_code_changes_one_parameter(result: Result, path: str, name: str) -> None:
     edited = replace(result.input, files={**result.input.files, path: "cdef"})
-    before, after = (payload.params(training, result.dataset) for training in (result.input, edited))
+    before, after = (payload.build_params(training, result.dataset) for training in (result.input, edited))
     assert {key for key in before if after[key] != before[key]} == {name}
 
 
 @pytest.mark.parametrize("size", [20, 1 / 3])
 def test_held_out_images_are_subtracted_from_the_training_images(result: Result, size: float) -> None:
     validation = {"name": "held_out", "size": size, "every_epoch": True}
-    params = payload.params(reconfigured(result.input, validation=validation), result.dataset)
+    params = payload.build_params(reconfigured(result.input, validation=validation), result.dataset)
     assert (params["training_images"], params["validation_images"]) == ("40", "20")
 
 

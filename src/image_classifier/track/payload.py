@@ -30,7 +30,7 @@ from image_classifier.track.store import INPUT_TAG, RESULT_TAG
 RECIPE_TAG, EXPERIMENT_TAG = "recipe_fingerprint", "dvc.experiment"
 STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
 DATASET_FILE = "dataset.json"  # artifact of a run: the description of its data set
-DIGITS = 8  # of a hash that tells data, or code, apart; MLflow's UI shows as many
+HASH_LENGTH = 8  # digits of a hash that tells data, or code, apart; MLflow's UI shows as many
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
     "held_out": "Validated on held-out training images, not on the test images.",
@@ -38,7 +38,7 @@ VALIDATION_NOTES = {
 }
 
 
-def params(training: TrainingInput, report: Path) -> dict[str, str]:
+def build_params(training: TrainingInput, report: Path) -> dict[str, str]:
     """Return the values that distinguish trainings, including the arguments of the optimizer that Keras chose.
 
     Values that are switched off (None, the settings of an average that is not used) are left out.
@@ -82,7 +82,7 @@ def picture_task(report: Path) -> dict[str, Any]:
 
 def file_params(files: dict[str, str]) -> dict[str, str]:
     """Return the first digits of the hashes of a training's data and code."""
-    return {"data": data_hash(files)[:DIGITS], "code": digest(code_hashes(files))[:DIGITS]}
+    return {"data": data_hash(files)[:HASH_LENGTH], "code": digest(code_hashes(files))[:HASH_LENGTH]}
 
 
 def run_name(run: str, experiment: str | None) -> str:
@@ -114,7 +114,7 @@ def result_tags(result: Result) -> dict[str, str]:
         RECIPE_TAG: result.recipe,
         "dvc.stage": f"train@{result.input.run}" if result.is_pipeline_run else None,
         **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
-        MLFLOW_RUN_NOTE: note(result),
+        MLFLOW_RUN_NOTE: format_description(result),
     }
     return {name: value for name, value in tags.items() if value}
 
@@ -193,7 +193,7 @@ def test_metrics(result: Result) -> dict[str, float]:
     return {}
 
 
-def note(result: Result) -> str:
+def format_description(result: Result) -> str:
     """Return the description of a run in Markdown: its metrics, and the commands that reproduce it."""
     history, test, revision = read_history(result.files.history), test_metrics(result), result.revision
     config = yaml.safe_load(result.input.configuration)

@@ -137,7 +137,7 @@ def _register(store: Store, result: Result, logged: LoggedModel, *, force: bool)
             model,
             f"models:/{logged.model_id}",
             run_id,
-            description=payload.note(result),
+            description=payload.format_description(result),
             model_id=logged.model_id,
         )
     ]

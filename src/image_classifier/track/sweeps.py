@@ -107,7 +107,7 @@ class SweepRun:
             epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
             store.log_missing(run.info.run_id, epochs)
             state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
-            store.log_params_and_tags(run, payload.params(training, paths.dataset_report(training.data)), state)
+            store.log_params_and_tags(run, payload.build_params(training, paths.dataset_report(training.data)), state)
             store.terminate(run.info.run_id, STATUSES[outcome.state])
 
     def finish(

@@ -114,7 +114,7 @@ def write_input(
         start = int(metadata.started * 1000) if metadata else None
         name = payload.run_name(training.run, tags.get(EXPERIMENT_TAG))
         run = store.client.create_run(store.experiment_id, start, tags, name)
-    store.log_params_and_tags(run, payload.params(training, dataset), tags)
+    store.log_params_and_tags(run, payload.build_params(training, dataset), tags)
     if not (run.inputs and run.inputs.dataset_inputs):
         store.client.log_inputs(run.info.run_id, [payload.dataset_input(training, dataset)])
     return run
