@@ -30,7 +30,8 @@ class LiveRun:
             store: Store of the run.
             metadata: Metadata of the training that starts.
         """
-        self._store, self._metadata = store, metadata
+        self._store = store
+        self._metadata = metadata
         self._epochs: dict[int, dict[str, float]] = {}
         with store.locked():
             same_input = store.find({INPUT_TAG: metadata.input.fingerprint})
@@ -39,7 +40,8 @@ class LiveRun:
                 self._start(next((run for run in reversed(same_input) if belongs_to(run, metadata)), None))
 
     def _start(self, run: Run | None) -> None:
-        store, metadata, client = self._store, self._metadata, self._store.client
+        store, metadata = self._store, self._metadata
+        client = store.client
         tags = payload.input_tags(metadata.input, metadata.revision, metadata)
         run = write_input(store, run, metadata.input, metadata, tags, paths.dataset_report(metadata.input.data))
         self._run_id = str(run.info.run_id)

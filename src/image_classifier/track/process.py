@@ -34,7 +34,8 @@ class TrackingProcess:
             metadata: Metadata of the training that starts.
             records_result: Whether the child records the result as well, because no later stage does.
         """
-        self._records_result, self._later = records_result, _record_later(metadata)
+        self._records_result = records_result
+        self._later = _record_later(metadata)
         read_end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         search_path = os.pathsep.join(filter(None, [str(paths.ROOT / "src"), os.environ.get("PYTHONPATH")]))

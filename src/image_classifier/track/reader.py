@@ -98,9 +98,8 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             place = f"MLflow run {run_id} ({run.info.run_name})"
             remedy = "If it is still running, wait; otherwise record it: python -m pipelines.track run=NAME"
             raise InputError(f"{place} does not hold the complete result of a training. {remedy}")
-        configuration, history = (
-            _download(store, run_id, name, tags[f"dvc.{name}"], folder) for name in ("config.yaml", "history.csv")
-        )
+        configuration = _download(store, run_id, "config.yaml", tags["dvc.config.yaml"], folder)
+        history = _download(store, run_id, "history.csv", tags["dvc.history.csv"], folder)
         text = configuration.read_text(encoding="utf-8")
         files = {path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path}  # without the outputs
         return RecordedRun(
@@ -216,7 +215,8 @@ def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -
             return _predict(_load(result.files.model), test, batch_size), result.recipe
         return _read_predictions(result.files.predictions, test), result.recipe
     store, run_id = find_run(run, params)
-    record, task = read_run(store, run_id), read_task(store, run_id)
+    record = read_run(store, run_id)
+    task = read_task(store, run_id)
     if (tuple(task["classes"]), tuple(task["image_shape"])) != (test.classes, test.images.shape[1:]):
         raise InputError(f"{run} is trained for other classes or images of another size than data/prepared/ has.")
     # Without stored predictions for these images, the model predicts
@@ -253,7 +253,9 @@ def compare_runs(
     Raises:
         FileNotFoundError, InputError: See `find_predictions`.
     """
-    test, probabilities, recipes = load_examples(paths.prepared_data(data), "test"), {}, {}
+    test = load_examples(paths.prepared_data(data), "test")
+    probabilities = {}
+    recipes = {}
     for name, run in sources.items():
         probabilities[name], recipes[name] = find_predictions(run, test, params, config.batch_size)
     return compare_pair(first, second, probabilities, test.labels, recipes, config.confidence, config.margin)

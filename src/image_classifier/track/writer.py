@@ -129,7 +129,8 @@ def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
 
 def _make_current(store: Store, run: Run, result: Result) -> None:
     """Make a run the current one of its name, unless it is a row's run whose result a DVC experiment repeats."""
-    name, experiment = payload.run_name(result.input.run, result.revision.experiment), result.revision.experiment
+    experiment = result.revision.experiment
+    name = payload.run_name(result.input.run, experiment)
     if not experiment and str(run.info.run_name).startswith(f"{name} ("):  # `dvc exp apply` made it the row's result
         store.client.update_run(run.info.run_id, name=name)
     if not experiment or run.info.run_name == name:
@@ -137,7 +138,9 @@ def _make_current(store: Store, run: Run, result: Result) -> None:
 
 
 def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) -> None:
-    client, run_id, now = store.client, run.info.run_id, int(time.time() * 1000)
+    client = store.client
+    run_id = run.info.run_id
+    now = int(time.time() * 1000)
     store.log_missing(run_id, payload.history_metrics(result, now))
     client.log_artifacts(run_id, str(result.files.directory))
     if not result.files.plots.is_relative_to(result.files.directory):
@@ -146,7 +149,8 @@ def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) 
     for diagram in result.diagrams:
         client.log_artifact(run_id, str(diagram), artifact_path="diagram")
     model_id = _log_model(store, run, result) if with_model else None
-    final, logged = payload.final_metrics(result, now, model_id), run.data.metrics
+    final = payload.final_metrics(result, now, model_id)
+    logged = run.data.metrics
     client.log_batch(run_id, [metric for metric in final if logged.get(metric.key) != metric.value])
     if run.info.status != FINISHED:
         metadata = result.metadata
