@@ -63,13 +63,17 @@ class LiveRun:
         if self.runs_with_result:
             return
         self._epochs[epoch] = values
+        new = {epoch: values}
         with self._store.translate_errors():
             if not np.array_equal(self._losses.get(epoch, values["loss"]), values["loss"], equal_nan=True):
                 self.end("KILLED")  # the interrupted training ran on another kind of machine: its metrics differ
                 self._start(None)
-        now, images = int(time.time() * 1000), self._metadata.training_images
-        metrics = [payload.epoch_metrics(number, row, now, images) for number, row in self._epochs.items()]
-        self._store.log_missing(self._run_id, [metric for of_epoch in metrics for metric in of_epoch])
+                new = self._epochs
+        now = int(time.time() * 1000)
+        metrics = []
+        for number, row in new.items():
+            metrics += payload.epoch_metrics(number, row, now, self._metadata.training_images)
+        self._store.log_missing(self._run_id, metrics)
 
     def end(self, status: str | None = None) -> None:
         """Stop logging.
