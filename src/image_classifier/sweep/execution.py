@@ -74,7 +74,7 @@ def execute_plan(
             lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
             cleanup.callback(lock.release)
         sweep_run = SweepRun(store, plan.fingerprint)
-        find_outcome = partial(_find_outcome, store, sweep_run, settings.dry_run)
+        find_outcome = partial(_settle_trial, store, sweep_run, settings.dry_run)
         on_outcome = partial(_on_outcome, sweep_run, find_outcome)
         searcher = TrialSearcher(plan, settings.max_failures, find_outcome, on_outcome)
         with cluster(settings, store.uri) as slots:
@@ -115,9 +115,13 @@ def execute_plan(
         return summary
 
 
-def _find_outcome(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial) -> Outcome | None:
-    """Return the recorded outcome of a trial, and remove its local files, which are then not needed."""
-    files, checkpoint = paths.adhoc_run(trial.name), paths.checkpoint(trial.name)
+def _settle_trial(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial) -> Outcome | None:
+    """Record a trial if its files are complete, remove files that are no longer needed, and return its outcome.
+
+    A dry run only returns the recorded outcome.
+    """
+    files = paths.adhoc_run(trial.name)
+    checkpoint = paths.checkpoint(trial.name)
     outcome = sweep_run.find_outcome(trial.input)
     if dry_run:
         return outcome

@@ -160,7 +160,7 @@ class SweepRun:
         return test_metrics
 
 
-def name_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
+def name_and_read_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
     """Name the run of a replicate and return its recorded history, or None if there is no complete run.
 
     Returns:
