@@ -145,7 +145,8 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         FileNotFoundError: A file of the run is missing.
         InputError: A file of the run differs from dvc.lock.
     """
-    data, outputs = data_name(stage["deps"]), stage["outs"]
+    data = data_name(stage["deps"])
+    outputs = stage["outs"]
     files = paths.pipeline_run(data, run, root)
     found = file_hashes(files.directory, outputs)
     for name, md5 in outputs.items():

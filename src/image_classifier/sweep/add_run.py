@@ -108,7 +108,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
         from image_classifier.train.optimizer import build_optimizer, complete_config
 
     complete = complete_config(composed, build_optimizer(composed["optimizer"]))
-    settings, known = dict(config["training"]), composed["training"]
+    settings = dict(config["training"])
+    known = composed["training"]
     if not own_threads:
         settings["intra_op_threads"] = known["intra_op_threads"]
     new_files: NewFiles = {}
