@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_configuration, load_params, load_table
+from image_classifier.config.compose import check_configuration, load_params
 from image_classifier.config.schema import Table, Train
 from image_classifier.errors import InputError
 
@@ -117,7 +117,7 @@ def configuration_problems(configurations: Mapping[str, Train]) -> Iterator[Prob
     with environment.tensorflow_import():
         from image_classifier.train.model import build_model
         from image_classifier.train.optimizer import build_optimizer
-    rows = load_table()
+    rows = load_params().runs
     messages = []
     for run, config in configurations.items():
         images = config.data.train_examples or config.batch_size  # the number of a user's own images is not known yet
