@@ -36,7 +36,7 @@ class RecordedRun:
         history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
         model: MD5 of its model.h5.
         recipe: Recipe fingerprint, if the record has one.
-        training_images: Number of images in an epoch, if the record has it.
+        training_images: Number of images in an epoch.
     """
 
     run_id: str
@@ -48,7 +48,7 @@ class RecordedRun:
     history: pd.DataFrame
     model: str
     recipe: str | None
-    training_images: int | None = None
+    training_images: int
 
 
 def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:

@@ -112,7 +112,7 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             history=read_history(history),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
-            training_images=int(run.data.params["training_images"]) if "training_images" in run.data.params else None,
+            training_images=int(run.data.params["training_images"]),
         )
 
 
