@@ -23,7 +23,7 @@ from image_classifier.sweep.trainable import train_trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.payload import file_params
 from image_classifier.track.store import Store
-from image_classifier.track.sweeps import SweepRun, images_per_second
+from image_classifier.track.sweeps import SweepRun, median_images_per_second
 from image_classifier.track.writer import record_result
 
 
@@ -78,7 +78,7 @@ def execute_plan(
         on_outcome = partial(_on_outcome, sweep_run, find_outcome)
         searcher = TrialSearcher(plan, settings.max_failures, find_outcome, on_outcome)
         with cluster(settings, store.uri) as slots:
-            speed = images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
+            speed = median_images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
             epoch_seconds = num_images / speed if speed else None
             text = report.format_plan(plan, settings, searcher.count_remaining(), slots, epoch_seconds)
             print(title, text, sep="\n", flush=True)

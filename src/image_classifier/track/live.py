@@ -12,7 +12,7 @@ from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track import payload
 from image_classifier.track.payload import STATE_TAG
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG, SUPERSEDED_TAG, Store
-from image_classifier.track.writer import belongs_to, write_input
+from image_classifier.track.writer import can_receive_result, write_input
 
 
 class LiveRun:
@@ -37,7 +37,7 @@ class LiveRun:
             same_input = store.find({INPUT_TAG: metadata.input.fingerprint})
             self.runs_with_result = [run.info.run_id for run in same_input if RESULT_TAG in run.data.tags]
             if not self.runs_with_result:
-                self._start(next((run for run in reversed(same_input) if belongs_to(run, metadata)), None))
+                self._start(next((run for run in reversed(same_input) if can_receive_result(run, metadata)), None))
 
     def _start(self, run: Run | None) -> None:
         store, metadata = self._store, self._metadata

@@ -168,14 +168,14 @@ def read_task(store: Store, run_id: str) -> dict[str, Any]:
         return picture_task(Path(store.client.download_artifacts(run_id, DATASET_FILE, folder)))
 
 
-def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model"]]:
+def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model"]]:
     """Yield name and model of each current, complete run, oldest first, except for trials and replicates.
 
     Prints a warning about each model that cannot be loaded.
 
     Args:
         store: Store of the runs.
-        without: Id of a run that is left out.
+        exclude_run_id: Id of a run that is left out.
 
     Raises:
         InputError: The store cannot be reached.
@@ -183,7 +183,7 @@ def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model
     query = f"tags.`{SUPERSEDED_TAG}` IS NULL and tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
     with store.translate_errors():
         runs = store.client.search_runs([store.experiment_id], query, order_by=["start_time ASC"])
-    for run in (run for run in runs if is_complete(run) and run.info.run_id != without):
+    for run in (run for run in runs if is_complete(run) and run.info.run_id != exclude_run_id):
         try:
             model = _load_recorded(store, run.info.run_id, run.data.tags["dvc.model.h5"])
         except (InputError, FileNotFoundError) as error:

@@ -175,7 +175,7 @@ def name_and_read_replicate(store: Store, training: TrainingInput, name: str) ->
     return read_run(store, run.info.run_id).history
 
 
-def images_per_second(store: Store, threads: int, processor: str) -> float | None:
+def median_images_per_second(store: Store, threads: int, processor: str) -> float | None:
     """Return the median speed of recent trainings, or None if there are none.
 
     Args:

@@ -70,7 +70,9 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
     """
     with store.locked():
         same_input = store.find({INPUT_TAG: result.input.fingerprint})
-        live = [run for run in same_input if belongs_to(run, result.metadata) and _has_epochs_of(store, run, result)]
+        live = [
+            run for run in same_input if can_receive_result(run, result.metadata) and _has_epochs_of(store, run, result)
+        ]
         known = [*store.find({RESULT_TAG: result.fingerprint}), *live]
         tags = payload.result_tags(result)
         run = write_input(store, known[0] if known else None, result.input, result.metadata, tags, result.dataset)
@@ -83,7 +85,7 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
     return str(run.info.run_id)
 
 
-def belongs_to(run: Run, metadata: RunMetadata | None) -> bool:
+def can_receive_result(run: Run, metadata: RunMetadata | None) -> bool:
     """Return whether a run without a result may receive the result of a training with the same input.
 
     A run of a sweep belongs to that sweep alone, because another sweep may complete a trial that this one pruned.
