@@ -161,10 +161,10 @@ class SweepRun:
 
 
 def name_and_read_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
-    """Name the run of a replicate and return its recorded history, or None if there is no complete run.
+    """Name the run of a replicate, make it the current one, and return its recorded history.
 
     Returns:
-        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
+        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1. None if there is no complete run.
     """
     run = store.find_complete({INPUT_TAG: training.fingerprint})
     if run is None:
