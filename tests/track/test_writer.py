@@ -147,7 +147,7 @@ def test_a_run_of_an_older_version_keeps_its_parameters_and_receives_the_new_one
     store: Store, adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(payload, "params", lambda *_: {"optimizer": "a name of old"})
+        patch.setattr(payload, "build_params", lambda *_: {"optimizer": "a name of old"})
         record_result(store, adhoc_result)
     run = store.client.get_run(record_result(store, adhoc_result))
     assert (run.data.params["optimizer"], run.data.params["training_images"]) == ("a name of old", "60")
