@@ -214,7 +214,8 @@ def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.Mo
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
     )
     commit = project.head.commit.hexsha
-    record = RecordedRun("0" * 32, TrainingInput("a", "", "", {}), "", commit, "nothing", {}, pd.DataFrame(), "", None)
+    training = TrainingInput("a", "", "", {})
+    record = RecordedRun("0" * 32, training, "", commit, "nothing", {}, pd.DataFrame(), "", None, 60)
     checkouts = []
 
     def interrupt(root: Path, _training: TrainingInput) -> NoReturn:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from image_classifier.errors import InputError
-from image_classifier.reproduction import judge
+from image_classifier.reproduction import describe_reproduction
 
 STAGE = {"cmd": "train", "deps": {"code": "1"}, "params": {"a.yaml": {"b": 1}}, "outs": {"model.h5": "2"}}
 OTHER_BYTES = {**STAGE, "outs": {"model.h5": "3"}}
@@ -14,7 +14,7 @@ REPLICATES = pd.DataFrame(
 
 
 def judged(trained: dict[str, Any] = OTHER_BYTES, accuracy: float = 0.98, committed: Any = STAGE) -> str:
-    return judge(committed, trained, accuracy, REPLICATES, 0.95)
+    return describe_reproduction(committed, trained, accuracy, REPLICATES, 0.95)
 
 
 def test_equal_bytes_are_reproduced() -> None:
@@ -40,9 +40,11 @@ def test_an_accuracy_outside_of_the_prediction_interval_is_not_reproduced() -> N
 
 
 def test_other_bytes_of_a_run_without_replicates_are_not_judged() -> None:
-    assert judge(STAGE, OTHER_BYTES, 0.5, None, 0.95).endswith("There are no replicates to judge it by.")
+    assert describe_reproduction(STAGE, OTHER_BYTES, 0.5, None, 0.95).endswith(
+        "There are no replicates to judge it by."
+    )
 
 
 def test_a_run_that_is_not_evaluated_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match="Make it: dvc repro"):
-        judge(STAGE, None, 0.98, REPLICATES, 0.95)
+        describe_reproduction(STAGE, None, 0.98, REPLICATES, 0.95)

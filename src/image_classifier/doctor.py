@@ -1,14 +1,13 @@
 """Checks that configuration, pipeline, files and MLflow agree, with a fix for each disagreement."""
 
 import math
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_configuration, load_params, load_table
+from image_classifier.config.compose import check_configuration, load_params
 from image_classifier.config.schema import Table, Train
 from image_classifier.errors import InputError
 
@@ -118,7 +117,7 @@ def configuration_problems(configurations: Mapping[str, Train]) -> Iterator[Prob
     with environment.tensorflow_import():
         from image_classifier.train.model import build_model
         from image_classifier.train.optimizer import build_optimizer
-    rows = load_table()
+    rows = load_params().runs
     messages = []
     for run, config in configurations.items():
         images = config.data.train_examples or config.batch_size  # the number of a user's own images is not known yet
@@ -146,21 +145,31 @@ def pipeline_problems(status: dict[str, Any]) -> Iterator[Problem]:
     Args:
         status: Changes of each stage, in the form of `dvc status --json`.
     """
-    import pandas as pd  # the check of the configuration, which `make repro` starts with, does without it
+    all_outputs = [PurePath(path) for changes in status.values() for path in _list_changes(changes, "changed outs")]
+    for stage, changes in status.items():
+        outputs = _list_changes(changes, "changed outs")
+        inputs = {
+            path: change
+            for path, change in _list_changes(changes, "changed deps").items()
+            if not any(output.is_relative_to(path) for output in all_outputs)
+        }
+        if outputs or inputs or "changed command" in changes:
+            listed = ", ".join(f"{path} {change}" for path, change in (inputs | outputs).items())
+            pull = "dvc pull, or " if "not in cache" in outputs.values() and not inputs else ""
+            yield Problem(f"{stage} does not match dvc.lock: {listed or 'its command changed'}.", f"{pull}dvc repro")
 
-    changed = {
-        stage: ChainMap(*(change if isinstance(change, dict) else {change: {}} for change in changes))
-        for stage, changes in status.items()
-    }
-    outputs = [PurePath(path) for kinds in changed.values() for path in kinds.get("changed outs", {})]
-    for stage, kinds in changed.items():
-        own, read = kinds.get("changed outs", {}), kinds.get("changed deps", {})
-        others = {path: how for path, how in read.items() if not any(out.is_relative_to(path) for out in outputs)}
-        if own or others or "changed command" in kinds:
-            named = pd.json_normalize({**others, **own}, sep=": ")  # DVC nests the changed values of a file
-            listed = ", ".join(f"{name} {how}" for name, (how,) in named.items()) or "its command changed"
-            pull = "dvc pull, or " if "not in cache" in own.values() and not others else ""
-            yield Problem(f"{stage} does not match dvc.lock: {listed}.", f"{pull}dvc repro")
+
+def _list_changes(changes: list[Any], kind: str) -> dict[str, str]:
+    """Return the change of each file of a stage, and of each value of a file with parameters, as "file: key"."""
+    listed: dict[str, str] = {}
+    for entry in changes:
+        files = entry.get(kind, {}) if isinstance(entry, dict) else {}  # "changed command" is a text
+        for path, change in files.items():
+            if isinstance(change, dict):
+                listed |= {f"{path}: {key}": how for key, how in change.items()}
+            else:
+                listed[path] = change
+    return listed
 
 
 def replicate_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]:

@@ -20,8 +20,9 @@ GPU_INFO = Path("/proc/driver/nvidia/gpus")  # NVIDIA's driver for Linux
 LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
 # Instruction sets for which the libraries have kernels of their own, with the names that Linux gives them
 INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
-# Variables that change how TensorFlow and its libraries compute. The list of words leaves out TensorFlow's logs and the
-# variables of Terraform, some of which are secret. Libraries set three others, which do not change results.
+# Variables that change how TensorFlow and its libraries compute. TF_ also begins the names of Terraform's variables
+# (TF_VAR_…), which can be secret, and of log settings: only names that continue with one of these words are recorded.
+# Libraries set three others, which do not change results.
 WORDS = (
     "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|FUNCTION|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE"
     "|SET_ONEDNN|USE|XLA"
@@ -36,10 +37,11 @@ NOTICE_FILTER = ("grep", "--line-buffered", "--text", "--invert-match", "--exten
 
 def describe() -> dict[str, str]:
     """Return the facts that may change the last bits of a result or its speed: machine, variables, versions."""
-    flags = _cpu_flags()
+    cpu_info = _cpu_info()
+    flags = set(cpu_info.split())
     variables = (f"{name}={value}" for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name))
     return {
-        "processor": _processor(),
+        "processor": _processor(cpu_info),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -52,9 +54,8 @@ def describe() -> dict[str, str]:
 
 def has_bfloat16() -> bool:
     """Return whether the processor has instructions for bfloat16; True where the processor is unknown."""
-    if not CPU_INFO.exists():
-        return True
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu_flags())
+    info = _cpu_info().split()
+    return not info or not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(info)
 
 
 @contextmanager
@@ -124,12 +125,12 @@ def _notices_dropped() -> Iterator[None]:
             notice_filter.wait(timeout=1)
 
 
-def _cpu_flags() -> set[str]:
-    return set(CPU_INFO.read_text(encoding="utf-8").split()) if CPU_INFO.exists() else set()
+def _cpu_info() -> str:
+    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
 
 
-def _processor() -> str:
-    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
+def _processor(cpu_info: str) -> str:
+    lines = cpu_info.splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {platform.machine()}"
 

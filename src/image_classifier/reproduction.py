@@ -12,7 +12,7 @@ from image_classifier.config.schema import Table
 from image_classifier.errors import InputError
 from image_classifier.files import read_json
 from image_classifier.provenance.fingerprint import workspace_recipes
-from image_classifier.provenance.result import Stage, locked_trainings, workspace_trainings
+from image_classifier.provenance.result import Stage, committed_trainings, workspace_trainings
 from image_classifier.provenance.revision import open_repository
 
 INPUTS = ("cmd", "deps", "params")  # keys of a stage that decide its outputs, apart from the machine
@@ -29,7 +29,8 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
         FileNotFoundError: A run is not trained, or not evaluated and compared.
         InputError: A file is damaged, or git cannot read the repository.
     """
-    committed, trained = committed_trainings(), workspace_trainings()
+    committed = _head_trainings()
+    trained = workspace_trainings()
     for data in params.datasets:
         report = paths.comparison(data, "md")
         yield report.read_text(encoding="utf-8").partition("\n## ")[0]
@@ -40,13 +41,15 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
         for run in runs:
             metrics = paths.pipeline_run(data, run).metrics
             accuracy = read_json(metrics, lambda values: float(values["test_accuracy"]))
-            verdict = judge(committed.get(run), trained.get(run), accuracy, replicates.get(run), confidence)
-            yield f"{run}: {verdict}"
+            sentence = describe_reproduction(
+                committed.get(run), trained.get(run), accuracy, replicates.get(run), confidence
+            )
+            yield f"{run}: {sentence}"
         yield ""
 
 
-def committed_trainings() -> dict[str, Stage]:
-    """Return the `locked_trainings` of the current commit, which has none without git or without dvc.lock.
+def _head_trainings() -> dict[str, Stage]:
+    """Return the `committed_trainings` of the current commit, which has none without git or without dvc.lock.
 
     Raises:
         InputError: A file of the commit is damaged, or git cannot read the repository.
@@ -55,15 +58,15 @@ def committed_trainings() -> dict[str, Stage]:
     if repository is None:
         return {}
     try:
-        return locked_trainings(*(repository.git.show(f"HEAD:{name}") for name in ("dvc.lock", "params.yaml")))
+        return committed_trainings(repository, "HEAD")
     except git.GitCommandError:  # there is no commit, or it has no such file
         return {}
 
 
-def judge(
+def describe_reproduction(
     committed: Stage | None, trained: Stage | None, accuracy: float, replicates: pd.DataFrame | None, confidence: float
 ) -> str:
-    """Return whether a training reproduces the committed one.
+    """Return a sentence that says whether a training reproduces the committed one.
 
     If the outputs differ, for example because another processor rounds differently, the test accuracy is compared with
     the prediction interval of the run's seeds, see `seeds.prediction_intervals`.
@@ -89,7 +92,8 @@ def judge(
     if replicates is None:
         return f"other bytes than in git, {accuracy:.2%} test accuracy. There are no replicates to judge it by."
     last = seeds.prediction_intervals({"run": replicates}, confidence)["run"].iloc[-1]
-    low, high = last["low", "val_accuracy"], min(last["high", "val_accuracy"], 1)
+    low = last["low", "val_accuracy"]
+    high = min(last["high", "val_accuracy"], 1)
     interval = f"the {100 * confidence:g}% prediction interval of {replicates['seed'].nunique()} seeds"
     evidence = f"{accuracy:.2%} test accuracy; {interval} is {low:.2%} to {high:.2%}"
     if low <= accuracy <= high:

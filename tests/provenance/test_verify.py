@@ -2,17 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from image_classifier.provenance.verify import compare_histories, judge, list_differences
-
-
-def test_differences_name_the_key_and_both_values() -> None:
-    recorded = {"epochs": 3, "optimizer": {"learning_rate": 0.1, "momentum": 0.9}}
-    now = {"epochs": 3, "optimizer": {"learning_rate": 0.2, "nesterov": False}}
-    assert list_differences(recorded, now) == [
-        "optimizer.learning_rate: 0.1 in the record, 0.2 now",
-        "optimizer.momentum: 0.9 in the record, nothing now",
-        "optimizer.nesterov: nothing in the record, False now",
-    ]
+from image_classifier.provenance.verify import compare_histories, compare_with_record
 
 
 def test_equal_histories_do_not_differ(history: pd.DataFrame) -> None:
@@ -31,7 +21,7 @@ def test_the_first_different_epoch_is_named_with_its_metrics_and_the_largest_dif
     changes = compare_histories(history, now)
     assert list(changes.index) == [2]
     assert changes.loc[2].to_dict() == pytest.approx({"loss": 0.25, "accuracy": 0, "val_loss": 0, "val_accuracy": -0.5})
-    _, text = judge(changes, False, [], 0)
+    _, text = compare_with_record(changes, False, [], 0)
     assert text.startswith(
         "The first difference is in epoch 2: loss by +0.25, val_accuracy by -0.5.\n"
         "Largest difference in any epoch: 0.5, tolerance 0.\n"
@@ -48,7 +38,7 @@ def test_a_history_that_ends_earlier_differs_by_more_than_any_tolerance(history:
     changes = compare_histories(history, history.iloc[:1])
     assert list(changes.index) == [2]
     assert np.isposinf(changes).all(axis=None)
-    verified, text = judge(changes, False, [], 1e9)
+    verified, text = compare_with_record(changes, False, [], 1e9)
     assert not verified
     assert text.startswith("The first difference is in epoch 2: one of the two histories ends earlier.")
 
@@ -56,7 +46,7 @@ def test_a_history_that_ends_earlier_differs_by_more_than_any_tolerance(history:
 def verdict(history: pd.DataFrame, change: float, tolerance: float, same_model: bool = False) -> tuple[bool, str]:
     now = history.copy()
     now.loc[2, "loss"] += change
-    return judge(
+    return compare_with_record(
         compare_histories(history, now), same_model, ["tensorflow: 2.21.0 in the record, 2.22.0 now"], tolerance
     )
 
@@ -93,8 +83,8 @@ def test_the_text_names_the_epoch_and_the_differences_from_the_record(history: p
 
 def test_facts_that_an_older_record_lacks_are_named_and_are_no_difference(history: pd.DataFrame) -> None:
     changes = compare_histories(history, history.copy())
-    _, text = judge(changes, False, [], 0, ["variables", "h5py"])
+    _, text = compare_with_record(changes, False, [], 0, ["variables", "h5py"])
     assert text.endswith("\nNot recorded, so they may differ: variables, h5py.")
     assert "Differences from the record" not in text
-    _, text = judge(changes, True, [], 0, ["variables", "h5py"])
+    _, text = compare_with_record(changes, True, [], 0, ["variables", "h5py"])
     assert "Not recorded" not in text

@@ -89,7 +89,7 @@ def record_best(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         config, command = trial(*overrides)
         history = pd.DataFrame({"val_accuracy": [0.9, 0.9876]})
         best = RecordedRun(
-            "id", TrainingInput("trial", command, yaml.safe_dump(config), {}), "", None, "", {}, history, "", None
+            "id", TrainingInput("trial", command, yaml.safe_dump(config), {}), "", None, "", {}, history, "", None, 60
         )
         monkeypatch.setattr(store, "Store", lambda _experiment: None)
         monkeypatch.setattr(sweeps, "find_best_trial", lambda _stores, _sweep: best)

@@ -73,7 +73,7 @@ def test_an_input_whose_result_is_recorded_is_not_logged(
 ) -> None:
     run_id = record_result(store, adhoc_result)
     live = LiveRun(store, metadata)
-    assert live.recorded == [run_id]
+    assert live.runs_with_result == [run_id]
     live.log_epoch(1, {**epochs_of(adhoc_result)[1], "loss": 9.0})
     live.end("FAILED")
     (run,) = runs_of(store, adhoc_result)

@@ -58,7 +58,10 @@ def test_the_result_of_an_ad_hoc_run_is_recorded(
     assert run.info.status == "FINISHED"
     assert capsys.readouterr().out == f"Recorded sgd_32 as MLflow run {run.info.run_id}\n"
     track(monkeypatch, metadata, FINISHED)
-    assert capsys.readouterr().out == f"MLflow already has a result of this input: run {run.info.run_id}\n"
+    assert capsys.readouterr().out == (
+        f"MLflow run {run.info.run_id} already holds a result of the same configuration, data and code, "
+        "so this training is not logged live.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,14 @@ from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.reader import compare_runs, find_facts, find_predictions, find_run, load_current, read_run
+from image_classifier.track.reader import (
+    compare_runs,
+    find_facts,
+    find_predictions,
+    find_run,
+    load_current_models,
+    read_run,
+)
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -203,7 +210,7 @@ def test_the_models_of_current_runs_are_loaded_without_trials_and_open_runs(
         record_result(any_store, result)
     any_store.client.create_run(any_store.experiment_id, run_name="unfinished")
     left_out = record_result(any_store, rename(adhoc_result, "left_out"))
-    models = list(load_current(any_store, without=left_out))
+    models = list(load_current_models(any_store, exclude_run_id=left_out))
     assert [name for name, _ in models] == ["sgd_32", "other"]
     expected = load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
     np.testing.assert_array_equal(models[0][1].predict(scale_pixels(PIXELS), verbose=0), expected)
@@ -215,7 +222,7 @@ def test_a_model_that_cannot_be_loaded_is_left_out_with_a_warning(
     run_ids = [record_result(store, rename(adhoc_result, name)) for name in ("damaged", "sound")]
     artifacts = Path(store.client.get_run(run_ids[0]).info.artifact_uri.removeprefix("file://"))
     (artifacts / "model.h5").write_bytes(b"no model")
-    assert [name for name, _ in load_current(store, without="")] == ["sound"]
+    assert [name for name, _ in load_current_models(store, exclude_run_id="")] == ["sound"]
     printed = capsys.readouterr().err
     assert printed.startswith(f"Warning: damaged is left out. model.h5 of MLflow run {run_ids[0]} is damaged")
     assert printed.count("\n") == 1

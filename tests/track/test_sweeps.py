@@ -14,7 +14,7 @@ from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track.live import LiveRun
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
-from image_classifier.track.sweeps import SweepRun, find_best_trial, images_per_second, name_replicate
+from image_classifier.track.sweeps import SweepRun, find_best_trial, median_images_per_second, name_and_read_replicate
 from image_classifier.track.writer import record_result
 
 COMMAND = "python -m pipelines.train -m"
@@ -157,7 +157,7 @@ def test_a_crashed_trial_is_tried_again(store: Store, sweep: SweepRun, trial: Re
 def test_the_best_trial_of_a_sweep_is_found_by_the_fingerprint_of_the_sweep(
     store: Store, sweep: SweepRun, trial: Result
 ) -> None:
-    with pytest.raises(InputError, match=r"has no best trial: it is not finished, or its trials are replicates\."):
+    with pytest.raises(InputError, match=r"has no best trial\. Repeat its command to finish it"):
         find_best_trial([store], "0123456789")
     record_result(store, trial)
     sweep.finish({"best_val_accuracy": 0.94}, "the note", "trial,state\n", {"trials": Figure()}, trial.input)
@@ -197,9 +197,9 @@ def test_the_final_training_becomes_a_child_of_the_sweep(store: Store, sweep: Sw
 def test_a_replicate_receives_a_name_and_its_history_is_found(
     store: Store, trial: Result, history: pd.DataFrame
 ) -> None:
-    assert name_replicate(store, trial.input, "sgd_32 seed 1") is None
+    assert name_and_read_replicate(store, trial.input, "sgd_32 seed 1") is None
     run_id = record_result(store, trial)
-    found = name_replicate(store, trial.input, "sgd_32 seed 1")
+    found = name_and_read_replicate(store, trial.input, "sgd_32 seed 1")
     pd.testing.assert_frame_equal(found, history, check_index_type=False)
     assert store.client.get_run(run_id).info.run_name == "sgd_32 seed 1"
 
@@ -213,13 +213,13 @@ def test_a_new_set_of_replicates_supersedes_the_older_set_and_its_seeds(store: S
         metadata = replace(adhoc_result.metadata, parent=parent)
         outputs = {**adhoc_result.outputs, "model.h5": edit}
         seed = record_result(store, replace(adhoc_result, input=training, metadata=metadata, outputs=outputs))
-        name_replicate(store, training, "sgd_32 seed 1")
+        name_and_read_replicate(store, training, "sgd_32 seed 1")
         ids.append((parent, seed))
     assert superseded_runs(store) == dict(zip(*ids, strict=True))
 
 
 def test_the_speed_of_trainings_on_the_same_machine_is_known(any_store: Store, adhoc_result: Result) -> None:
     record_result(any_store, adhoc_result)
-    assert images_per_second(any_store, 2, "a processor") == pytest.approx(60 / 29.25)
-    assert images_per_second(any_store, 1, "a processor") is None
-    assert images_per_second(any_store, 2, "another processor") is None
+    assert median_images_per_second(any_store, 2, "a processor") == pytest.approx(60 / 29.25)
+    assert median_images_per_second(any_store, 1, "a processor") is None
+    assert median_images_per_second(any_store, 2, "another processor") is None

@@ -78,16 +78,20 @@ def format_differences(first: str, second: str, facts: Mapping[str, Facts]) -> s
         second: Name of the second run.
         facts: Result of `training_facts` for each run.
     """
-    tables, unknown = [], []
+    tables: list[str] = []
+    unknown: list[str] = []
+    run_width = VALUE_WIDTH - 2  # tabulate adds 2
     for section, absent in ABSENT.items():
-        one, other = facts[first][section], facts[second][section]
+        first_facts = facts[first][section]
+        second_facts = facts[second][section]
         if absent == NOT_RECORDED:
-            unknown += [name for name in {**one, **other} if one.get(name) is None and other.get(name) is None]
-            one, other = ({name: fact for name, fact in side.items() if fact is not None} for side in (one, other))
-        differences = [(name, _text(a), _text(b)) for name, a, b in find_differences(one, other, absent)]
-        rows = [(_shorten(name, NAME_WIDTH), _own_part(a, b), _own_part(b, a)) for name, a, b in differences]
-        headers = (section, *(_shorten(run, VALUE_WIDTH - 2) for run in (first, second)))  # tabulate adds 2
+            names = {**first_facts, **second_facts}
+            first_facts = _recorded(first_facts)
+            second_facts = _recorded(second_facts)
+            unknown += [name for name in names if name not in first_facts and name not in second_facts]
+        rows = [_row(*difference) for difference in find_differences(first_facts, second_facts, absent)]
         if rows:
+            headers = (section, _shorten(first, run_width), _shorten(second, run_width))
             tables.append(str(tabulate(rows, headers, disable_numparse=True)))
     if not tables:
         tables.append("The recorded configuration, data, code and machine of the two runs are the same.")
@@ -96,12 +100,27 @@ def format_differences(first: str, second: str, facts: Mapping[str, Facts]) -> s
     return "\n\n".join(tables)
 
 
+def _recorded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _row(name: str, first: Any, second: Any) -> tuple[str, str, str]:
+    """Return a difference as texts that fit into the columns of the table."""
+    first_text = _text(first)
+    second_text = _text(second)
+    return (
+        _shorten(name, NAME_WIDTH),
+        _distinct_words(first_text, second_text),
+        _distinct_words(second_text, first_text),
+    )
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _own_part(text: str, other: str) -> str:
-    """Return a text, or the words that the other text lacks if it is too long for a column."""
+def _distinct_words(text: str, other: str) -> str:
+    """Return a text; if it is too long for a column, only its words that the other text does not have."""
     words = [word for word in text.split() if word not in other.split()]
     return _shorten(f"… {' '.join(words)}" if len(text) > VALUE_WIDTH and 0 < len(words) < len(text.split()) else text)
 

@@ -119,8 +119,8 @@ def recipe_fingerprint(configuration: dict[str, Any], data: str, code: str) -> s
         data: Hash of the prepared data set.
         code: `code_fingerprint` of the training code.
     """
-    apart = ("run", "training", "library_defaults")
-    shared = {key: value for key, value in configuration.items() if key not in apart}
+    excluded = ("run", "training", "library_defaults")
+    shared = {key: value for key, value in configuration.items() if key not in excluded}
     settings = {key: configuration["training"].get(key) for key in RECIPE_SETTINGS}
     return digest([data, code, shared, settings])
 
@@ -132,7 +132,8 @@ def workspace_recipe(configuration: dict[str, Any], files: dict[str, str]) -> st
         configuration: Values of its config.yaml.
         files: Hashes of its data and code.
     """
-    data, code = data_hash(files), code_hashes(files)
+    data = data_hash(files)
+    code = code_hashes(files)
     if file_hashes(paths.ROOT, code) != code:
         return None
     return recipe_fingerprint(configuration, data, code_fingerprint(paths.ROOT, code))
@@ -149,8 +150,10 @@ def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str | None]:
         FileNotFoundError: A run is not trained, or the data is missing.
         InputError: dvc.yaml or the config.yaml of a run is damaged.
     """
-    files, recipes = training_files(data), {}
+    files = training_files(data)
+    recipes = {}
     for run in runs:
-        with damage_named(path := paths.pipeline_run(data, run).configuration):
+        path = paths.pipeline_run(data, run).configuration
+        with damage_named(path):
             recipes[run] = workspace_recipe(yaml.safe_load(path.read_bytes()), files)
     return recipes

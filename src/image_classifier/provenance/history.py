@@ -10,7 +10,13 @@ from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import digest
 from image_classifier.provenance.fingerprint import data_name
-from image_classifier.provenance.result import Result, Stage, locked_trainings, pipeline_result, workspace_trainings
+from image_classifier.provenance.result import (
+    Result,
+    Stage,
+    committed_trainings,
+    pipeline_result,
+    workspace_trainings,
+)
 from image_classifier.provenance.revision import committed_revision, open_repository, workspace_revision
 
 
@@ -52,14 +58,15 @@ def stored_results() -> list[StoredResult]:
     if repository := open_repository():
         for commit in repository.git.log("--all", "--full-history", "--format=%H", "--", "dvc.lock").split():
             with suppress(git.GitCommandError, InputError):  # one of the files did not exist, or was damaged
-                texts = (repository.git.show(f"{commit}:{name}") for name in ("dvc.lock", "params.yaml"))
-                versions.append((commit, locked_trainings(*texts)))
+                versions.append((commit, committed_trainings(repository, commit)))
     found: dict[str, StoredResult] = {}
     for commit, trainings in versions:
         for run, stage in trainings.items():
             fingerprint = digest(stage["outs"])
-            newest = found.setdefault(fingerprint, StoredResult(run, fingerprint, stage, commit, commit))
-            found[fingerprint] = replace(newest, oldest=commit)
+            if fingerprint in found:
+                found[fingerprint] = replace(found[fingerprint], oldest=commit)
+            else:
+                found[fingerprint] = StoredResult(run, fingerprint, stage, newest=commit, oldest=commit)
     return list(reversed(found.values()))
 
 

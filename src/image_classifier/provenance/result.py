@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import git
 import yaml
 
 from image_classifier import paths
@@ -91,6 +92,18 @@ def workspace_trainings() -> dict[str, Stage]:
     return locked_trainings(*(read_text(file) if file.exists() else "" for file in (paths.DVC_LOCK, paths.PARAMS)))
 
 
+def committed_trainings(repository: git.Repo, commit: str) -> dict[str, Stage]:
+    """Return the `locked_trainings` of a commit.
+
+    Raises:
+        GitCommandError: The commit does not exist, or has no dvc.lock or params.yaml.
+        InputError: One of the files is damaged.
+    """
+    lock = repository.git.show(f"{commit}:dvc.lock")
+    params = repository.git.show(f"{commit}:params.yaml")
+    return locked_trainings(lock, params)
+
+
 def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     """Return the `train` stage of each run whose evaluation used the same outputs.
 
@@ -132,7 +145,8 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         FileNotFoundError: A file of the run is missing.
         InputError: A file of the run differs from dvc.lock.
     """
-    data, outputs = data_name(stage["deps"]), stage["outs"]
+    data = data_name(stage["deps"])
+    outputs = stage["outs"]
     files = paths.pipeline_run(data, run, root)
     found = file_hashes(files.directory, outputs)
     for name, md5 in outputs.items():

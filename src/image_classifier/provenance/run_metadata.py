@@ -47,14 +47,14 @@ class RunMetadata:
     def write(self, files: RunFiles) -> None:
         """Store the metadata under the fingerprint of the result in `files`.
 
-        A repetition with the same input keeps the metadata of the first training, except for the sweep.
+        If the same training is repeated, the metadata of its first execution stay, and only `parent` is replaced.
         """
-        outputs, kept = file_hashes(files.directory, OUTPUTS), self
+        outputs = file_hashes(files.directory, OUTPUTS)
+        previous = None
         with suppress(InputError):  # a damaged file
-            first = read_metadata(outputs)
-            if first and first.input.fingerprint == self.input.fingerprint:
-                kept = first
-        write_json(paths.run_metadata(digest(outputs)), asdict(replace(kept, parent=self.parent)))
+            previous = read_metadata(outputs)
+        metadata = previous if previous and previous.input.fingerprint == self.input.fingerprint else self
+        write_json(paths.run_metadata(digest(outputs)), asdict(replace(metadata, parent=self.parent)))
 
 
 def read_metadata(outputs: dict[str, str]) -> RunMetadata | None:

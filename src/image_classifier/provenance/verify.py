@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +36,7 @@ class RecordedRun:
         history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
         model: MD5 of its model.h5.
         recipe: Recipe fingerprint, if the record has one.
-        training_images: Number of images in an epoch, if the record has it.
+        training_images: Number of images in an epoch.
     """
 
     run_id: str
@@ -49,7 +48,7 @@ class RecordedRun:
     history: pd.DataFrame
     model: str
     recipe: str | None
-    training_images: int | None = None
+    training_images: int
 
 
 def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
@@ -60,7 +59,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         tolerance: Accepted absolute difference of the metrics, 0 or more.
 
     Returns:
-        See `judge`.
+        See `compare_with_record`.
 
     Raises:
         InputError: The commit is unknown, or a command fails.
@@ -86,14 +85,16 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
         facts = environment.describe()
-        differences = list_differences(
-            training.files | yaml.safe_load(training.configuration) | record.environment,
+        recorded = training.files | yaml.safe_load(training.configuration) | record.environment
+        now = (
             file_hashes(root, training.files)
             | yaml.safe_load(files.configuration.read_text(encoding="utf-8"))
-            | {name: fact for name, fact in facts.items() if name in record.environment},
+            | {name: fact for name, fact in facts.items() if name in record.environment}
         )
+    found = find_differences(flatten(recorded), flatten(now), "nothing")
+    differences = [f"{key}: {old} in the record, {new} now" for key, old, new in found]
     unknown = [name for name in facts if name not in record.environment]
-    return judge(changes, same_model, differences, tolerance, unknown)
+    return compare_with_record(changes, same_model, differences, tolerance, unknown)
 
 
 def _train_again(root: Path, training: TrainingInput) -> RunFiles:
@@ -132,16 +133,10 @@ def compare_histories(recorded: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame
     return changes[changes.any(axis=1)]
 
 
-def list_differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """List the differences of two nested mappings as lines of text, with keys such as `optimizer.learning_rate`."""
-    differences = find_differences(flatten(recorded), flatten(now), "nothing")
-    return [f"{key}: {old} in the record, {new} now" for key, old, new in differences]
-
-
-def judge(
+def compare_with_record(
     changes: pd.DataFrame, same_model: bool, differences: list[str], tolerance: float, unknown: Sequence[str] = ()
 ) -> tuple[bool, str]:
-    """Judge a repeated training.
+    """Return whether a repeated training agrees with its record, and why.
 
     Args:
         changes: Changes of the metrics, see `compare_histories`.

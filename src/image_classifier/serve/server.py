@@ -22,7 +22,7 @@ from image_classifier.config.compose import find_source, load_params
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
 from image_classifier.fetch.pictures import PictureTask
-from image_classifier.track.reader import load_current, read_task
+from image_classifier.track.reader import load_current_models, read_task
 from image_classifier.track.registry import CHAMPION, find_champion, find_origin, load_address
 from image_classifier.track.store import Store
 
@@ -64,7 +64,7 @@ def serve(port: int, data: str | None) -> None:
     with listener:
         run_id, name = find_origin(store, model, version)
         champion = load_address(store, f"models:/{model}/{version}")
-        others = load_current(store, without=run_id)
+        others = load_current_models(store, exclude_run_id=run_id)
         application = make_application([(name, champion), *others], PictureTask.from_fields(read_task(store, run_id)))
         address = f"http://{HOST}:{port}"
         print(f"Draw a picture: {address}")

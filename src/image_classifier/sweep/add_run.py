@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_params, load_table, load_yaml, resolve
+from image_classifier.config.compose import compose, load_params, load_yaml, resolve
 from image_classifier.config.edit import add_to_params, check_new_name
-from image_classifier.config.schema import Row, Train
+from image_classifier.config.schema import Row, Table, Train
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
 from image_classifier.provenance.fingerprint import TrainingInput
@@ -33,9 +33,10 @@ def add_run(source: str, name: str) -> None:
         choices = "the 10 hexadecimal digits that a sweep printed, or a trained run in outputs/"
         raise InputError(f"SOURCE={source}: should be {choices}.")
     check_new_name(name)
-    if name in load_table():
+    params = load_params()
+    if name in params.runs:
         raise InputError(f"NAME={name} is a row of params.yaml already. Choose another name.")
-    training, origin = _read_adhoc_run(source) if is_adhoc else _read_best_trial(source)
+    training, origin = _read_adhoc_run(source) if is_adhoc else _read_best_trial(source, params)
     config = yaml.safe_load(training.configuration)
     row, new_files = express_as_row(config, training.command, name, own_threads=is_adhoc)
     for group, values in new_files.items():
@@ -58,14 +59,13 @@ def _read_adhoc_run(run: str) -> tuple[TrainingInput, str]:
     return read_result(run).input, f"Values of the ad hoc run {run}."
 
 
-def _read_best_trial(sweep_id: str) -> tuple[TrainingInput, str]:
+def _read_best_trial(sweep_id: str, params: Table) -> tuple[TrainingInput, str]:
     """Return the input of the best trial of a sweep, and a line about its origin."""
-    experiments = list(load_params().datasets)
     with environment.gc_paused():
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import find_best_trial
 
-    best = find_best_trial([Store(name) for name in experiments], sweep_id)
+    best = find_best_trial([Store(data) for data in params.datasets], sweep_id)
     accuracy = best.history["val_accuracy"].iloc[-1]
     return best.input, f"Best trial of sweep {sweep_id}: {accuracy:.2%} of its held-out images."
 
@@ -77,7 +77,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
         config: Complete configuration of the training.
         command: Command line of the training.
         name: Name of the row, and of the new files.
-        own_threads: Whether the number of threads is a value of the configuration; a sweep sets that of its trials.
+        own_threads: Whether the row keeps the training's number of threads. For a trial of a sweep it does not:
+            `sweep.cpus_per_trial` set that number.
 
     Returns:
         The row, and the values of the new files. A group has a new file if the file that the training started from has
@@ -108,7 +109,8 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
         from image_classifier.train.optimizer import build_optimizer, complete_config
 
     complete = complete_config(composed, build_optimizer(composed["optimizer"]))
-    settings, known = dict(config["training"]), composed["training"]
+    settings = dict(config["training"])
+    known = composed["training"]
     if not own_threads:
         settings["intra_op_threads"] = known["intra_op_threads"]
     new_files: NewFiles = {}

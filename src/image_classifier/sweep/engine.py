@@ -25,7 +25,11 @@ from image_classifier.track.outcome import Outcome, State
 logging.getLogger("ray").setLevel(logging.ERROR)  # otherwise Ray prints a line about its token at each start
 
 # Keys of a report. Only the last report of a trial has STATE and REASON; a pruned trial does not send it.
-EPOCH, ACCURACY, NODE, STATE, REASON = "epoch", "val_accuracy", "node", "state", "reason"
+EPOCH = "epoch"
+ACCURACY = "val_accuracy"
+NODE = "node"
+STATE = "state"
+REASON = "reason"
 DEFAULT_REASONS = {"pruned": "stopped by the scheduler", "crashed": "its process was killed, for lack of memory?"}
 MAX_RESTARTS = 2  # of a trial whose process dies, for example with its node
 SECONDS_TO_CONNECT = 5
@@ -113,8 +117,10 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             on_outcome: Receives each trial that was run, and its outcome.
         """
         super().__init__()
-        self._plan, self._max_failures = plan, max_failures
-        self._find_outcome, self._on_outcome = find_outcome, on_outcome
+        self._plan = plan
+        self._max_failures = max_failures
+        self._find_outcome = find_outcome
+        self._on_outcome = on_outcome
         self._outcomes: dict[str, Outcome] = {}  # by name: a point that is proposed twice is one training
         self._batches = plan.batches(self._outcomes)
         self.running: dict[str, Trial] = {}
@@ -174,16 +180,19 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Collect and print the accuracy of an epoch; not called for the epoch after which a trial is stopped."""
         if STATE not in result:
-            trial, epoch, accuracy = self.running[trial_id], result[EPOCH], result[ACCURACY]
+            trial = self.running[trial_id]
+            epoch = result[EPOCH]
+            accuracy = result[ACCURACY]
             self._accuracies.setdefault(trial_id, {})[epoch] = accuracy
             print(f"Trial {trial.number}: epoch {epoch} of {trial.config.epochs}, {accuracy:.2%}", flush=True)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Collect the outcome of a trial. Ray does not report the trials of an interrupted sweep."""
+        """Collect the outcome of a trial, unless the sweep was interrupted."""
         trial = self.running.pop(trial_id, None)
-        if trial is None or (result is None and not error):
+        if trial is None or (result is None and not error):  # an interrupted trial has neither
             return
-        last, accuracies = result or {}, self._accuracies.pop(trial_id, {})
+        last = result or {}
+        accuracies = self._accuracies.pop(trial_id, {})
         state: State = "crashed" if error else last.get(STATE, "pruned")
         if state in ("complete", "pruned"):
             accuracies[last[EPOCH]] = last[ACCURACY]

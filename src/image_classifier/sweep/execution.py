@@ -23,7 +23,7 @@ from image_classifier.sweep.trainable import train_trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.payload import file_params
 from image_classifier.track.store import Store
-from image_classifier.track.sweeps import SweepRun, images_per_second
+from image_classifier.track.sweeps import SweepRun, median_images_per_second
 from image_classifier.track.writer import record_result
 
 
@@ -74,11 +74,11 @@ def execute_plan(
             lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
             cleanup.callback(lock.release)
         sweep_run = SweepRun(store, plan.fingerprint)
-        find_outcome = partial(_find_outcome, store, sweep_run, settings.dry_run)
+        find_outcome = partial(_settle_trial, store, sweep_run, settings.dry_run)
         on_outcome = partial(_on_outcome, sweep_run, find_outcome)
         searcher = TrialSearcher(plan, settings.max_failures, find_outcome, on_outcome)
         with cluster(settings, store.uri) as slots:
-            speed = images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
+            speed = median_images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
             epoch_seconds = num_images / speed if speed else None
             text = report.format_plan(plan, settings, searcher.count_remaining(), slots, epoch_seconds)
             print(title, text, sep="\n", flush=True)
@@ -115,9 +115,13 @@ def execute_plan(
         return summary
 
 
-def _find_outcome(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial) -> Outcome | None:
-    """Return the recorded outcome of a trial, and remove its local files, which are then not needed."""
-    files, checkpoint = paths.adhoc_run(trial.name), paths.checkpoint(trial.name)
+def _settle_trial(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial) -> Outcome | None:
+    """Record a trial if its files are complete, remove files that are no longer needed, and return its outcome.
+
+    A dry run only returns the recorded outcome.
+    """
+    files = paths.adhoc_run(trial.name)
+    checkpoint = paths.checkpoint(trial.name)
     outcome = sweep_run.find_outcome(trial.input)
     if dry_run:
         return outcome

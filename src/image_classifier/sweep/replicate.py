@@ -8,7 +8,7 @@ from image_classifier.config.compose import (
     check_prepared_data,
     compose,
     load_data,
-    load_table,
+    load_params,
     resolve,
     select_runs,
 )
@@ -40,12 +40,14 @@ def replicate_runs(
         InputError: A value is invalid, the prepared data set is stale, the tracking store or the cluster cannot be
             reached, or a training failed.
     """
-    table, runs = load_table(), list(dict.fromkeys(runs))
+    rows = load_params().runs
+    runs = list(dict.fromkeys(runs))  # without repetitions
     for run in runs:
-        check_is_row(run, table)
-    data, *others = {table[run].data: None for run in runs}
-    if others:
-        raise InputError(f"{', '.join(runs)} are trained on {data}, {', '.join(others)}: name runs of one data set.")
+        check_is_row(run, rows)
+    datasets = sorted({rows[run].data for run in runs})
+    if len(datasets) > 1:
+        raise InputError(f"{', '.join(runs)} are trained on {' and '.join(datasets)}. Name runs of one data set.")
+    data = datasets[0]
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
     base = resolve(Train, compose("train", overrides))
@@ -60,21 +62,22 @@ def replicate_runs(
         from image_classifier.sweep import report
         from image_classifier.sweep.execution import Summary, execute_plan
         from image_classifier.track.store import Store
-        from image_classifier.track.sweeps import name_replicate
+        from image_classifier.track.sweeps import name_and_read_replicate
 
     files = training_files(data)
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
-    first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in select_runs(table, data).items()}
+    first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in select_runs(rows, data).items()}
     recipes = {run: workspace_recipe(yaml.safe_load(trial.input.configuration), files) for run, trial in first.items()}
     pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
     identity = [runs, [first[run].input.fingerprint for run in runs]]  # without the number of seeds
-    plan = plan_points(space, [_point(table[run], seed) for run, seed in pairs], identity, files)
+    plan = plan_points(space, [_point(rows[run], seed) for run, seed in pairs], identity, files)
     store = Store(data)
 
     def summarize(results: Results) -> Summary:
-        parts, missing = [replicates.read_replicates(paths.REPLICATES)], []
+        parts = [replicates.read_replicates(paths.REPLICATES)]
+        missing = []
         for (run, seed), (trial, outcome) in zip(pairs, results, strict=True):
-            history = name_replicate(store, trial.input, f"{run} seed {seed}")
+            history = name_and_read_replicate(store, trial.input, f"{run} seed {seed}")
             if history is None:
                 missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
             else:
@@ -100,8 +103,8 @@ def replicate_runs(
 
     names = ", ".join(runs)
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
-    params, name = {"replicates": names}, f"replicates of {names}"[:250]  # MLflow's limit
-    execute_plan(plan, base.sweep, store, name, command, title, params, num_images, summarize)
+    name = f"replicates of {names}"[:250]  # MLflow's limit
+    execute_plan(plan, base.sweep, store, name, command, title, {"replicates": names}, num_images, summarize)
 
 
 def _point(row: Row, seed: int) -> Point:

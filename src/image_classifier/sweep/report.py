@@ -141,7 +141,8 @@ def plot_trials(results: Results) -> dict[str, Figure]:
     for params, (_, outcome) in zip(points.to_dict("records"), complete, strict=True):
         trial = optuna.trial.create_trial(params=params, distributions=distributions, value=outcome.accuracy)
         study.add_trial(trial)
-    plots, name = optuna.visualization.matplotlib, "validation accuracy"
+    plots = optuna.visualization.matplotlib
+    name = "validation accuracy"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's experimental features, and Matplotlib's axes of equal values
         axes = {"parallel_coordinates": plots.plot_parallel_coordinate(study, target_name=name)}

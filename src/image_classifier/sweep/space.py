@@ -1,6 +1,5 @@
 """The search space of a sweep: the keys for which a command line gives several values, in Hydra's grammar."""
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -29,7 +28,7 @@ class Dimension:
 
     Attributes:
         key: Key as on the command line, such as `batch_size` or `+training.new`.
-        text: Values in the words of the command line.
+        text: Text of the values on the command line.
         distribution: Distribution for Optuna; for a range, the distribution of the positions in `values`.
         values: All values in Hydra's order, or None for an interval.
     """
@@ -105,7 +104,8 @@ def parse_space(overrides: Iterable[Override], threads: int) -> Space:
     Raises:
         InputError: A key cannot be swept, or has no values.
     """
-    fixed, dimensions = ["validation=held_out", f"training.intra_op_threads={threads}"], {}
+    fixed = ["validation=held_out", f"training.intra_op_threads={threads}"]
+    dimensions = {}
     last = {override.get_key_element(): override for override in overrides}  # the last one wins, as in Hydra
     for key, override in last.items():
         plain = override.key_or_group
@@ -122,23 +122,24 @@ def parse_space(overrides: Iterable[Override], threads: int) -> Space:
 
 
 def _parse_dimension(override: Override) -> Dimension:
-    key, text = override.get_key_element(), override.get_value_string()
+    key = override.get_key_element()
+    text = override.get_value_string()
     swept: Any = override.value()
     if override.is_interval_sweep():
         return Dimension(key, text, _interval_distribution(key, text, swept), None)
-    shuffled, swept.shuffle = swept.shuffle, False  # Hydra's order is a new one in each process
+    if swept.shuffle:  # Hydra draws another order in each process
+        raise InputError(f"{key}={text}: shuffle is not supported. Give the values in the order of their trials.")
     values = list(dict.fromkeys(override.sweep_string_iterator()))
     if not values:
         raise InputError(f"{key}={text}: has no values.")
-    if shuffled:
-        random.Random(0).shuffle(values)  # noqa: S311  # not for cryptography
-    if override.is_range_sweep() and not shuffled:
+    if override.is_range_sweep():
         return Dimension(key, text, IntDistribution(0, len(values) - 1), tuple(values))
     return Dimension(key, text, CategoricalDistribution(values), tuple(values))
 
 
 def _interval_distribution(key: str, text: str, interval: IntervalSweep) -> BaseDistribution:
-    low, high, log = interval.start, interval.end, "log" in interval.tags
+    low, high = interval.start, interval.end
+    log = "log" in interval.tags
     if low is None or high is None or low >= high:
         raise InputError(f"{key}={text}: is empty, the first number should be the smaller one.")
     if log and low <= 0:

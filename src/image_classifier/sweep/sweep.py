@@ -31,7 +31,8 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     """
     composed.validation = compose("train", ["validation=held_out", "run=sweep"]).validation  # as `parse_space` sets it
     base = resolve(Train, composed)
-    settings, space = base.sweep, parse_space(overrides, base.sweep.cpus_per_trial)
+    settings = base.sweep
+    space = parse_space(overrides, settings.cpus_per_trial)
     configs = validate_space(space, settings)
     data = base.data.name
     check_prepared_data(base.data)

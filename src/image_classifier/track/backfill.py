@@ -49,7 +49,8 @@ def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
         runs = store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
     sweeping = _is_locked(paths.SWEEP_LOCK)
     for run in runs:
-        name, tags = str(run.info.run_name), run.data.tags
+        name = str(run.info.run_name)
+        tags = run.data.tags
         if SWEEP_TAG in tags or MLFLOW_PARENT_RUN_ID in tags:
             active = sweeping
         else:

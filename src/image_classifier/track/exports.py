@@ -25,7 +25,8 @@ def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
         InputError: MLflow cannot be reached or written.
     """
     if ":/" in run:
-        store, run_id = Store(next(iter(params.datasets))), find_model_run(run)
+        store = Store(next(iter(params.datasets)))
+        run_id = find_model_run(store, run)
     else:
         found = find_recorded(run, params)
         if found is None:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterable
-from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from image_classifier.provenance.revision import Revision
 from image_classifier.provenance.run_metadata import RunMetadata
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG
 
-RECIPE_TAG, EXPERIMENT_TAG = "recipe_fingerprint", "dvc.experiment"
+RECIPE_TAG = "recipe_fingerprint"
+EXPERIMENT_TAG = "dvc.experiment"
 STATE_TAG = "trial.state"  # state of a trial that its sweep has stopped
 DATASET_FILE = "dataset.json"  # artifact of a run: the description of its data set
-DIGITS = 8  # of a hash that tells data, or code, apart; MLflow's UI shows as many
+HASH_LENGTH = 8  # digits of a hash that tells data, or code, apart; MLflow's UI shows as many
 VALIDATION_NOTES = {
     "test": "The test images serve as validation images, as in the notebook: do not choose by these metrics.",
     "held_out": "Validated on held-out training images, not on the test images.",
@@ -38,7 +38,7 @@ VALIDATION_NOTES = {
 }
 
 
-def params(training: TrainingInput, report: Path) -> dict[str, str]:
+def build_params(training: TrainingInput, report: Path) -> dict[str, str]:
     """Return the values that distinguish trainings, including the arguments of the optimizer that Keras chose.
 
     Values that are switched off (None, the settings of an average that is not used) are left out.
@@ -47,8 +47,10 @@ def params(training: TrainingInput, report: Path) -> dict[str, str]:
         training: Training to describe.
         report: Description from `describe_dataset`, as JSON.
     """
-    config, sizes = yaml.safe_load(training.configuration), part_sizes(report)
-    optimizer, held_out = config["optimizer"], count_held_out(sizes["train_images"], config["validation"]["size"])
+    config = yaml.safe_load(training.configuration)
+    sizes = part_sizes(report)
+    optimizer = config["optimizer"]
+    held_out = count_held_out(sizes["train_images"], config["validation"]["size"])
     unused = () if optimizer.get("use_ema") else ("use_ema", "ema_momentum", "ema_overwrite_frequency")
     in_force = {name: value for name, value in optimizer.items() if value is not None and name not in unused}
     values = {name: config[name] for name in ("batch_size", "epochs")}
@@ -82,7 +84,7 @@ def picture_task(report: Path) -> dict[str, Any]:
 
 def file_params(files: dict[str, str]) -> dict[str, str]:
     """Return the first digits of the hashes of a training's data and code."""
-    return {"data": data_hash(files)[:DIGITS], "code": digest(code_hashes(files))[:DIGITS]}
+    return {"data": data_hash(files)[:HASH_LENGTH], "code": digest(code_hashes(files))[:HASH_LENGTH]}
 
 
 def run_name(run: str, experiment: str | None) -> str:
@@ -114,7 +116,7 @@ def result_tags(result: Result) -> dict[str, str]:
         RECIPE_TAG: result.recipe,
         "dvc.stage": f"train@{result.input.run}" if result.is_pipeline_run else None,
         **{f"dvc.{name}": md5 for name, md5 in result.outputs.items()},
-        MLFLOW_RUN_NOTE: note(result),
+        MLFLOW_RUN_NOTE: format_description(result),
     }
     return {name: value for name, value in tags.items() if value}
 
@@ -129,7 +131,8 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
     shape = picture_task(report)["image_shape"]
     images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}
     labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
-    sizes, md5 = part_sizes(report), data_hash(training.files)
+    sizes = part_sizes(report)
+    md5 = data_hash(training.files)
     return DatasetInput(
         Dataset(
             name=f"{training.data} {sizes['train_images']:,} + {sizes['test_images']:,}",
@@ -161,13 +164,20 @@ def epoch_metrics(epoch: int, values: dict[str, float], timestamp: int, training
 
 def history_metrics(result: Result, now: int) -> list[Metric]:
     """Return the metrics of all epochs; `now` replaces times that are not known."""
-    history, metadata, images = read_history(result.files.history), result.metadata, 0
-    ends: Iterable[int] = repeat(now)
-    if metadata:
-        history["seconds"], images = metadata.epoch_seconds, metadata.training_images
-        ends = (int((metadata.started + seconds) * 1000) for seconds in accumulate(metadata.epoch_seconds))
-    rows = zip(history.iterrows(), ends, strict=False)
-    return [metric for (epoch, row), end in rows for metric in epoch_metrics(epoch, dict(row.dropna()), end, images)]
+    metadata = result.metadata
+    metrics: list[Metric] = []
+    elapsed = 0.0
+    for position, (epoch, row) in enumerate(read_history(result.files.history).iterrows()):
+        values = dict(row.dropna())
+        end = now
+        images = 0
+        if metadata:
+            values["seconds"] = metadata.epoch_seconds[position]
+            elapsed += values["seconds"]
+            end = int((metadata.started + elapsed) * 1000)
+            images = metadata.training_images
+        metrics += epoch_metrics(epoch, values, end, images)
+    return metrics
 
 
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
@@ -193,18 +203,20 @@ def test_metrics(result: Result) -> dict[str, float]:
     return {}
 
 
-def note(result: Result) -> str:
+def format_description(result: Result) -> str:
     """Return the description of a run in Markdown: its metrics, and the commands that reproduce it."""
-    history, test, revision = read_history(result.files.history), test_metrics(result), result.revision
+    history = read_history(result.files.history)
+    test = test_metrics(result)
+    revision = result.revision
     config = yaml.safe_load(result.input.configuration)
-    last, best = history.iloc[-1], history["val_accuracy"].idxmax()
+    last = history.iloc[-1]
+    best = history["val_accuracy"].idxmax()
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
     if revision.experiment:
         checkout = f"dvc exp apply {revision.experiment}\n"
     command = f"dvc repro evaluate@{result.input.run}" if result.is_pipeline_run else result.input.command
-    uncommitted, defaults = (
-        ", ".join(f"`{name}`" for name in names) for names in (revision.uncommitted, config["library_defaults"])
-    )
+    uncommitted = _as_code(revision.uncommitted)
+    defaults = _as_code(config["library_defaults"])
     paragraphs = [
         f"Test accuracy {test['test_accuracy']:.2%}, loss {test['test_loss']:.4f}." if test else "",
         f"To reproduce it:\n\n```\n{checkout}{command}\n```",
@@ -214,3 +226,7 @@ def note(result: Result) -> str:
         f"Keras' defaults decide {defaults}." if defaults else "",
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _as_code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

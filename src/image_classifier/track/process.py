@@ -34,7 +34,8 @@ class TrackingProcess:
             metadata: Metadata of the training that starts.
             records_result: Whether the child records the result as well, because no later stage does.
         """
-        self._records_result, self._later = records_result, _record_later(metadata)
+        self._records_result = records_result
+        self._later = _record_later(metadata)
         read_end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         search_path = os.pathsep.join(filter(None, [str(paths.ROOT / "src"), os.environ.get("PYTHONPATH")]))
@@ -87,8 +88,10 @@ def main() -> None:
     metadata = TypeAdapter(RunMetadata).validate_json(sys.stdin.readline())
     try:
         run = LiveRun(Store(metadata.input.data), metadata)
-        if run.recorded:
-            print(f"MLflow already has a result of this input: run {', '.join(run.recorded)}", flush=True)
+        if run.runs_with_result:
+            runs = ", ".join(run.runs_with_result)
+            holds = f"MLflow run {runs} already holds a result of the same configuration, data and code"
+            print(f"{holds}, so this training is not logged live.", flush=True)
         for line in sys.stdin:
             message = json.loads(line)
             if "epoch" in message:

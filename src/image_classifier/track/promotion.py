@@ -79,7 +79,9 @@ def promote(result: Result, params: Table, config: Compare, force: str | None = 
         InputError: The run is not better than the champion, or cannot be compared with it; the store cannot be reached,
             or does not hold the complete result of a pipeline run with its metrics and model.
     """
-    store, model, run = Store(result.data), result.data, result.input.run
+    store = Store(result.data)
+    model = result.data
+    run = result.input.run
     mlflow.set_tracking_uri(store.uri)  # the registry looks there for the logged model
     if not result.is_pipeline_run:
         record_result(store, result, with_model=True)
@@ -129,7 +131,9 @@ def _register(store: Store, result: Result, logged: LoggedModel, *, force: bool)
         logged: The logged model.
         force: Whether MD5s that are recorded already are replaced.
     """
-    client, model, run_id = store.client, result.data, logged.source_run_id
+    client = store.client
+    model = result.data
+    run_id = logged.source_run_id
     if not find_registered(store, model):
         client.create_registered_model(model)
     versions = client.search_model_versions(f"name = '{model}' and run_id = '{run_id}'") or [
@@ -137,7 +141,7 @@ def _register(store: Store, result: Result, logged: LoggedModel, *, force: bool)
             model,
             f"models:/{logged.model_id}",
             run_id,
-            description=payload.note(result),
+            description=payload.format_description(result),
             model_id=logged.model_id,
         )
     ]
@@ -235,7 +239,9 @@ def _record_move(store: Store, registered: RegisteredModel, move: Move) -> Move:
     Call it in `locked`, which lets one process at a time move the alias. If several machines promote runs on a tracking
     server at once, the last alias remains and all moves are recorded.
     """
-    client, model, moves = store.client, registered.name, read_moves(registered)
+    client = store.client
+    model = registered.name
+    moves = read_moves(registered)
     for key in filter(_is_move, registered.tags):
         if key not in moves:
             client.delete_registered_model_tag(model, key)
@@ -296,7 +302,8 @@ def read_moves(registered: RegisteredModel) -> dict[str, Move]:
     Raises:
         InputError: A tag is damaged.
     """
-    moves, alias = {}, champion_of(registered)
+    moves = {}
+    alias = champion_of(registered)
     for key in sorted(filter(_is_move, registered.tags)):
         try:
             move = Move(**json.loads(registered.tags[key]))

@@ -95,12 +95,11 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             run = store.client.get_run(run_id)
         tags = run.data.tags
         if not is_complete(run):
-            raise InputError(
-                f"MLflow run {run_id} ({run.info.run_name}) does not hold the complete result of a training."
-            )
-        configuration, history = (
-            _download(store, run_id, name, tags[f"dvc.{name}"], folder) for name in ("config.yaml", "history.csv")
-        )
+            place = f"MLflow run {run_id} ({run.info.run_name})"
+            remedy = "If it is still running, wait; otherwise record it: python -m pipelines.track run=NAME"
+            raise InputError(f"{place} does not hold the complete result of a training. {remedy}")
+        configuration = _download(store, run_id, "config.yaml", tags["dvc.config.yaml"], folder)
+        history = _download(store, run_id, "history.csv", tags["dvc.history.csv"], folder)
         text = configuration.read_text(encoding="utf-8")
         files = {path: md5 for path, md5 in _tags_below("dvc.", tags).items() if "/" in path}  # without the outputs
         return RecordedRun(
@@ -113,7 +112,7 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
             history=read_history(history),
             model=tags["dvc.model.h5"],
             recipe=tags.get(RECIPE_TAG),
-            training_images=int(run.data.params["training_images"]) if "training_images" in run.data.params else None,
+            training_images=int(run.data.params["training_images"]),
         )
 
 
@@ -150,7 +149,8 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any]]:
     """
     if ":/" in run:
         store = Store(next(iter(params.datasets)))
-        return load_address(store, run), read_task(store, find_model_run(run))
+        model = load_address(store, run)
+        return model, read_task(store, find_model_run(store, run))
     if _is_local(run, params):
         result = read_result(run)
         return _load(result.files.model), picture_task(result.dataset)
@@ -168,14 +168,14 @@ def read_task(store: Store, run_id: str) -> dict[str, Any]:
         return picture_task(Path(store.client.download_artifacts(run_id, DATASET_FILE, folder)))
 
 
-def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model"]]:
+def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model"]]:
     """Yield name and model of each current, complete run, oldest first, except for trials and replicates.
 
     Prints a warning about each model that cannot be loaded.
 
     Args:
         store: Store of the runs.
-        without: Id of a run that is left out.
+        exclude_run_id: Id of a run that is left out.
 
     Raises:
         InputError: The store cannot be reached.
@@ -183,7 +183,7 @@ def load_current(store: Store, without: str) -> Iterator[tuple[str, "keras.Model
     query = f"tags.`{SUPERSEDED_TAG}` IS NULL and tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
     with store.translate_errors():
         runs = store.client.search_runs([store.experiment_id], query, order_by=["start_time ASC"])
-    for run in (run for run in runs if is_complete(run) and run.info.run_id != without):
+    for run in (run for run in runs if is_complete(run) and run.info.run_id != exclude_run_id):
         try:
             model = _load_recorded(store, run.info.run_id, run.data.tags["dvc.model.h5"])
         except (InputError, FileNotFoundError) as error:
@@ -215,7 +215,8 @@ def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -
             return _predict(_load(result.files.model), test, batch_size), result.recipe
         return _read_predictions(result.files.predictions, test), result.recipe
     store, run_id = find_run(run, params)
-    record, task = read_run(store, run_id), read_task(store, run_id)
+    record = read_run(store, run_id)
+    task = read_task(store, run_id)
     if (tuple(task["classes"]), tuple(task["image_shape"])) != (test.classes, test.images.shape[1:]):
         raise InputError(f"{run} is trained for other classes or images of another size than data/prepared/ has.")
     # Without stored predictions for these images, the model predicts
@@ -252,7 +253,9 @@ def compare_runs(
     Raises:
         FileNotFoundError, InputError: See `find_predictions`.
     """
-    test, probabilities, recipes = load_examples(paths.prepared_data(data), "test"), {}, {}
+    test = load_examples(paths.prepared_data(data), "test")
+    probabilities = {}
+    recipes = {}
     for name, run in sources.items():
         probabilities[name], recipes[name] = find_predictions(run, test, params, config.batch_size)
     return compare_pair(first, second, probabilities, test.labels, recipes, config.confidence, config.margin)

@@ -146,6 +146,7 @@ def _load(store: Store, location: str) -> "keras.Model":
         return load_model(location)  # type: ignore[no-untyped-call]
 
 
-def find_model_run(address: str) -> str:
-    """Return the id of the run whose model has an address in the store that `load_address` used last."""
+def find_model_run(store: Store, address: str) -> str:
+    """Return the id of the run that logged the model at an address, such as models:/mnist@champion."""
+    mlflow.set_tracking_uri(store.uri)
     return str(mlflow.models.get_model_info(address).run_id)

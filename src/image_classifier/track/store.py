@@ -215,7 +215,8 @@ def _follow_move(database: Path, location: str) -> None:
         database: The SQLite file.
         location: Artifact location of an experiment.
     """
-    match, root = re.match(f".*/{paths.ARTIFACTS}(?=/|$)", location), paths.artifacts_of(database)
+    match = re.match(f".*/{paths.ARTIFACTS}(?=/|$)", location)
+    root = paths.artifacts_of(database)
     old_uri = match[0] if match else ""
     old = _local_folder(old_uri)
     if old is None or old.resolve() == root.resolve() or (old.exists() and not root.exists()):

@@ -21,8 +21,10 @@ from image_classifier.track.payload import STATE_TAG
 from image_classifier.track.reader import read_run
 from image_classifier.track.store import FINISHED, INPUT_TAG, Store, is_complete
 
-SWEEP_TAG, BEST_TAG = "sweep", "sweep.best"
-REASON_TAG, EPOCHS_TAG = "trial.reason", "trial.epochs"
+SWEEP_TAG = "sweep"
+BEST_TAG = "sweep.best"
+REASON_TAG = "trial.reason"
+EPOCHS_TAG = "trial.epochs"
 ACCURACY = "val_accuracy"
 STATUSES = {"pruned": "KILLED", "failed": "FAILED", "crashed": "KILLED", "unfinished": "KILLED"}
 FINAL_STATES = ("pruned", "failed")  # a crashed trial is tried again
@@ -42,7 +44,8 @@ class SweepRun:
             store: Store of the sweep and its trials.
             fingerprint: Fingerprint of the sweep.
         """
-        self._store, self._tags = store, {SWEEP_TAG: fingerprint}
+        self._store = store
+        self._tags = {SWEEP_TAG: fingerprint}
         run = store.find_first(self._tags)
         self.run_id = str(run.info.run_id) if run else ""
 
@@ -55,7 +58,9 @@ class SweepRun:
             command: Command line that starts the sweep.
             params: Description of the sweep.
         """
-        store, client, status = self._store, self._store.client, "FAILED"
+        store = self._store
+        client = store.client
+        status = "FAILED"
         with store.locked():
             run = store.find_first(self._tags) or client.create_run(store.experiment_id, tags=self._tags)
             self.run_id = str(run.info.run_id)
@@ -84,7 +89,8 @@ class SweepRun:
             return None
         with self._store.translate_errors():
             points = self._store.client.get_metric_history(run.info.run_id, ACCURACY)
-        tags, accuracies = run.data.tags, {point.step: point.value for point in points}
+        tags = run.data.tags
+        accuracies = {point.step: point.value for point in points}
         if complete:
             in_this_sweep = tags.get(MLFLOW_PARENT_RUN_ID) == self.run_id
             return Outcome("complete", accuracies, origin="before" if in_this_sweep else "elsewhere")
@@ -97,7 +103,9 @@ class SweepRun:
 
     def record_outcome(self, training: TrainingInput, outcome: Outcome) -> None:
         """Record the outcome of a trial that is not complete, and end its run. A complete run is left unchanged."""
-        store, client, tags = self._store, self._store.client, self._trial_tags(training)
+        store = self._store
+        client = store.client
+        tags = self._trial_tags(training)
         with store.locked():
             run = store.find_first(tags) or client.create_run(store.experiment_id, tags=tags, run_name=training.run)
             if is_complete(run):
@@ -107,7 +115,7 @@ class SweepRun:
             epochs = [Metric(ACCURACY, value, now, epoch) for epoch, value in outcome.accuracies.items()]
             store.log_missing(run.info.run_id, epochs)
             state = {STATE_TAG: outcome.state, REASON_TAG: outcome.reason, EPOCHS_TAG: str(outcome.epochs)}
-            store.log_params_and_tags(run, payload.params(training, paths.dataset_report(training.data)), state)
+            store.log_params_and_tags(run, payload.build_params(training, paths.dataset_report(training.data)), state)
             store.terminate(run.info.run_id, STATUSES[outcome.state])
 
     def finish(
@@ -122,7 +130,8 @@ class SweepRun:
             figures: Figures by name.
             best: Input of the best trial, if the sweep chooses one.
         """
-        client, now = self._store.client, int(time.time() * 1000)
+        client = self._store.client
+        now = int(time.time() * 1000)
         with self._store.translate_errors():
             client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in metrics.items()])
             client.set_tag(self.run_id, MLFLOW_RUN_NOTE, note)
@@ -138,7 +147,8 @@ class SweepRun:
         Raises:
             InputError: The store does not have the run.
         """
-        client, now = self._store.client, int(time.time() * 1000)
+        client = self._store.client
+        now = int(time.time() * 1000)
         run = self._store.find_complete({INPUT_TAG: training.fingerprint})
         if run is None:
             command = f"python -m pipelines.track run={training.run}"
@@ -150,11 +160,11 @@ class SweepRun:
         return test_metrics
 
 
-def name_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
-    """Name the run of a replicate and return its recorded history, or None if there is no complete run.
+def name_and_read_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
+    """Name the run of a replicate, make it the current one, and return its recorded history.
 
     Returns:
-        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
+        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1. None if there is no complete run.
     """
     run = store.find_complete({INPUT_TAG: training.fingerprint})
     if run is None:
@@ -165,7 +175,7 @@ def name_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataF
     return read_run(store, run.info.run_id).history
 
 
-def images_per_second(store: Store, threads: int, processor: str) -> float | None:
+def median_images_per_second(store: Store, threads: int, processor: str) -> float | None:
     """Return the median speed of recent trainings, or None if there are none.
 
     Args:
@@ -195,8 +205,8 @@ def find_best_trial(stores: Sequence[Store], fingerprint: str) -> RecordedRun:
     for store in stores:
         if sweep := store.find_first({SWEEP_TAG: fingerprint}):
             if BEST_TAG not in sweep.data.tags:
-                reason = "it is not finished, or its trials are replicates"
-                raise InputError(f"Sweep {fingerprint} has no best trial: {reason}.")
+                remedy = "Repeat its command to finish it; replicates have none."
+                raise InputError(f"Sweep {fingerprint} has no best trial. {remedy}")
             return read_run(store, sweep.data.tags[BEST_TAG])
         with store.translate_errors():
             known += store.client.search_runs([store.experiment_id], f"tags.{SWEEP_TAG} LIKE '%'")

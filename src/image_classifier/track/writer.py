@@ -1,5 +1,6 @@
 """Recording of results: exactly one MLflow run for each distinct result."""
 
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -42,9 +43,11 @@ def track_run(run: str) -> str:
             path.write_text(f"{result.fingerprint}\n", encoding="utf-8")
     for other in store.find({INPUT_TAG: result.input.fingerprint}):
         if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint:
+            runs = f"MLflow runs {other.info.run_id} and {run_id}"
             print(
-                f"WARNING: not reproducible. MLflow runs {other.info.run_id} and {run_id} have the same configuration, "
-                "data and code, and different results. Compare their environment tags in the MLflow UI."
+                f"Warning: The same configuration, data and code gave different results: {runs}. "
+                "Compare their environment tags.",
+                file=sys.stderr,
             )
     return run_id
 
@@ -67,7 +70,9 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
     """
     with store.locked():
         same_input = store.find({INPUT_TAG: result.input.fingerprint})
-        live = [run for run in same_input if belongs_to(run, result.metadata) and _has_epochs_of(store, run, result)]
+        live = [
+            run for run in same_input if can_receive_result(run, result.metadata) and _has_epochs_of(store, run, result)
+        ]
         known = [*store.find({RESULT_TAG: result.fingerprint}), *live]
         tags = payload.result_tags(result)
         run = write_input(store, known[0] if known else None, result.input, result.metadata, tags, result.dataset)
@@ -80,7 +85,7 @@ def record_result(store: Store, result: Result, *, with_model: bool = False) -> 
     return str(run.info.run_id)
 
 
-def belongs_to(run: Run, metadata: RunMetadata | None) -> bool:
+def can_receive_result(run: Run, metadata: RunMetadata | None) -> bool:
     """Return whether a run without a result may receive the result of a training with the same input.
 
     A run of a sweep belongs to that sweep alone, because another sweep may complete a trial that this one pruned.
@@ -111,7 +116,7 @@ def write_input(
         start = int(metadata.started * 1000) if metadata else None
         name = payload.run_name(training.run, tags.get(EXPERIMENT_TAG))
         run = store.client.create_run(store.experiment_id, start, tags, name)
-    store.log_params_and_tags(run, payload.params(training, dataset), tags)
+    store.log_params_and_tags(run, payload.build_params(training, dataset), tags)
     if not (run.inputs and run.inputs.dataset_inputs):
         store.client.log_inputs(run.info.run_id, [payload.dataset_input(training, dataset)])
     return run
@@ -126,7 +131,8 @@ def _has_epochs_of(store: Store, run: Run, result: Result) -> bool:
 
 def _make_current(store: Store, run: Run, result: Result) -> None:
     """Make a run the current one of its name, unless it is a row's run whose result a DVC experiment repeats."""
-    name, experiment = payload.run_name(result.input.run, result.revision.experiment), result.revision.experiment
+    experiment = result.revision.experiment
+    name = payload.run_name(result.input.run, experiment)
     if not experiment and str(run.info.run_name).startswith(f"{name} ("):  # `dvc exp apply` made it the row's result
         store.client.update_run(run.info.run_id, name=name)
     if not experiment or run.info.run_name == name:
@@ -134,7 +140,9 @@ def _make_current(store: Store, run: Run, result: Result) -> None:
 
 
 def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) -> None:
-    client, run_id, now = store.client, run.info.run_id, int(time.time() * 1000)
+    client = store.client
+    run_id = run.info.run_id
+    now = int(time.time() * 1000)
     store.log_missing(run_id, payload.history_metrics(result, now))
     client.log_artifacts(run_id, str(result.files.directory))
     if not result.files.plots.is_relative_to(result.files.directory):
@@ -143,7 +151,8 @@ def _write_outputs(store: Store, run: Run, result: Result, *, with_model: bool) 
     for diagram in result.diagrams:
         client.log_artifact(run_id, str(diagram), artifact_path="diagram")
     model_id = _log_model(store, run, result) if with_model else None
-    final, logged = payload.final_metrics(result, now, model_id), run.data.metrics
+    final = payload.final_metrics(result, now, model_id)
+    logged = run.data.metrics
     client.log_batch(run_id, [metric for metric in final if logged.get(metric.key) != metric.value])
     if run.info.status != FINISHED:
         metadata = result.metadata
