@@ -61,7 +61,7 @@ def list_pictures(folder: Path) -> list[Entry]:
         )
     depth = 2 if parts else 1  # of the class folders
     for file in files:
-        if len(file.parts) <= depth and file.suffix.lower() in _picture_suffixes():
+        if len(file.parts) <= depth and file.suffix.lower() in picture_suffixes():
             raise InputError(
                 f"{folder}: {file.as_posix()} is not in a class folder. Move it into the one of its class."
             )
@@ -91,12 +91,12 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
         )
     root, files, folders = folder.resolve(), [], []
     for name, folder_names, file_names in os.walk(folder, onerror=_refuse_unreadable):
-        folder_names[:] = filter(_is_visible, folder_names)
+        folder_names[:] = filter(is_visible, folder_names)
         for path in (Path(name, folder_name) for folder_name in folder_names):
             if path.is_symlink():
                 raise InputError(f"{path} is a link to a folder. Replace it by the folder itself.")
             folders.append(path.relative_to(folder))
-        for path in (Path(name, file_name) for file_name in filter(_is_visible, file_names)):
+        for path in (Path(name, file_name) for file_name in filter(is_visible, file_names)):
             if problem := _file_problem(path, root):
                 raise InputError(f"{path} {problem}. Replace it by the file itself, or remove it.")
             files.append(path.relative_to(folder))
@@ -105,7 +105,8 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(files), folders
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether the name is not that of a hidden file or folder, or of a file of Windows or macOS."""
     return not name.startswith(".") and name.casefold() not in SYSTEM_FILES
 
 
@@ -128,7 +129,8 @@ def _file_problem(path: Path, root: Path) -> str:
     return ""
 
 
-def _picture_suffixes() -> set[str]:
+def picture_suffixes() -> set[str]:
+    """Return the suffixes, with a dot, in small letters, of files that `decode_picture` may read."""
     return {suffix for suffix, format_ in Image.registered_extensions().items() if format_ in FORMATS}
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.fetch.picture_lists import is_visible, picture_suffixes
 from image_classifier.fetch.pictures import PictureTask
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ def find_pictures(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            suffixes = Image.registered_extensions()
+            suffixes = picture_suffixes()
             files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-            hidden = [file for file in files if any(part.startswith(".") for part in file.relative_to(path).parts)]
-            found += [file for file in files if file not in hidden] or [path]
+            found += [file for file in files if all(map(is_visible, file.relative_to(path).parts))] or [path]
         else:
             found.append(path)
     return list(dict.fromkeys(found))
