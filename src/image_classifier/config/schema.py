@@ -39,6 +39,7 @@ Epochs = Annotated[int, Field(gt=0, le=10_000)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Trials = Annotated[int, Field(gt=0, le=100_000)]
 MAX_IMAGES = 1_000_000_000
+MAX_CLASSES = 1000
 Images = Annotated[int, Field(gt=0, le=MAX_IMAGES)]
 
 
@@ -151,7 +152,7 @@ class Data(StrictModel):
 
     name: RunName
     source: Annotated[MnistSource | OwnSource, Field(discriminator="form")]
-    classes: Annotated[list[Name], Field(min_length=2, max_length=1000)]
+    classes: Annotated[list[Name], Field(min_length=2, max_length=MAX_CLASSES)]
     image_size: Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=2, max_length=2)]
     color: Color
     fit: Fit
