@@ -45,22 +45,29 @@ def to_mnist(picture: np.ndarray) -> np.ndarray:
     noise = 0.0
     if (grey == background).mean() < UNIFORM_SHARE:  # a photograph
         background, noise = _fit_background(grey, level)
-    ink = grey - background
-    ink[ink < NOISE_FACTOR * noise] = 0
-    if ink.max() < MIN_CONTRAST:
+    excess = grey - background
+    excess[excess < NOISE_FACTOR * noise] = 0
+    if excess.max() < MIN_CONTRAST:
         raise InputError("no digit found: the picture is blank or has too little contrast")
-    ink = np.minimum(ink / (np.median(ink[ink > ink.max() / 2]) if noise else ink.max()), 1)
+    stroke_level = np.median(excess[excess > excess.max() / 2]) if noise else excess.max()
+    ink = np.minimum(excess / stroke_level, 1)
     if noise or max(ink.shape) > 2 * IMAGE_SIDE:
         ink = _without_specks(ink)
-    return _place(ink[_bounding_box(ink > 0)])
+    return _center_in_frame(ink[_bounding_box(ink > 0)])
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
+    """Return the pixels at the edge, 2.5% of the shorter side wide."""
     width = max(1, min(grey.shape) // 40)
     return np.concatenate([part.ravel() for part in (grey[:width], grey[-width:], grey[:, :width], grey[:, -width:])])
 
 
 def _is_mnist(grey: np.ndarray) -> bool:
+    """Return whether an image has the form of MNIST.
+
+    It has 28 x 28 pixels, the digit's longer side has 19 or 20 pixels, and its centre of mass is within half a pixel of
+    (14, 14).
+    """
     if grey.shape != (IMAGE_SIDE, IMAGE_SIDE) or not grey.any():
         return False
     rows, columns = _bounding_box(grey > 0)
@@ -75,7 +82,8 @@ def _fit_background(grey: np.ndarray, level: float) -> tuple[np.ndarray, float]:
     Pixels that are far from the surface belong to strokes and are left out of the next fit.
     """
     step = max(1, min(grey.shape) // 48)
-    values, terms = grey[::step, ::step].ravel(), _quadratic_terms(grey.shape, step)
+    values = grey[::step, ::step].ravel()
+    terms = _quadratic_terms(grey.shape, step)
     deviations = np.abs(values - level)
     used = deviations <= deviations.max() / 2
     for _ in range(5):
@@ -92,13 +100,15 @@ def _quadratic_terms(shape: tuple[int, ...], step: int) -> np.ndarray:
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
+    """Return the ink without shapes that are small compared with the largest one."""
     shapes, count = ndimage.label(ink > STROKE_SHARE, np.ones((3, 3)))
     areas = ndimage.sum_labels(shapes > 0, shapes, range(1, count + 1))
     kept = np.isin(shapes, 1 + np.flatnonzero(areas >= SPECK_SHARE * areas.max()))
     return np.where(ndimage.binary_dilation(kept, iterations=2) & (ink > 0.1), ink, 0)  # with the strokes' smooth edges
 
 
-def _place(digit: np.ndarray) -> np.ndarray:
+def _center_in_frame(digit: np.ndarray) -> np.ndarray:
+    """Scale a digit to 20 pixels, and centre it by its mass: uint8, (28, 28, 1)."""
     if max(digit.shape) < BOX_SIDE - 1:
         digit = _enlarge(digit)
     scale = BOX_SIDE / max(digit.shape)
@@ -128,11 +138,13 @@ def _enlarge(digit: np.ndarray) -> np.ndarray:
 def _resize(
     digit: np.ndarray, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BICUBIC
 ) -> np.ndarray:
+    """Resize ink, 0 to 1, and stretch its levels so that the highest is 1."""
     picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), resampling)
     resized: np.ndarray = np.asarray(picture).clip(0, 1)
     return np.asarray(resized / resized.max())
 
 
 def _bounding_box(pixels: np.ndarray) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest rectangle that contains all true pixels."""
     rows, columns = ndimage.find_objects(pixels.astype(int))[0]
     return rows, columns

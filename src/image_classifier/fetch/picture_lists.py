@@ -16,8 +16,13 @@ from image_classifier.fetch.classes import check_class_counts, check_class_names
 from image_classifier.fetch.pictures import FORMATS
 
 PARTS = {
-    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
 }
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}  # besides names that begin with a dot
 
@@ -74,7 +79,7 @@ def list_pictures(folder: Path) -> list[Entry]:
     if empty := class_folders - {Path(*file.parts[:depth]) for file in pictures}:
         raise InputError(f"{folder}: the class folder {min(empty).as_posix()} is empty. Add pictures, or remove it.")
     check_class_names((path.name for path in class_folders), str(folder))
-    return _checked(
+    return _finish_entries(
         [
             Entry(parts.get(file.parts[0]), nfc(file.parts[depth - 1]), folder / file, nfc(file.as_posix()))
             for file in pictures
@@ -160,7 +165,7 @@ def list_csv(file: Path) -> list[Entry]:
         labels.append(row["label"])
         entries[name] = Entry(part and PARTS[part.casefold()], nfc(row["label"]), file.parent / name, nfc(name))
     check_class_names(labels, str(file))
-    return _checked(list(entries.values()), str(file))
+    return _finish_entries(list(entries.values()), str(file))
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -190,7 +195,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
         ) from None
 
 
-def _checked(entries: list[Entry], origin: str) -> list[Entry]:
+def _finish_entries(entries: list[Entry], origin: str) -> list[Entry]:
     """Resolve the validation part, check parts and classes, and sort."""
     parts = {entry.part for entry in entries}
     if "validation" in parts:
