@@ -45,7 +45,8 @@ def convert_pictures(files: Sequence[Path], task: PictureTask) -> tuple[dict[Pat
         The image that the model receives of each readable picture, uint8, (height, width, channels), and a line about
         each other file.
     """
-    images, problems = {}, []
+    images = {}
+    problems = []
     for file in files:
         try:
             if file.is_dir():
@@ -75,8 +76,8 @@ def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray], class
     probabilities = model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
     rows = [
-        [str(file), *(value for label in labels for value in (classes[label], float(of_picture[label])))]
-        for file, labels, of_picture in zip(images, best, probabilities, strict=True)
+        [str(file), *(value for label in labels for value in (classes[label], float(scores[label])))]
+        for file, labels, scores in zip(images, best, probabilities, strict=True)
     ]
     return pd.DataFrame(rows, columns=COLUMNS[: len(rows[0])]).reindex(columns=COLUMNS)
 

@@ -164,7 +164,8 @@ def check_origin(request: Request) -> None:
     Raises:
         HTTPException: The request is refused.
     """
-    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
     if not re.fullmatch(rf"({re.escape(HOST)}|localhost)(:\d+)?", host):
         raise HTTPException(403, f"Host: {host}: should be {HOST} or localhost.")
     if origin not in (None, f"http://{host}"):
@@ -179,7 +180,8 @@ def body_check(*types: str) -> Callable[[Request], None]:
     """
 
     def check_body(request: Request) -> None:
-        content, length = request.headers.get("content-type", ""), request.headers.get("content-length")
+        content = request.headers.get("content-type", "")
+        length = request.headers.get("content-length")
         if not any(fnmatch(content.partition(";")[0].strip().lower(), pattern) for pattern in types):
             raise HTTPException(415, f"Content-Type: {content}: should be {' or '.join(types)}.")
         if length is None or "transfer-encoding" in request.headers:
