@@ -95,7 +95,9 @@ def _fit_background(grey: np.ndarray, level: float) -> tuple[np.ndarray, float]:
 
 
 def _quadratic_terms(shape: tuple[int, ...], step: int) -> np.ndarray:
-    row, column = (axis[::step, ::step].ravel() / max(shape) - 0.5 for axis in np.indices(shape))
+    rows, columns = np.indices(shape)
+    row = rows[::step, ::step].ravel() / max(shape) - 0.5
+    column = columns[::step, ::step].ravel() / max(shape) - 0.5
     return np.stack([np.ones_like(row), row, column, row * row, row * column, column * column], axis=1)
 
 
@@ -112,9 +114,12 @@ def _center_in_frame(digit: np.ndarray) -> np.ndarray:
     if max(digit.shape) < BOX_SIDE - 1:
         digit = _enlarge(digit)
     scale = BOX_SIDE / max(digit.shape)
-    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    height = max(1, round(digit.shape[0] * scale))
+    width = max(1, round(digit.shape[1] * scale))
     fitted = _resize(digit, height, width)
-    top, left = (IMAGE_SIDE + CENTRE - round(centre) for centre in ndimage.center_of_mass(fitted))
+    row, column = ndimage.center_of_mass(fitted)
+    top = IMAGE_SIDE + CENTRE - round(row)
+    left = IMAGE_SIDE + CENTRE - round(column)
     canvas = np.zeros((3 * IMAGE_SIDE, 3 * IMAGE_SIDE), np.float32)  # a margin for digits whose mass is on one side
     canvas[top : top + height, left : left + width] = fitted
     middle = slice(IMAGE_SIDE, 2 * IMAGE_SIDE)
@@ -128,8 +133,8 @@ def _enlarge(digit: np.ndarray) -> np.ndarray:
     `load_digits`; benchmarks/digits.py measures the others, too.
     """
     padded = np.pad(digit, 1)
-    height, width = (ENLARGEMENT * side for side in padded.shape)
-    blurred = _resize(padded, height, width, Image.Resampling.LANCZOS)
+    height, width = padded.shape
+    blurred = _resize(padded, ENLARGEMENT * height, ENLARGEMENT * width, Image.Resampling.LANCZOS)
     sharp = (1.2 * (blurred - 0.55) + 0.5).clip(0, 1)
     enlarged: np.ndarray = sharp[_bounding_box(sharp > 0.1)]
     return enlarged
