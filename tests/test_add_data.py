@@ -1,4 +1,4 @@
-"""A look at tiny images in every form, and the files of the configuration that it becomes."""
+"""The inspection of tiny images in every form, and the files of the configuration that it becomes."""
 
 import csv
 import struct
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classifier.add_data import Look, add_data, choose_data, choose_row, describe, look_at
+from image_classifier.add_data import Inspection, add_data, choose_data, choose_row, format_inspection, inspect_source
 from image_classifier.config.compose import compose_run, load_data, load_params
 from image_classifier.config.schema import Data
 from image_classifier.errors import InputError
@@ -29,19 +29,19 @@ def make(
     return folder
 
 
-def look(
+def inspection(
     *sizes: tuple[int, int],
     form: str = "image_folder",
     classes: tuple[str, ...] = ("cat", "dog"),
     parts: tuple[str | None, ...] = (None,),
     failures: int = 0,
-) -> Look:
-    """Return the result of a look at grey images of these sizes."""
+) -> Inspection:
+    """Return the inspection of grey images of these sizes."""
     counts: dict[str | None, Counter[str]] = {part: Counter(dict.fromkeys(classes, 1200)) for part in parts}
-    return Look(form, list(classes), counts, Counter(sizes), True, [f"cat/{n}.png: bad" for n in range(failures)])
+    return Inspection(form, list(classes), counts, Counter(sizes), True, [f"cat/{n}.png: bad" for n in range(failures)])
 
 
-def choose(found: Look, side: int | None = None) -> Data:
+def choose(found: Inspection, side: int | None = None) -> Data:
     return choose_data("pets", found, side, skip_unreadable=False)
 
 
@@ -49,17 +49,17 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_look_at_a_folder_finds_classes_numbers_and_sizes(tmp_path: Path) -> None:
+def test_the_inspection_of_a_folder_finds_classes_numbers_and_sizes(tmp_path: Path) -> None:
     make(tmp_path, *WHOLE)
     make(tmp_path, "cat/wide.png", size=(10, 30))
-    found = look_at(tmp_path)
+    found = inspect_source(tmp_path)
     assert (found.form, found.classes, found.failures) == ("image_folder", ["cat", "dog"], [])
     assert found.counts == {None: {"cat": 3, "dog": 3}}
     assert found.sizes == {(18, 20): 5, (10, 30): 1}
 
 
-def test_a_look_at_a_folder_with_a_split_counts_each_part(tmp_path: Path) -> None:
-    found = look_at(make(tmp_path, *SPLIT))
+def test_the_inspection_of_a_folder_with_a_split_counts_each_part(tmp_path: Path) -> None:
+    found = inspect_source(make(tmp_path, *SPLIT))
     assert found.counts == {"train": {"cat": 2, "dog": 1}, "test": {"cat": 1, "dog": 1}}
     assert list(found.counts) == ["train", "test"]
 
@@ -72,35 +72,35 @@ def test_pictures_are_grey_if_no_pixel_has_a_colour(
     tmp_path: Path, color: tuple[int, int, int], mode: str, is_gray: bool
 ) -> None:
     make(tmp_path, *WHOLE)
-    assert look_at(make(tmp_path, "dog/last.png", color=color, mode=mode)).is_gray is is_gray
+    assert inspect_source(make(tmp_path, "dog/last.png", color=color, mode=mode)).is_gray is is_gray
 
 
-def test_a_look_at_a_csv_file_counts_its_labels(tmp_path: Path) -> None:
+def test_the_inspection_of_a_csv_file_counts_its_labels(tmp_path: Path) -> None:
     make(tmp_path, *(f"{number}.png" for number in range(5)))
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         rows = [[f"{number}.png", "dog" if number < 2 else "cat"] for number in range(5)]
         csv.writer(file).writerows([["path", "label"], *rows])
-    found = look_at(tmp_path / "labels.csv")
+    found = inspect_source(tmp_path / "labels.csv")
     assert (found.form, found.classes, found.counts) == ("csv", ["cat", "dog"], {None: {"cat": 3, "dog": 2}})
     assert found.sizes == {(18, 20): 5}
 
 
 @pytest.mark.parametrize(("shape", "is_gray"), [((6, 5), True), ((6, 5, 1), True), ((6, 5, 3), False)])
-def test_a_look_at_an_npz_file_finds_the_size_of_its_arrays(
+def test_the_inspection_of_an_npz_file_finds_the_size_of_its_arrays(
     tmp_path: Path, shape: tuple[int, ...], is_gray: bool
 ) -> None:
     np.savez(tmp_path / "pets.npz", images=np.zeros((4, *shape), np.uint8), labels=["dog", "cat", "dog", "cat"])
-    found = look_at(tmp_path / "pets.npz")
+    found = inspect_source(tmp_path / "pets.npz")
     assert (found.form, found.classes, found.counts) == ("npz", ["cat", "dog"], {None: {"cat": 2, "dog": 2}})
     assert (found.sizes, found.is_gray) == ({(6, 5): 4}, is_gray)
 
 
 def test_numbers_as_classes_of_an_npz_file_are_in_the_order_of_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", images=np.zeros((24, 4, 4), np.uint8), labels=np.arange(24) % 12)
-    assert look_at(tmp_path / "many.npz").classes == [str(number) for number in range(12)]
+    assert inspect_source(tmp_path / "many.npz").classes == [str(number) for number in range(12)]
 
 
-def test_a_look_at_a_folder_of_idx_files_counts_both_parts(tmp_path: Path) -> None:
+def test_the_inspection_of_a_folder_of_idx_files_counts_both_parts(tmp_path: Path) -> None:
     for part, images in (("train", 4), ("t10k", 2)):
         for kind, array in (
             ("images-idx3", np.zeros((images, 7, 6), np.uint8)),
@@ -108,7 +108,7 @@ def test_a_look_at_a_folder_of_idx_files_counts_both_parts(tmp_path: Path) -> No
         ):
             header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             (tmp_path / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
-    found = look_at(tmp_path)
+    found = inspect_source(tmp_path)
     assert (found.form, found.sizes) == ("idx", {(7, 6): 6})
     assert found.counts == {"train": {"0": 2, "1": 2}, "test": {"0": 1, "1": 1}}
 
@@ -117,7 +117,7 @@ def test_pictures_that_cannot_be_read_are_listed_and_not_counted(tmp_path: Path)
     make(tmp_path, *WHOLE)
     (tmp_path / "cat/1.png").write_bytes(b"")
     (tmp_path / "dog/3.png").write_text("text")
-    found = look_at(tmp_path)
+    found = inspect_source(tmp_path)
     assert found.counts == {None: {"cat": 1, "dog": 2}}
     assert [failure.partition(",")[0] for failure in found.failures] == [
         "cat/1.png: the file is empty",
@@ -141,36 +141,36 @@ def test_pictures_that_cannot_be_read_are_listed_and_not_counted(tmp_path: Path)
 def test_one_size_up_to_64_is_kept_and_others_become_squares_of_the_median(
     sizes: list[tuple[int, int]], chosen: list[int]
 ) -> None:
-    assert choose(look(*sizes)).image_size == chosen
+    assert choose(inspection(*sizes)).image_size == chosen
 
 
 def test_the_size_of_the_command_line_wins() -> None:
-    assert choose(look((300, 200)), side=128).image_size == [128, 128]
+    assert choose(inspection((300, 200)), side=128).image_size == [128, 128]
 
 
 @pytest.mark.parametrize("form", ["npz", "idx"])
 def test_arrays_keep_their_size_and_refuse_another_one(form: str) -> None:
-    assert choose(look((100, 8), form=form)).image_size == [100, 8]
-    assert choose(look((32, 32), form=form), side=32).image_size == [32, 32]
+    assert choose(inspection((100, 8), form=form)).image_size == [100, 8]
+    assert choose(inspection((32, 32), form=form), side=32).image_size == [32, 32]
     with pytest.raises(InputError, match=r"^--size 32: the images are arrays of 100 x 8 pixels\. Leave the option out"):
-        choose(look((100, 8), form=form), side=32)
+        choose(inspection((100, 8), form=form), side=32)
 
 
 @pytest.mark.parametrize(("parts", "fraction"), [((None,), 0.2), (("train", "test"), None)])
 def test_only_images_without_a_split_of_their_own_are_split(
     parts: tuple[str | None, ...], fraction: float | None
 ) -> None:
-    assert choose(look((28, 28), parts=parts)).test_fraction == fraction
+    assert choose(inspection((28, 28), parts=parts)).test_fraction == fraction
 
 
 @pytest.mark.parametrize(("images", "batch_size", "epochs"), [(2, 1, 30), (40, 10, 30), (5000, 32, 30), (5001, 64, 10)])
 def test_a_small_data_set_gets_small_batches_and_more_epochs(images: int, batch_size: int, epochs: int) -> None:
-    row = choose_row(choose(look((28, 28))), images)
+    row = choose_row(choose(inspection((28, 28))), images)
     assert (row.data, row.model, row.batch_size, row.epochs) == ("pets", "cnn_rgb", batch_size, epochs)
 
 
 def test_the_report_has_a_table_of_the_classes_and_a_summary() -> None:
-    assert describe(Path("/data/pets"), look((10, 30), (20, 20), parts=("train", "test"))) == (
+    assert format_inspection(Path("/data/pets"), inspection((10, 30), (20, 20), parts=("train", "test"))) == (
         "/data/pets (image_folder)\n\n"
         "class      train    test\n-------  -------  ------\ncat        1,200   1,200\ndog        1,200   1,200\n\n"
         "2 classes; 2,400 train + 2,400 test; grey; height x width in pixels: 10 x 20 to 20 x 30"
@@ -178,12 +178,14 @@ def test_the_report_has_a_table_of_the_classes_and_a_summary() -> None:
 
 
 def test_a_single_size_is_named_once() -> None:
-    assert describe(Path("/data/pets"), look((28, 28))).endswith("; grey; height x width in pixels: 28 x 28")
+    assert format_inspection(Path("/data/pets"), inspection((28, 28))).endswith(
+        "; grey; height x width in pixels: 28 x 28"
+    )
 
 
 def test_the_table_of_many_classes_and_the_list_of_failures_are_cut() -> None:
-    found = look((28, 28), classes=tuple(f"class{number:02}" for number in range(30)), failures=25)
-    lines = describe(Path("/data/pets"), found).splitlines()
+    found = inspection((28, 28), classes=tuple(f"class{number:02}" for number in range(30)), failures=25)
+    lines = format_inspection(Path("/data/pets"), found).splitlines()
     assert "class19" in lines[-25]
     assert lines[-24] == "and 10 more classes"
     assert lines[-2:] == ["  cat/19.png: bad", "  and 5 more that cannot be read"]
@@ -193,7 +195,7 @@ def test_the_files_describe_the_data_set_that_was_seen(project: Path, tmp_path: 
     source = make(tmp_path / "pets", *WHOLE, color=RED)
     before = (project / "params.yaml").read_text()
     add_data("pets", source, side=None, skip_unreadable=False)
-    expected = choose_data("pets", look_at(source), None, skip_unreadable=False)
+    expected = choose_data("pets", inspect_source(source), None, skip_unreadable=False)
     assert load_data("pets", project / "conf") == expected
     assert (expected.classes, expected.image_size, expected.color) == (["cat", "dog"], [18, 20], "rgb")
     params = load_params(project / "params.yaml")

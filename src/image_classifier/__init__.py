@@ -25,10 +25,12 @@ def exit_on_interrupt(_signal: int, _frame: FrameType | None) -> None:
     os._exit(130)
 
 
-if Path(sys.argv[0]).name in ("-m", "image-classifier"):  # a command, and no other program that imports the library
+# `python -m` sets sys.argv[0] to "-m" until the module is found. Other programs that import the
+# library keep their settings.
+if Path(sys.argv[0]).name in ("-m", "image-classifier"):
     os.environ.pop("PYTHONWARNINGS", None)
     if any(option.startswith("error") for option in sys.warnoptions):
-        warnings.simplefilter("ignore")  # libraries warn each other, which ends no command
+        warnings.simplefilter("ignore")  # a deprecation warning inside a library would end the command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that does not have every character
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup ignores the signal

@@ -1,4 +1,4 @@
-"""Adding a user's own images as a data set: a look at them, and the files of the configuration."""
+"""Adding a user's own images as a data set: their inspection, and the files of the configuration."""
 
 import re
 from collections import Counter
@@ -25,15 +25,16 @@ from image_classifier.files import atomic_write
 
 LARGEST_SIDE = 64  # pixels, unless the user asks for more: time and memory grow with the square
 SMALLEST_SIDE = 16  # pixels, so that the layers of conf/model/ have something left to see
-SMALL = 5000  # images, up to which a data set is small
+MAX_SMALL_IMAGES = 5000  # up to this number, the first run has smaller batches and more epochs
 TEST_FRACTION = 0.2
-LISTED = 20  # failures, and classes
-ODD_NAME = re.compile(r"\?\?\?|.*\$\{.*|[\d_.]+e[+-]?\d+", re.IGNORECASE)  # OmegaConf takes it for something else
+MAX_LISTED = 20  # failures, and classes
+# OmegaConf reads such a text as a missing value, an interpolation or a number.
+UNREADABLE_BY_HYDRA = re.compile(r"\?\?\?|.*\$\{.*|[\d_.]+e[+-]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Look:
-    """Result of a look at images.
+class Inspection:
+    """Properties of the images of a source.
 
     Attributes:
         form: Form of the source, see `OwnSource`.
@@ -53,7 +54,7 @@ class Look:
 
 
 def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool) -> None:
-    """Look at images, and write conf/data/NAME.yaml, the data set and a first run.
+    """Inspect images, and write conf/data/NAME.yaml, the data set and a first run.
 
     Args:
         name: Name of the data set and of the run.
@@ -72,17 +73,18 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
     source = source.expanduser().resolve()
     place = source.relative_to(paths.ROOT) if source.is_relative_to(paths.ROOT) else source
     entry = validate(DataSource, {"path": str(place)}, origin="--from: ")
-    look = look_at(source)
-    print(describe(source, look))
-    if look.failures and not skip_unreadable:
-        total = len(look.failures) + look.sizes.total()
-        problem = f"{len(look.failures):,} of {total:,} pictures cannot be read"
+    inspection = inspect_source(source)
+    print(format_inspection(source, inspection))
+    if inspection.failures and not skip_unreadable:
+        total = len(inspection.failures) + inspection.sizes.total()
+        problem = f"{len(inspection.failures):,} of {total:,} pictures cannot be read"
         raise InputError(f"{problem}. Repair or remove them, or add --skip-unreadable.")
-    if odd := [one for one in look.classes if ODD_NAME.fullmatch(one)]:
-        raise InputError(f"{source}: Hydra cannot read the name of the class {odd[0]}. Rename the class.")
-    check_class_counts(look.counts, str(source))  # again, without the pictures that are left out
-    data = choose_data(name, look, side, skip_unreadable=skip_unreadable)
-    row = choose_row(data, (look.counts.get("train") or look.counts[None]).total())
+    unreadable = [class_name for class_name in inspection.classes if UNREADABLE_BY_HYDRA.fullmatch(class_name)]
+    if unreadable:
+        raise InputError(f"{source}: Hydra cannot read the name of the class {unreadable[0]}. Rename the class.")
+    check_class_counts(inspection.counts, str(source))  # again, without the pictures that are left out
+    data = choose_data(name, inspection, side, skip_unreadable=skip_unreadable)
+    row = choose_row(data, (inspection.counts.get("train") or inspection.counts[None]).total())
     header = f"# python -m pipelines.train data={name} model={row.model} batch_size={row.batch_size}\n#   {place}\n"
     notes = "\n# Numbers of images that are used; null stands for all. Smaller numbers make a quick trial.\n"
     values = data.model_dump()
@@ -101,37 +103,41 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
     print(f"Without the other data sets: dvc repro track@{name} compare@{name}")
 
 
-def look_at(source: Path) -> Look:
-    """Look at every image of a source.
+def inspect_source(source: Path) -> Inspection:
+    """Inspect every image of a source.
 
     Raises:
         InputError: The form of the source is unknown, or its reader refuses it.
     """
     form = find_form(source)
-    return _look_at_arrays(form, source) if form in READERS else _look_at_pictures(form, source)
+    return _inspect_arrays(form, source) if form in READERS else _inspect_pictures(form, source)
 
 
-def _look_at_arrays(form: str, source: Path) -> Look:
+def _inspect_arrays(form: str, source: Path) -> Inspection:
     arrays, classes = READERS[form](source)
     counts: dict[str | None, Counter[str]] = {}
-    sizes, is_gray = Counter[tuple[int, int]](), True
+    sizes = Counter[tuple[int, int]]()
+    is_gray = True
     for key in (key for key in arrays if key.endswith("labels")):
-        images, numbers = arrays[key.replace("labels", "images")], np.bincount(arrays[key], minlength=len(classes))
+        images = arrays[key.replace("labels", "images")]
+        numbers = np.bincount(arrays[key], minlength=len(classes))
         part = key.removesuffix("labels").removesuffix("_") or None
         counts[part] = Counter(dict(zip(classes, numbers.tolist(), strict=True)))
         sizes[images.shape[1], images.shape[2]] += len(images)
         is_gray = is_gray and images.shape[3:] != (3,)
-    return Look(form, classes, counts, sizes, is_gray, [])
+    return Inspection(form, classes, counts, sizes, is_gray, [])
 
 
-def _look_at_pictures(form: str, source: Path) -> Look:
+def _inspect_pictures(form: str, source: Path) -> Inspection:
     entries = LISTS[form](source)
     classes = sorted({entry.class_name for entry in entries})
     parts = sorted({entry.part for entry in entries}, key=str, reverse=True)  # train, test
     counts: dict[str | None, Counter[str]] = {part: Counter(dict.fromkeys(classes, 0)) for part in parts}
-    sizes, is_gray, failures = Counter[tuple[int, int]](), True, []
+    sizes = Counter[tuple[int, int]]()
+    is_gray = True
+    failures = []
     with ThreadPoolExecutor() as pool, tqdm(total=len(entries), unit=" pictures", disable=None) as progress:
-        for entry, result in zip(entries, pool.map(_look_at_picture, entries), strict=True):
+        for entry, result in zip(entries, pool.map(_inspect_picture, entries), strict=True):
             progress.update()
             if isinstance(result, str):
                 failures.append(f"{entry.name}: {result}")
@@ -140,7 +146,7 @@ def _look_at_pictures(form: str, source: Path) -> Look:
             counts[entry.part][entry.class_name] += 1
             sizes[size] += 1
             is_gray = is_gray and gray
-    return Look(form, classes, counts, sizes, is_gray, failures)
+    return Inspection(form, classes, counts, sizes, is_gray, failures)
 
 
 def find_form(source: Path) -> str:
@@ -160,7 +166,7 @@ def find_form(source: Path) -> str:
     return source.suffix.lower().removeprefix(".")
 
 
-def _look_at_picture(entry: Entry) -> tuple[tuple[int, int], bool] | str:
+def _inspect_picture(entry: Entry) -> tuple[tuple[int, int], bool] | str:
     """Return height and width of a picture and whether it is grey, or the reason why it cannot be read."""
     try:
         pixels = decode_picture(entry.path, "rgb")
@@ -170,27 +176,31 @@ def _look_at_picture(entry: Entry) -> tuple[tuple[int, int], bool] | str:
     return (height, width), bool((pixels[..., :1] == pixels).all())
 
 
-def describe(source: Path, look: Look) -> str:
+def format_inspection(source: Path, inspection: Inspection) -> str:
     """Return a table of the classes, the sizes of the pictures, and the problems, as text."""
-    parts = {part or "pictures": of_part for part, of_part in look.counts.items()}
-    rows = [[name, *(of_part[name] for of_part in parts.values())] for name in look.classes[:LISTED]]
-    lines = [f"{source} ({look.form})", "", tabulate(rows, ["class", *parts], intfmt=",")]
-    if len(look.classes) > LISTED:
-        lines.append(f"and {len(look.classes) - LISTED:,} more classes")
-    total = {part: sum(of_part.values()) for part, of_part in parts.items()}
-    heights, widths = ([size[axis] for size in look.sizes] for axis in (0, 1))
-    ends = [f"{end(heights)} x {end(widths)}" for end in (min, max)] if look.sizes else ["none"]
-    extent = " to ".join(dict.fromkeys(ends))
-    color = "grey" if look.is_gray else "colour"
+    parts = {part or "pictures": counts for part, counts in inspection.counts.items()}
+    rows = [[name, *(counts[name] for counts in parts.values())] for name in inspection.classes[:MAX_LISTED]]
+    lines = [f"{source} ({inspection.form})", "", tabulate(rows, ["class", *parts], intfmt=",")]
+    if len(inspection.classes) > MAX_LISTED:
+        lines.append(f"and {len(inspection.classes) - MAX_LISTED:,} more classes")
+    total = {part: counts.total() for part, counts in parts.items()}
+    extent = "none"
+    if inspection.sizes:
+        heights = [height for height, _ in inspection.sizes]
+        widths = [width for _, width in inspection.sizes]
+        smallest = f"{min(heights)} x {min(widths)}"
+        largest = f"{max(heights)} x {max(widths)}"
+        extent = smallest if smallest == largest else f"{smallest} to {largest}"
+    color = "grey" if inspection.is_gray else "colour"
     counted = " + ".join(f"{number:,} {part}" for part, number in total.items())
-    lines += ["", f"{len(look.classes)} classes; {counted}; {color}; height x width in pixels: {extent}"]
-    lines += [f"  {failure}" for failure in look.failures[:LISTED]]
-    if len(look.failures) > LISTED:
-        lines.append(f"  and {len(look.failures) - LISTED:,} more that cannot be read")
+    lines += ["", f"{len(inspection.classes)} classes; {counted}; {color}; height x width in pixels: {extent}"]
+    lines += [f"  {failure}" for failure in inspection.failures[:MAX_LISTED]]
+    if len(inspection.failures) > MAX_LISTED:
+        lines.append(f"  and {len(inspection.failures) - MAX_LISTED:,} more that cannot be read")
     return "\n".join(lines)
 
 
-def choose_data(name: str, look: Look, side: int | None, *, skip_unreadable: bool) -> Data:
+def choose_data(name: str, inspection: Inspection, side: int | None, *, skip_unreadable: bool) -> Data:
     """Choose the description of a data set.
 
     Pictures of one size up to `LARGEST_SIDE` keep it. Others become squares of their median side, which is limited to
@@ -198,16 +208,16 @@ def choose_data(name: str, look: Look, side: int | None, *, skip_unreadable: boo
 
     Args:
         name: Name of the data set.
-        look: Result of `look_at`.
+        inspection: Result of `inspect_source`.
         side: Height and width in pixels; None chooses them.
         skip_unreadable: See `OwnSource`.
 
     Raises:
         InputError: `side` is given for arrays, whose size is fixed.
     """
-    size = _choose_size(look.sizes)
-    if look.form in READERS:
-        (size,) = (list(one) for one in look.sizes)
+    size = _choose_size(inspection.sizes)
+    if inspection.form in READERS:
+        (size,) = map(list, inspection.sizes)
         if side and size != [side, side]:
             raise InputError(
                 f"--size {side}: the images are arrays of {size[0]} x {size[1]} pixels. Leave the option out."
@@ -216,12 +226,12 @@ def choose_data(name: str, look: Look, side: int | None, *, skip_unreadable: boo
         size = [side, side]
     values: dict[str, Any] = {
         "name": name,
-        "source": {"form": look.form, "skip_unreadable": skip_unreadable},
-        "classes": look.classes,
+        "source": {"form": inspection.form, "skip_unreadable": skip_unreadable},
+        "classes": inspection.classes,
         "image_size": size,
-        "color": "gray" if look.is_gray else "rgb",
+        "color": "gray" if inspection.is_gray else "rgb",
         "fit": "pad",
-        "test_fraction": TEST_FRACTION if None in look.counts else None,
+        "test_fraction": TEST_FRACTION if None in inspection.counts else None,
         "train_examples": None,
         "test_examples": None,
     }
@@ -229,16 +239,18 @@ def choose_data(name: str, look: Look, side: int | None, *, skip_unreadable: boo
 
 
 def _choose_size(sizes: Counter[tuple[int, int]]) -> list[int]:
-    if len(sizes) == 1 and max(only := next(iter(sizes))) <= LARGEST_SIDE and min(only) >= SMALLEST_SIDE:
-        return list(only)
-    sides = [max(size) for size in sizes.elements()]
-    side = int(min(max(np.median(sides), SMALLEST_SIDE), LARGEST_SIDE))
+    if len(sizes) == 1:
+        (size,) = sizes
+        if all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size):
+            return list(size)
+    longer_sides = [max(size) for size in sizes.elements()]
+    side = int(np.clip(np.median(longer_sides), SMALLEST_SIDE, LARGEST_SIDE))
     return [side, side]
 
 
 def choose_row(data: Data, images: int) -> Row:
     """Choose a first run for a data set with this number of images, most or all of which are training images."""
-    batch_size, epochs = (min(32, max(1, images // 4)), 30) if images <= SMALL else (64, 10)
+    batch_size, epochs = (min(32, max(1, images // 4)), 30) if images <= MAX_SMALL_IMAGES else (64, 10)
     return Row(
         data=data.name, model="cnn_rgb", optimizer="adam", batch_size=batch_size, epochs=epochs, training="default"
     )

@@ -122,7 +122,8 @@ def results() -> None:
     from image_classifier.config.compose import compose, load_params, resolve
     from image_classifier.config.schema import Compare
 
-    config, params = resolve(Compare, compose("compare", [])), load_params()
+    config = resolve(Compare, compose("compare", []))
+    params = load_params()
     with gc_paused():
         from image_classifier.reproduction import describe_results
 
@@ -145,7 +146,8 @@ def compare(
     from image_classifier.config.compose import compose, load_params, resolve
     from image_classifier.config.schema import Compare
 
-    config, params = resolve(Compare, compose("compare", [])), load_params()
+    config = resolve(Compare, compose("compare", []))
+    params = load_params()
     with gc_paused():
         from image_classifier.compare.pair import format_pair
         from image_classifier.provenance.differences import format_differences
@@ -153,9 +155,12 @@ def compare(
 
     facts = {run: find_facts(run, params) for run in (first, second)}
     typer.echo(f"{format_differences(first, second, facts)}\n")
-    data, other = (facts[run]["Configuration"]["data"] for run in (first, second))
-    if data != other:
-        raise InputError(f"{first} is trained on {data}, {second} on {other}: their accuracies cannot be compared.")
+    data = facts[first]["Configuration"]["data"]
+    other_data = facts[second]["Configuration"]["data"]
+    if data != other_data:
+        raise InputError(
+            f"{first} is trained on {data}, {second} on {other_data}: their accuracies cannot be compared."
+        )
     tests, missing = compare_runs(first, second, {first: first, second: second}, data, params, config)
     typer.echo(format_pair(tests, missing, params.runs))
 
@@ -176,7 +181,8 @@ def errors(
     from image_classifier.config.compose import compose, load_params, resolve
     from image_classifier.config.schema import Compare
 
-    config, params = resolve(Compare, compose("compare", [])), load_params()
+    config = resolve(Compare, compose("compare", []))
+    params = load_params()
     with gc_paused():
         from image_classifier.error_browser.browse import write_page
 
@@ -297,7 +303,8 @@ def promote(
     from image_classifier.config.compose import compose, find_run_files, find_source, load_params, resolve
     from image_classifier.config.schema import Compare
 
-    config, params = resolve(Compare, compose("compare", [])), load_params()
+    config = resolve(Compare, compose("compare", []))
+    params = load_params()
     if run:
         find_run_files(run, params.runs)
     model = data or next(iter(params.datasets))
@@ -311,7 +318,8 @@ def promote(
         return
     if run:
         result = read_result(run)
-        model, move = result.data, promotion.promote(result, params, config, force)
+        model = result.data
+        move = promotion.promote(result, params, config, force)
     else:
         move = promotion.undo(model)
     before = f"; it was version {move.previous}" if move.previous not in (None, move.version) else ""
@@ -396,7 +404,8 @@ def export(
         from image_classifier.track.reader import find_model
 
     check_request(form, quantize)
-    params, kind = load_params(), f"{form}_{quantize}" if quantize else form
+    params = load_params()
+    kind = f"{form}_{quantize}" if quantize else form
     model, fields = find_model(run, params)
     folder = (output or paths.export(run, kind)).absolute()
     export_model(

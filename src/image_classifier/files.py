@@ -33,16 +33,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
-        if not psutil.pid_exists(int(partial.name.split(".")[-3 if path.suffix else -2])):
-            _remove(partial)
+        process = partial.name.removeprefix(f".{path.stem}.").removesuffix(f".partial{path.suffix}")
+        if not psutil.pid_exists(int(process)):
+            _remove_file_or_folder(partial)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
         if temporary.is_dir():
-            _remove(path)
+            _remove_file_or_folder(path)
         temporary.replace(path)
     finally:
-        _remove(temporary)
+        _remove_file_or_folder(temporary)
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
 
 
-def _remove(path: Path) -> None:
+def _remove_file_or_folder(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

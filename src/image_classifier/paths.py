@@ -74,8 +74,9 @@ def samples(data: str) -> Path:
 
 def model_diagrams(model: str, data: str, root: Path | None = None) -> tuple[Path, Path, Path]:
     """Return the drawings (.png, .svg) and the table (.txt) of a model for a data set."""
-    png, svg, txt = ((root or ROOT) / f"reports/models/{model}_{data}.{suffix}" for suffix in ("png", "svg", "txt"))
-    return png, svg, txt
+    folder = (root or ROOT) / "reports/models"
+    name = f"{model}_{data}"
+    return folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.txt"
 
 
 def comparison(data: str, suffix: str, root: Path | None = None) -> Path:
@@ -99,7 +100,7 @@ def labels(data: str, suffix: str) -> Path:
 
 
 def published_history(data: str) -> Path:
-    """Return the file with the training logs that were published for a data set, which few have."""
+    """Return the file with the training logs that were published for a data set; most data sets have none."""
     return PUBLISHED / f"{data}.csv"
 
 
@@ -160,7 +161,8 @@ def trained_run(root: Path, data: str, run: str) -> RunFiles:
 
 def remedy(missing: Path) -> str:
     """Return a sentence that says how to make or restore a missing or damaged file."""
-    path, in_git = ROOT / missing, (REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
+    path = ROOT / missing
+    in_git = (REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
     if path in in_git or any(
         path.is_relative_to(folder) for folder in (CONF, PUBLISHED, ROOT / "src", ROOT / "pipelines")
     ):

@@ -142,10 +142,12 @@ def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
         "optimizer._target_=os.system",
         "optimizer._target_=kerasx.optimizers.SGD",
         "optimizer._target_=keras.src.utils.file_utils.os.getcwd",
+        "optimizer._target_=keras.optimizers.get",
         "optimizer.learning_rate={_target_: subprocess.run}",
         "optimizer.learning_rate={decay_steps: 1}",
         "+optimizer._partial_=true",
         "model.layers=[{_target_: builtins.eval}]",
+        "model.layers=[{_target_: keras.layers.deserialize}]",
         "model.layers=[{_target_: keras.layers.Dense, kernel_initializer: {_target_: os.system}}]",
         "model.layers=[{_target_: keras.layers.Dense, kernel_initializer: {class_name: HeNormal}}]",
     ],
@@ -153,6 +155,18 @@ def test_a_word_as_a_number_of_an_optimizer_is_refused() -> None:
 def test_only_classes_of_keras_are_instantiated(override: str) -> None:
     with pytest.raises(InputError, match=r"_target_=.*: should be a class of Keras|_partial_: unknown key"):
         configure(override)
+
+
+@pytest.mark.parametrize(
+    "layer", ["TFSMLayer", "Lambda", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "StringLookup"]
+)
+def test_a_layer_with_code_or_files_from_elsewhere_is_refused(layer: str) -> None:
+    message = rf"^model\.layers\.0\._target_=keras\.layers\.{layer}: can use code or files from elsewhere\. "
+    with pytest.raises(InputError, match=message):
+        configure(f"model.layers=[{{_target_: keras.layers.{layer}, filepath: saved}}]")
+    wrapped = f"model.layers=[{{_target_: keras.layers.TimeDistributed, layer: {{_target_: keras.layers.{layer}}}}}]"
+    with pytest.raises(InputError, match=rf"^model\.layers\.0\.layer\._target_=keras\.layers\.{layer}: "):
+        configure(wrapped)
 
 
 @pytest.mark.parametrize(

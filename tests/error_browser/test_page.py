@@ -10,7 +10,7 @@ from PIL import Image
 
 from image_classifier.dataset import Examples
 from image_classifier.error_browser import page
-from image_classifier.error_browser.page import make_atlas, make_page
+from image_classifier.error_browser.page import make_atlas, make_page, rank_misclassified
 
 
 class Model:
@@ -33,6 +33,22 @@ def examples(classes: tuple[str, str] = ("cat", "dog")) -> Examples:
 
 
 PROBABILITIES = {"a": np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])}  # wrong in 1
+
+
+def test_images_that_some_run_gets_wrong_are_ranked_and_those_of_most_runs_come_first() -> None:
+    first = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.2, 0.8]])  # wrong in 1 and 3
+    second = np.array([[0.9, 0.1], [0.1, 0.9], [0.7, 0.3], [0.4, 0.6]])  # wrong in 2 and 3
+    ranked = rank_misclassified(np.array([0, 1, 1, 0]), {"a": first, "b": second})
+    assert ranked.tolist() == [3, 2, 1]  # in 2 the runs give the true class 0.45 on average, in 1 0.55
+
+
+def test_runs_without_mistakes_give_no_images() -> None:
+    assert len(rank_misclassified(np.array([0, 1]), {"a": np.eye(2)})) == 0
+
+
+def test_accuracies_are_those_on_all_test_images() -> None:
+    text, _, _ = make_page("pets", examples(), PROBABILITIES, [("a", Model())])
+    assert read_values(text)["accuracies"] == {"a": pytest.approx(2 / 3)}
 
 
 def test_the_page_has_the_answers_of_each_run_and_the_numbers_of_images() -> None:

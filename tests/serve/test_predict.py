@@ -34,7 +34,7 @@ def test_a_folder_stands_for_its_visible_pictures(picture: Path) -> None:
     folder = picture.parent
     (folder / "a").mkdir()
     (folder / ".hidden").mkdir()
-    for name in ("a/two.JPG", ".hidden/three.png", ".four.png", "notes.txt"):
+    for name in ("a/two.JPG", ".hidden/three.png", ".four.png", "notes.txt", "scan.pdf", "model.h5"):
         (folder / name).touch()
     assert find_pictures([str(folder)]) == [folder / "a/two.JPG", picture]
 

@@ -20,6 +20,8 @@ from image_classifier.errors import InputError
 from image_classifier.files import damage_named, read_text
 from image_classifier.paths import RunFiles
 
+# Files that a row names, and the files from which they may inherit: dvc.yaml lists no others as parameters of `train`.
+ADMITTED_BASES: dict[str, tuple[str, ...]] = {"model": (), "optimizer": (), "training": ("default",)}
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError)
 
 
@@ -142,8 +144,10 @@ def check_prepared_data(data: Data) -> None:
         FileNotFoundError: The prepared data set is missing.
         InputError: It has other classes or numbers of images, or a file is damaged.
     """
-    folder, again = paths.prepared_data(data.name), f"Make it again: dvc repro prepare@{data.name}"
-    place, conf = folder.relative_to(paths.ROOT), f"conf/data/{data.name}.yaml"
+    folder = paths.prepared_data(data.name)
+    place = folder.relative_to(paths.ROOT)
+    conf = f"conf/data/{data.name}.yaml"
+    again = f"Make it again: dvc repro prepare@{data.name}"
     shape = read_array(folder / "train_images.npy").shape[1:]
     if list(read_classes(folder)) != data.classes or shape != data.image_shape:
         raise InputError(f"{place} was prepared with other classes, or another image size, than {conf} has. {again}")
@@ -195,14 +199,14 @@ def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
     Raises:
         InputError: A value of the row, or of a file that it names, cannot be used, or DVC would miss its changes.
     """
-    alone = {f"{group}/{name}.yaml": {"_self_"} for group, name in (("model", row.model), ("optimizer", row.optimizer))}
-    bases = {**alone, f"training/{row.training}.yaml": {"_self_", "default"}}
     try:
         train = resolve(Train, compose("train", row.overrides(run), conf), conf)
-        for file, known in bases.items():
+        for group, admitted in ADMITTED_BASES.items():
+            file = f"{group}/{getattr(row, group)}.yaml"
             values: Any = load_yaml(conf / file)
-            inherited = [str(base) for base in values.get("defaults", [])]
-            if missed := ", ".join(base for base in inherited if base not in known):
+            bases = [str(base) for base in values.get("defaults", [])]
+            missed = ", ".join(base for base in bases if base not in ("_self_", *admitted))
+            if missed:
                 raise InputError(f"conf/{file} inherits from {missed}, whose changes DVC would miss. Copy its values.")
     except InputError as error:
         raise InputError(f"params.yaml: runs.{run}: {error}") from None

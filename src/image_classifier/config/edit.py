@@ -1,22 +1,26 @@
 """Editing of params.yaml."""
 
-import re
 from collections.abc import Mapping
 
 from omegaconf import OmegaConf
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from image_classifier import paths
-from image_classifier.config.schema import DataSource, Row
+from image_classifier.config.schema import DataSource, Row, RunName
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
 
 
 def check_new_name(name: str) -> None:
     """Raise `InputError` for a name that a new data set or run cannot have."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", name):  # see `RunName`
-        raise InputError(f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -.")
+    try:
+        TypeAdapter(RunName).validate_python(name)
+    except ValidationError:
+        raise InputError(
+            f"NAME={name}: should have at most 100 letters, digits, _ and -, and not begin with -."
+        ) from None
     if not isinstance(OmegaConf.create(f"[{name}]")[0], str):
         raise InputError(f"NAME={name}: should not be a number or a word such as on, no, true and null.")
 

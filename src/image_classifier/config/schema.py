@@ -22,7 +22,16 @@ from image_classifier.errors import InputError
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=250)]  # MLflow's database holds 256 characters
-KERAS_CLASS = re.compile(r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.\w+")
+# Classes begin with a capital letter; functions such as keras.layers.deserialize do not.
+KERAS_CLASS = re.compile(
+    r"keras\.(layers|optimizers|optimizers\.schedules|initializers|regularizers|constraints)\.[A-Z]\w*"
+)
+# Layers that run a saved model or a Python object, or can read a vocabulary from any file: neither the configuration
+# nor DVC would show a change of them. Keras' safe mode refuses some of these layers, but only when a model is loaded.
+FOREIGN_LAYERS = re.compile(
+    r"keras\.layers\."
+    r"(TFSMLayer|Lambda|JaxLayer|FlaxLayer|TorchModuleWrapper|IntegerLookup|StringLookup|TextVectorization)"
+)
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 BatchSize = Annotated[int, Field(gt=0, le=60_000)]  # larger ones do not fit into memory
 Steps = Annotated[int, Field(gt=0, le=1_000_000)]
@@ -30,6 +39,7 @@ Epochs = Annotated[int, Field(gt=0, le=10_000)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Trials = Annotated[int, Field(gt=0, le=100_000)]
 MAX_IMAGES = 1_000_000_000
+MAX_CLASSES = 1000
 Images = Annotated[int, Field(gt=0, le=MAX_IMAGES)]
 
 
@@ -45,13 +55,19 @@ Schema = TypeVar("Schema", bound=StrictModel)
 def _check_objects(value: Any, place: str = "") -> Any:
     """Admit mappings, at any depth, only as classes of Keras in Hydra's form: `_target_` and arguments."""
     if isinstance(value, dict):
-        if not KERAS_CLASS.fullmatch(str(target := value.get("_target_"))):
+        target = str(value.get("_target_"))
+        if not KERAS_CLASS.fullmatch(target):
             raise ValueError(f"{place}_target_={target}: should be a class of Keras, such as keras.optimizers.SGD")
-        if special := [key for key in value if str(key).startswith("_") and key != "_target_"]:
+        if FOREIGN_LAYERS.fullmatch(target):
+            raise ValueError(f"{place}_target_={target}: can use code or files from elsewhere. Choose another layer")
+        special = [key for key in value if str(key).startswith("_") and key != "_target_"]
+        if special:
             raise ValueError(f"{place}{special[0]}: unknown key")
-    arguments = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, nested in arguments:
-        _check_objects(nested, f"{place}{key}.")
+        for key, argument in value.items():
+            _check_objects(argument, f"{place}{key}.")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_objects(item, f"{place}{index}.")
     return value
 
 
@@ -67,8 +83,8 @@ def _check_optimizer(config: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{key}={value}: should be a number, true, false or null")
     for key, value in rate.items() if isinstance(rate, dict) else ():
         is_share = key.endswith("_steps") and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", str(value))
-        has_word = any(isinstance(number, str) for number in (value if isinstance(value, list) else [value]))
-        if has_word and not is_share and key not in ("_target_", "name"):
+        contains_text = any(isinstance(item, str) for item in (value if isinstance(value, list) else [value]))
+        if contains_text and not is_share and key not in ("_target_", "name"):
             share = ", or a share of the training's steps such as 15%" if key.endswith("_steps") else ""
             raise ValueError(f"learning_rate.{key}={value}: should be a number{share}")
     return config
@@ -136,7 +152,7 @@ class Data(StrictModel):
 
     name: RunName
     source: Annotated[MnistSource | OwnSource, Field(discriminator="form")]
-    classes: Annotated[list[Name], Field(min_length=2, max_length=1000)]
+    classes: Annotated[list[Name], Field(min_length=2, max_length=MAX_CLASSES)]
     image_size: Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=2, max_length=2)]
     color: Color
     fit: Fit
@@ -313,10 +329,13 @@ class Row(StrictModel):
     @classmethod
     def _check_keys(cls, values: Any) -> Any:
         """Say where other values belong: the `foreach` of dvc.yaml has no defaults, so that a row has no other keys."""
+        if not isinstance(values, dict):
+            return values  # pydantic reports the wrong type
         keys = list(cls.model_fields)
-        if unknown := ", ".join(str(key) for key in values if key not in keys) if isinstance(values, dict) else "":
+        unknown = [str(key) for key in values if key not in keys]
+        if unknown:
             raise ValueError(
-                f"{unknown}: unknown key. A row has {', '.join(keys[:-1])} and {keys[-1]}; "
+                f"{', '.join(unknown)}: unknown key. A row has {', '.join(keys[:-1])} and {keys[-1]}; "
                 "write other values into a file of conf/ that the row names"
             )
         return values

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from image_classifier.dataset import scale_pixels
+from image_classifier.fetch.pictures import border_color
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +30,8 @@ def occlusion_maps(model: "keras.Model", images: np.ndarray, answers: np.ndarray
         Lost probabilities, 0 to 1; float32, (images of the batch, `CELLS`, `CELLS`). A gain counts as 0.
     """
     for first in range(0, len(images), BATCH_SIZE):
-        batch, classes = images[first : first + BATCH_SIZE], answers[first : first + BATCH_SIZE]
+        batch = images[first : first + BATCH_SIZE]
+        classes = answers[first : first + BATCH_SIZE]
         copies = np.stack([occlude(image) for image in batch])
         inputs = scale_pixels(np.concatenate([batch, copies.reshape(-1, *batch.shape[1:])]))
         probabilities = model.predict_on_batch(inputs)
@@ -48,12 +50,11 @@ def occlude(image: np.ndarray) -> np.ndarray:
     Returns:
         uint8, (`CELLS` ** 2, height, width, channels).
     """
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     copies = np.repeat(image[np.newaxis], CELLS**2, axis=0)
     height, width = image.shape[:2]
     for cell, copy in enumerate(copies):
         row, column = divmod(cell, CELLS)
         rows = slice(max(0, round((row - 0.5) * height / CELLS)), round((row + 1.5) * height / CELLS))
         columns = slice(max(0, round((column - 0.5) * width / CELLS)), round((column + 1.5) * width / CELLS))
-        copy[rows, columns] = np.median(border, axis=0)
+        copy[rows, columns] = border_color(image)
     return copies

@@ -13,7 +13,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from image_classifier.dataset import Examples
-from image_classifier.error_browser.mistakes import find_mistakes
 from image_classifier.error_browser.occlusion import BATCH_SIZE, occlusion_maps
 
 if TYPE_CHECKING:
@@ -40,30 +39,48 @@ def make_page(
         The HTML page, the number of images that it shows, and the number of images that a run classifies wrongly. The
         page leaves out images so that it stays below 5 MB.
     """
-    mistakes = find_mistakes(test.labels, probabilities)
-    images = test.images[mistakes.indexes]
+    indexes = rank_misclassified(test.labels, probabilities)
+    images = test.images[indexes]
     atlas, count = make_atlas(images, len(probabilities))
+    shown = indexes[:count]
     answers = {}
     for run, model in models:
-        of_run = mistakes.probabilities[run][:count]
-        batches = occlusion_maps(model, images[:count], of_run.argmax(axis=1))
+        predicted = probabilities[run][shown]
+        batches = occlusion_maps(model, images[:count], predicted.argmax(axis=1))
         progress = tqdm(batches, f"Occlusion maps of {run}", -(-count // BATCH_SIZE), unit="batch", disable=None)
-        answers[run] = _answers(of_run, mistakes.labels[:count], chain.from_iterable(progress))
+        answers[run] = _answers(predicted, test.labels[shown], chain.from_iterable(progress))
     values = {
         "data": data,
         "classes": test.classes,
         "aspect": images.shape[2] / images.shape[1],
         "columns": COLUMNS,
         "atlas": f"data:image/png;base64,{b64encode(atlas).decode()}",
-        "tests": mistakes.num_tests,
-        "mistakes": len(mistakes.indexes),
-        "accuracies": mistakes.accuracies,
-        "indexes": mistakes.indexes[:count].tolist(),
-        "labels": mistakes.labels[:count].tolist(),
+        "tests": len(test.labels),
+        "mistakes": len(indexes),
+        "accuracies": {
+            run: 1 - float((values.argmax(axis=1) != test.labels).mean()) for run, values in probabilities.items()
+        },
+        "indexes": shown.tolist(),
+        "labels": test.labels[shown].tolist(),
         "answers": answers,
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return template.replace(DATA_MARKER, _to_json(values)), count, len(mistakes.indexes)
+    return template.replace(DATA_MARKER, _to_json(values)), count, len(indexes)
+
+
+def rank_misclassified(labels: np.ndarray, probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the positions of the images that a run classifies wrongly, (n,).
+
+    The images that most runs classify wrongly are first, then those with the least probability of the true class.
+
+    Args:
+        labels: True classes of the test images.
+        probabilities: Class probabilities that each run predicts, (test images, classes).
+    """
+    stacked = np.stack(list(probabilities.values()))
+    num_wrong = (stacked.argmax(axis=2) != labels).sum(axis=0)
+    true_class = np.mean([predicted[np.arange(len(labels)), labels] for predicted in stacked], axis=0)
+    return np.lexsort((true_class, -num_wrong))[: np.count_nonzero(num_wrong)]
 
 
 def make_atlas(images: np.ndarray, runs: int) -> tuple[bytes, int]:

@@ -15,9 +15,18 @@ from image_classifier.fetch.classes import check_class_counts, check_class_names
 IDX_NAME = re.compile(r"(?:.+-)?(train|t10k|test)[-.](images|labels)[-.]idx[13][-.]ubyte(?:\.gz)?")
 UINT8 = 0x08  # type code of IDX files
 OTHER_NAMES = {  # common with Keras and scikit-learn
-    **{"x_train": "train_images", "y_train": "train_labels", "x_test": "test_images", "y_test": "test_labels"},
-    **{"x": "images", "y": "labels"},
+    "x_train": "train_images",
+    "y_train": "train_labels",
+    "x_test": "test_images",
+    "y_test": "test_labels",
+    "x": "images",
+    "y": "labels",
 }
+
+
+def image_shape(images: np.ndarray) -> tuple[int, ...]:
+    """Return height, width and number of channels of an array of images; without a channel axis, the number is 1."""
+    return images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
 
 
 def read_idx(folder: Path) -> tuple[Arrays, list[str]]:
@@ -39,7 +48,10 @@ def read_idx(folder: Path) -> tuple[Arrays, list[str]]:
             f"{folder} {'is a file' if folder.exists() else 'does not exist'}. Name the folder of IDX files."
         )
     files: dict[str, Path] = {}
-    for name, path in {path.name.removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}.items():
+    paths_by_name = {}
+    for path in sorted(folder.iterdir(), reverse=True):  # "x.gz" before "x", which replaces it
+        paths_by_name[path.name.removesuffix(".gz")] = path
+    for name, path in paths_by_name.items():
         if match := IDX_NAME.fullmatch(name):
             array = f"{'train' if match[1] == 'train' else 'test'}_{match[2]}"
             if other := files.get(array):
@@ -49,7 +61,7 @@ def read_idx(folder: Path) -> tuple[Arrays, list[str]]:
         if array not in files:
             usual = f"{array.replace('test', 't10k').replace('_', '-')}-idx{3 if 'images' in array else 1}-ubyte"
             raise InputError(f"{folder} has no file {usual} or {usual}.gz. Add it.")
-    return _checked({array: _read_idx_file(files[array]) for array in ARRAY_NAMES}, str(folder))
+    return _check_arrays({array: _read_idx_file(files[array]) for array in ARRAY_NAMES}, str(folder))
 
 
 def _read_idx_file(path: Path) -> np.ndarray:
@@ -99,10 +111,10 @@ def read_npz(file: Path) -> tuple[Arrays, list[str]]:
         raise InputError(
             f"{file} cannot be read ({reason}). Save it again with numpy.savez, labels as numbers or texts."
         ) from None
-    return _checked(arrays, str(file))
+    return _check_arrays(arrays, str(file))
 
 
-def _checked(arrays: Arrays, origin: str) -> tuple[Arrays, list[str]]:
+def _check_arrays(arrays: Arrays, origin: str) -> tuple[Arrays, list[str]]:
     """Check types, shapes and classes, and replace labels by positions."""
     images = {name: array for name, array in arrays.items() if name.endswith("images")}
     labels = {name: array for name, array in arrays.items() if name.endswith("labels")}

@@ -3,9 +3,8 @@
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from image_classifier.config.schema import MAX_CLASSES
 from image_classifier.errors import InputError
-
-MAX_CLASSES = 1000
 
 
 def check_class_names(names: Iterable[str], origin: str) -> None:

@@ -45,22 +45,29 @@ def to_mnist(picture: np.ndarray) -> np.ndarray:
     noise = 0.0
     if (grey == background).mean() < UNIFORM_SHARE:  # a photograph
         background, noise = _fit_background(grey, level)
-    ink = grey - background
-    ink[ink < NOISE_FACTOR * noise] = 0
-    if ink.max() < MIN_CONTRAST:
+    excess = grey - background
+    excess[excess < NOISE_FACTOR * noise] = 0
+    if excess.max() < MIN_CONTRAST:
         raise InputError("no digit found: the picture is blank or has too little contrast")
-    ink = np.minimum(ink / (np.median(ink[ink > ink.max() / 2]) if noise else ink.max()), 1)
+    stroke_level = np.median(excess[excess > excess.max() / 2]) if noise else excess.max()
+    ink = np.minimum(excess / stroke_level, 1)
     if noise or max(ink.shape) > 2 * IMAGE_SIDE:
         ink = _without_specks(ink)
-    return _place(ink[_bounding_box(ink > 0)])
+    return _center_in_frame(ink[_bounding_box(ink > 0)])
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
+    """Return the pixels at the edge, 2.5% of the shorter side wide."""
     width = max(1, min(grey.shape) // 40)
     return np.concatenate([part.ravel() for part in (grey[:width], grey[-width:], grey[:, :width], grey[:, -width:])])
 
 
 def _is_mnist(grey: np.ndarray) -> bool:
+    """Return whether an image has the form of MNIST.
+
+    It has 28 x 28 pixels, the digit's longer side has 19 or 20 pixels, and its centre of mass is within half a pixel of
+    (14, 14).
+    """
     if grey.shape != (IMAGE_SIDE, IMAGE_SIDE) or not grey.any():
         return False
     rows, columns = _bounding_box(grey > 0)
@@ -75,7 +82,8 @@ def _fit_background(grey: np.ndarray, level: float) -> tuple[np.ndarray, float]:
     Pixels that are far from the surface belong to strokes and are left out of the next fit.
     """
     step = max(1, min(grey.shape) // 48)
-    values, terms = grey[::step, ::step].ravel(), _quadratic_terms(grey.shape, step)
+    values = grey[::step, ::step].ravel()
+    terms = _quadratic_terms(grey.shape, step)
     deviations = np.abs(values - level)
     used = deviations <= deviations.max() / 2
     for _ in range(5):
@@ -87,24 +95,31 @@ def _fit_background(grey: np.ndarray, level: float) -> tuple[np.ndarray, float]:
 
 
 def _quadratic_terms(shape: tuple[int, ...], step: int) -> np.ndarray:
-    row, column = (axis[::step, ::step].ravel() / max(shape) - 0.5 for axis in np.indices(shape))
+    rows, columns = np.indices(shape)
+    row = rows[::step, ::step].ravel() / max(shape) - 0.5
+    column = columns[::step, ::step].ravel() / max(shape) - 0.5
     return np.stack([np.ones_like(row), row, column, row * row, row * column, column * column], axis=1)
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
+    """Return the ink without shapes that are small compared with the largest one."""
     shapes, count = ndimage.label(ink > STROKE_SHARE, np.ones((3, 3)))
     areas = ndimage.sum_labels(shapes > 0, shapes, range(1, count + 1))
     kept = np.isin(shapes, 1 + np.flatnonzero(areas >= SPECK_SHARE * areas.max()))
     return np.where(ndimage.binary_dilation(kept, iterations=2) & (ink > 0.1), ink, 0)  # with the strokes' smooth edges
 
 
-def _place(digit: np.ndarray) -> np.ndarray:
+def _center_in_frame(digit: np.ndarray) -> np.ndarray:
+    """Scale a digit to 20 pixels, and centre it by its mass: uint8, (28, 28, 1)."""
     if max(digit.shape) < BOX_SIDE - 1:
         digit = _enlarge(digit)
     scale = BOX_SIDE / max(digit.shape)
-    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    height = max(1, round(digit.shape[0] * scale))
+    width = max(1, round(digit.shape[1] * scale))
     fitted = _resize(digit, height, width)
-    top, left = (IMAGE_SIDE + CENTRE - round(centre) for centre in ndimage.center_of_mass(fitted))
+    row, column = ndimage.center_of_mass(fitted)
+    top = IMAGE_SIDE + CENTRE - round(row)
+    left = IMAGE_SIDE + CENTRE - round(column)
     canvas = np.zeros((3 * IMAGE_SIDE, 3 * IMAGE_SIDE), np.float32)  # a margin for digits whose mass is on one side
     canvas[top : top + height, left : left + width] = fitted
     middle = slice(IMAGE_SIDE, 2 * IMAGE_SIDE)
@@ -118,8 +133,8 @@ def _enlarge(digit: np.ndarray) -> np.ndarray:
     `load_digits`; benchmarks/digits.py measures the others, too.
     """
     padded = np.pad(digit, 1)
-    height, width = (ENLARGEMENT * side for side in padded.shape)
-    blurred = _resize(padded, height, width, Image.Resampling.LANCZOS)
+    height, width = padded.shape
+    blurred = _resize(padded, ENLARGEMENT * height, ENLARGEMENT * width, Image.Resampling.LANCZOS)
     sharp = (1.2 * (blurred - 0.55) + 0.5).clip(0, 1)
     enlarged: np.ndarray = sharp[_bounding_box(sharp > 0.1)]
     return enlarged
@@ -128,11 +143,13 @@ def _enlarge(digit: np.ndarray) -> np.ndarray:
 def _resize(
     digit: np.ndarray, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BICUBIC
 ) -> np.ndarray:
+    """Resize ink, 0 to 1, and stretch its levels so that the highest is 1."""
     picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), resampling)
     resized: np.ndarray = np.asarray(picture).clip(0, 1)
     return np.asarray(resized / resized.max())
 
 
 def _bounding_box(pixels: np.ndarray) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest rectangle that contains all true pixels."""
     rows, columns = ndimage.find_objects(pixels.astype(int))[0]
     return rows, columns

@@ -16,8 +16,13 @@ from image_classifier.fetch.classes import check_class_counts, check_class_names
 from image_classifier.fetch.pictures import FORMATS
 
 PARTS = {
-    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
 }
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}  # besides names that begin with a dot
 
@@ -61,7 +66,7 @@ def list_pictures(folder: Path) -> list[Entry]:
         )
     depth = 2 if parts else 1  # of the class folders
     for file in files:
-        if len(file.parts) <= depth and file.suffix.lower() in _picture_suffixes():
+        if len(file.parts) <= depth and file.suffix.lower() in picture_suffixes():
             raise InputError(
                 f"{folder}: {file.as_posix()} is not in a class folder. Move it into the one of its class."
             )
@@ -74,7 +79,7 @@ def list_pictures(folder: Path) -> list[Entry]:
     if empty := class_folders - {Path(*file.parts[:depth]) for file in pictures}:
         raise InputError(f"{folder}: the class folder {min(empty).as_posix()} is empty. Add pictures, or remove it.")
     check_class_names((path.name for path in class_folders), str(folder))
-    return _checked(
+    return _finish_entries(
         [
             Entry(parts.get(file.parts[0]), nfc(file.parts[depth - 1]), folder / file, nfc(file.as_posix()))
             for file in pictures
@@ -91,12 +96,12 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
         )
     root, files, folders = folder.resolve(), [], []
     for name, folder_names, file_names in os.walk(folder, onerror=_refuse_unreadable):
-        folder_names[:] = filter(_is_visible, folder_names)
+        folder_names[:] = filter(is_visible, folder_names)
         for path in (Path(name, folder_name) for folder_name in folder_names):
             if path.is_symlink():
                 raise InputError(f"{path} is a link to a folder. Replace it by the folder itself.")
             folders.append(path.relative_to(folder))
-        for path in (Path(name, file_name) for file_name in filter(_is_visible, file_names)):
+        for path in (Path(name, file_name) for file_name in filter(is_visible, file_names)):
             if problem := _file_problem(path, root):
                 raise InputError(f"{path} {problem}. Replace it by the file itself, or remove it.")
             files.append(path.relative_to(folder))
@@ -105,7 +110,8 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(files), folders
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether the name is not that of a hidden file or folder, or of a file of Windows or macOS."""
     return not name.startswith(".") and name.casefold() not in SYSTEM_FILES
 
 
@@ -128,7 +134,8 @@ def _file_problem(path: Path, root: Path) -> str:
     return ""
 
 
-def _picture_suffixes() -> set[str]:
+def picture_suffixes() -> set[str]:
+    """Return the suffixes, with a dot, in small letters, of files that `decode_picture` may read."""
     return {suffix for suffix, format_ in Image.registered_extensions().items() if format_ in FORMATS}
 
 
@@ -158,7 +165,7 @@ def list_csv(file: Path) -> list[Entry]:
         labels.append(row["label"])
         entries[name] = Entry(part and PARTS[part.casefold()], nfc(row["label"]), file.parent / name, nfc(name))
     check_class_names(labels, str(file))
-    return _checked(list(entries.values()), str(file))
+    return _finish_entries(list(entries.values()), str(file))
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -188,7 +195,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
         ) from None
 
 
-def _checked(entries: list[Entry], origin: str) -> list[Entry]:
+def _finish_entries(entries: list[Entry], origin: str) -> list[Entry]:
     """Resolve the validation part, check parts and classes, and sort."""
     parts = {entry.part for entry in entries}
     if "validation" in parts:

@@ -67,7 +67,9 @@ def _decode(stream: BinaryIO, color: "Color") -> np.ndarray:
         picture = _to_8_bits(ImageOps.exif_transpose(opened))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        grey, opacity = (np.asarray(picture.convert("LA").getchannel(band), np.float64) for band in "LA")
+        bands = picture.convert("LA")
+        grey = np.asarray(bands.getchannel("L"), np.float64)
+        opacity = np.asarray(bands.getchannel("A"), np.float64)
         background = "black" if (grey * opacity).sum() > 127.5 * opacity.sum() else "white"
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, background), picture)
     pixels = np.array(picture.convert(MODES[color]))
@@ -138,7 +140,7 @@ def fit_picture(picture: np.ndarray, size: tuple[int, int], fit: "Fit") -> np.nd
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
     height, width = size
     if fit == "pad":
-        fitted = ImageOps.pad(image, (width, height), color=_border_color(picture))
+        fitted = ImageOps.pad(image, (width, height), color=border_color(picture))
     elif fit == "crop":
         fitted = ImageOps.fit(image, (width, height))
     else:
@@ -146,6 +148,7 @@ def fit_picture(picture: np.ndarray, size: tuple[int, int], fit: "Fit") -> np.nd
     return np.array(fitted).reshape(height, width, -1)
 
 
-def _border_color(picture: np.ndarray) -> tuple[int, ...]:
+def border_color(picture: np.ndarray) -> tuple[int, ...]:
+    """Return the median of each channel, rounded down, at the border of a picture, (height, width, channels)."""
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     return tuple(int(level) for level in np.median(border, axis=0))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from image_classifier.errors import InputError
-from image_classifier.fetch.arrays import read_idx, read_npz
+from image_classifier.fetch.arrays import image_shape, read_idx, read_npz
 from image_classifier.fetch.mnist import fetch_mnist
 from image_classifier.fetch.picture_arrays import read_pictures
 from image_classifier.fetch.picture_lists import list_csv, list_pictures
@@ -37,9 +37,9 @@ def fetch(data: "Data", path: Path, folder: Path) -> int:
     elif source.form in READERS:
         arrays, classes = READERS[source.form](path)
         _check_classes(data, classes)
-        positions = np.array([data.classes.index(name) for name in classes])  # may have another order
+        positions = np.array([data.classes.index(name) for name in classes])  # conf/ can have another order
         arrays |= {name: positions[array].astype(array.dtype) for name, array in arrays.items() if "labels" in name}
-        shapes = {(*array.shape[1:], 1)[:3] for name, array in arrays.items() if name.endswith("images")}
+        shapes = {image_shape(array) for name, array in arrays.items() if name.endswith("images")}
         if shapes != {data.image_shape}:
             raise InputError(f"conf/data/{data.name}.yaml: image_size and color do not fit the images: {shapes.pop()}.")
     else:

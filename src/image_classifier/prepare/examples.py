@@ -8,6 +8,7 @@ import numpy as np
 
 from image_classifier.dataset import ARRAY_NAMES, DESCRIPTION, Examples, read_array
 from image_classifier.errors import InputError
+from image_classifier.fetch.arrays import image_shape
 from image_classifier.fetch.mnist import verify_digests
 from image_classifier.prepare.split import shuffle_by_content, split_by_content
 
@@ -43,33 +44,43 @@ def prepare_examples(data: "Data", raw: Path, folder: Path) -> None:
 
 
 def _split(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the raw images and labels of each part, and the positions of its images in their order."""
-    if not (raw / "images.npy").exists():
-        if data.test_fraction is not None:
-            raise InputError(
-                f"conf/data/{data.name}.yaml: test_fraction: the data has test images of its own. Write null."
-            )
-        arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
-        if data.source.form == "mnist":
-            verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
-        parts = {part: (arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in ("train", "test")}
-        is_sorted = data.source.form in ("image_folder", "csv")  # by class; arrays keep their order
-        return {
-            part: (*arrays, shuffle_by_content(*arrays) if is_sorted else np.arange(len(arrays[1])))
-            for part, arrays in parts.items()
-        }
+    """Split the raw images into "train" and "test".
+
+    Returns:
+        For each part: raw images, raw labels, and the positions of its images in the order in which they are used.
+    """
+    if (raw / "images.npy").exists():
+        return _split_single_part(data, raw)
+    if data.test_fraction is not None:
+        raise InputError(f"conf/data/{data.name}.yaml: test_fraction: the data has test images of its own. Write null.")
+    arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
+    if data.source.form == "mnist":
+        verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
+    is_sorted_by_class = data.source.form in ("image_folder", "csv")
+    parts = {}
+    for part in ("train", "test"):
+        images = arrays[f"{part}_images"]
+        labels = arrays[f"{part}_labels"]
+        order = shuffle_by_content(images, labels) if is_sorted_by_class else np.arange(len(labels))
+        parts[part] = (images, labels, order)
+    return parts
+
+
+def _split_single_part(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Split raw images without test images by `split_by_content`; returns the same as `_split`."""
     if data.test_fraction is None:
         raise InputError(
             f"conf/data/{data.name}.yaml: test_fraction: the data has no test images. Write 0.2, for example."
         )
-    images, labels = (read_array(raw / f"{name}.npy") for name in ("images", "labels"))
+    images = read_array(raw / "images.npy")
+    labels = read_array(raw / "labels.npy")
     training, test = split_by_content(images, labels, data.test_fraction, data.classes)
     return {"train": (images, labels, training), "test": (images, labels, test)}
 
 
 def _write_images(path: Path, images: np.ndarray, positions: np.ndarray) -> None:
     """Write the images at some positions with a channel axis."""
-    shape = (len(positions), *(*images.shape[1:], 1)[:3])
+    shape = (len(positions), *image_shape(images))
     written = np.lib.format.open_memmap(path, "w+", images.dtype, shape)
     for first in range(0, len(positions), CHUNK):
         chosen = images[positions[first : first + CHUNK]]
@@ -85,17 +96,19 @@ def describe_dataset(data: "Data", training: Examples, test: Examples) -> dict[s
 
 def describe_examples(examples: Examples) -> dict[str, Any]:
     """Describe examples as JSON types: size, statistics of the pixels (0…255), and the number of each class."""
-    images, counts = examples.images, np.zeros(256, np.int64)
+    images = examples.images
+    counts = np.zeros(256, np.int64)
     for first in range(0, len(images), CHUNK):
         counts += np.bincount(images[first : first + CHUNK].ravel(), minlength=256)
-    values, used = np.arange(256), np.flatnonzero(counts)
+    values = np.arange(256)
+    used = np.flatnonzero(counts)
     mean = np.average(values, weights=counts)
-    of_class = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
+    class_counts = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
     return {
         "examples": len(images),
         "pixel_minimum": int(used.min()),
         "pixel_maximum": int(used.max()),
         "pixel_mean": round(float(mean), 4),
         "pixel_standard_deviation": round(float(np.sqrt(np.average((values - mean) ** 2, weights=counts))), 4),
-        "examples_per_class": dict(zip(examples.classes, of_class, strict=True)),
+        "examples_per_class": dict(zip(examples.classes, class_counts, strict=True)),
     }

@@ -18,7 +18,8 @@ def plot_samples(examples: Examples, seed: int) -> Figure:
         seed: Choice of the images.
     """
     generator = np.random.default_rng(seed)
-    names, columns = examples.classes[:MOST_CLASSES], []
+    names = examples.classes[:MOST_CLASSES]
+    columns = []
     for label in range(len(names)):
         candidates = np.flatnonzero(examples.labels == label)
         chosen = generator.choice(candidates, ROWS, replace=len(candidates) < ROWS)

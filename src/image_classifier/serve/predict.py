@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.fetch.picture_lists import is_visible, picture_suffixes
 from image_classifier.fetch.pictures import PictureTask
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ def find_pictures(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            suffixes = Image.registered_extensions()
+            suffixes = picture_suffixes()
             files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-            hidden = [file for file in files if any(part.startswith(".") for part in file.relative_to(path).parts)]
-            found += [file for file in files if file not in hidden] or [path]
+            found += [file for file in files if all(map(is_visible, file.relative_to(path).parts))] or [path]
         else:
             found.append(path)
     return list(dict.fromkeys(found))
@@ -46,7 +45,8 @@ def convert_pictures(files: Sequence[Path], task: PictureTask) -> tuple[dict[Pat
         The image that the model receives of each readable picture, uint8, (height, width, channels), and a line about
         each other file.
     """
-    images, problems = {}, []
+    images = {}
+    problems = []
     for file in files:
         try:
             if file.is_dir():
@@ -76,8 +76,8 @@ def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray], class
     probabilities = model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
     rows = [
-        [str(file), *(value for label in labels for value in (classes[label], float(of_picture[label])))]
-        for file, labels, of_picture in zip(images, best, probabilities, strict=True)
+        [str(file), *(value for label in labels for value in (classes[label], float(scores[label])))]
+        for file, labels, scores in zip(images, best, probabilities, strict=True)
     ]
     return pd.DataFrame(rows, columns=COLUMNS[: len(rows[0])]).reindex(columns=COLUMNS)
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -83,13 +84,18 @@ def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureT
     names of `GET /models` and sends picture files to `POST /picture`. Requests are refused with a status from 400 to
     499 and one line of JSON.
 
+    Prints a warning about each model of another form, which is left out: the data set had other classes, or another
+    image size, when it was trained.
+
     Args:
         models: Name and model of each run, the champion first, which answers `POST /invocations`.
-        task: Task of all models.
+        task: Task of the champion.
     """
     application = FastAPI(openapi_url=None, dependencies=[Depends(check_origin)])  # None: no /docs either
-    champion, turn = models[0][1], asyncio.Lock()
+    champion = models[0][1]
+    model_lock = asyncio.Lock()
     shape = champion.input_shape[1:]
+    models = [models[0], *((name, model) for name, model in models[1:] if check_form(name, model, task))]
     names = [{"name": name, "champion": model is champion} for name, model in models]
 
     def predict(body: bytes) -> Response:
@@ -111,7 +117,7 @@ def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureT
 
     async def answer(function: Callable[[bytes], Response], request: Request) -> Response:
         body = await request.body()
-        async with turn:  # one request at a time: TensorFlow uses all cores, and memory is limited
+        async with model_lock:  # one request at a time: TensorFlow uses all cores, and memory is limited
             return await asyncio.to_thread(function, body)
 
     @application.get("/ping")
@@ -139,6 +145,17 @@ def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureT
     return application
 
 
+def check_form(name: str, model: "keras.Model", task: PictureTask) -> bool:
+    """Return whether a model has the image shape and the number of classes of a task, or else print a warning."""
+    image_shape, num_classes = model.input_shape[1:], model.output_shape[-1]
+    fits = (image_shape, num_classes) == (task.image_shape, len(task.classes))
+    if not fits:
+        expected = f"the champion has {task.image_shape} and {len(task.classes)}"
+        problem = f"Its model is for images of shape {image_shape} and {num_classes} classes; {expected}."
+        print(f"Warning: {name} is left out. {problem}", file=sys.stderr)
+    return fits
+
+
 def check_origin(request: Request) -> None:
     """Check that a request comes from this machine, and not from a page of another server in its browser.
 
@@ -147,7 +164,8 @@ def check_origin(request: Request) -> None:
     Raises:
         HTTPException: The request is refused.
     """
-    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
     if not re.fullmatch(rf"({re.escape(HOST)}|localhost)(:\d+)?", host):
         raise HTTPException(403, f"Host: {host}: should be {HOST} or localhost.")
     if origin not in (None, f"http://{host}"):
@@ -162,7 +180,8 @@ def body_check(*types: str) -> Callable[[Request], None]:
     """
 
     def check_body(request: Request) -> None:
-        content, length = request.headers.get("content-type", ""), request.headers.get("content-length")
+        content = request.headers.get("content-type", "")
+        length = request.headers.get("content-length")
         if not any(fnmatch(content.partition(";")[0].strip().lower(), pattern) for pattern in types):
             raise HTTPException(415, f"Content-Type: {content}: should be {' or '.join(types)}.")
         if length is None or "transfer-encoding" in request.headers:
