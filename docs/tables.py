@@ -259,7 +259,7 @@ def exports() -> str:
         f"{first['original']['accuracy']:.2%}; a single export each; {runtimes}; {first['cores']} cores, "
         f"{first['processor']}, in use by other programs. The time is the median over the {first['test_images']:,} "
         "test images, one at a time on one thread, with the 5th and the 95th percentile in parentheses. The last two "
-        "columns compare the probabilities and the predictions of the file with those of the model."
+        "columns compare the file with the model."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
 

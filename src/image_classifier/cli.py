@@ -186,9 +186,7 @@ def errors(
     with gc_paused():
         from image_classifier.error_browser.browse import write_page
 
-    path, shown, mistakes = write_page(data or next(iter(params.datasets)), params, config.batch_size)
-    part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"
-    typer.echo(f"Wrote {path.relative_to(paths.ROOT)} with {part} that a run classifies wrongly. Open it in a browser.")
+    typer.echo(write_page(data or next(iter(params.datasets)), params, config.batch_size))
 
 
 @command

@@ -1,5 +1,6 @@
 """Logging of exported models to the run of their model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from image_classifier.config.compose import load_params
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
-from image_classifier.track.exports import log_export
+from image_classifier.track.exports import log_error_page, log_export
 from image_classifier.track.store import Store
 from image_classifier.track.writer import record_result
 
@@ -44,3 +45,16 @@ def test_an_export_of_a_run_that_mlflow_lacks_is_not_logged(
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
     assert log_export("sgd_32", load_params(), folder, "onnx") is None
     assert not store.find({})
+
+
+def test_the_page_of_errors_is_logged_to_the_runs_that_mlflow_has(
+    store: Store, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = replace(result, outputs={**result.outputs, "model.h5": "of no recorded run"})
+    monkeypatch.setattr(reader, "read_result", {"sgd_32": result, "fast": missing}.__getitem__)
+    run_id = record_result(store, result)
+    page = tmp_path / "errors_mnist.html"
+    for content in ("first", "second"):
+        page.write_text(content)
+        assert log_error_page(["sgd_32", "fast"], load_params(), page) == ["sgd_32"]
+    assert Path(store.client.download_artifacts(run_id, page.name)).read_text() == "second"

@@ -1,18 +1,17 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
-from pathlib import Path
-
 from image_classifier import environment, paths
 from image_classifier.config.compose import select_runs
 from image_classifier.config.schema import Table
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
 from image_classifier.files import atomic_write
+from image_classifier.track.exports import log_error_page
 from image_classifier.track.reader import find_predictions
 
 
-def write_page(data: str, params: Table, batch_size: int) -> tuple[Path, int, int]:
-    """Write the page with the test images that a pipeline run of a data set classifies wrongly.
+def write_page(data: str, params: Table, batch_size: int) -> str:
+    """Write the page with the test images that a pipeline run of a data set classifies wrongly, and log it to MLflow.
 
     Args:
         data: Name of the data set.
@@ -20,19 +19,25 @@ def write_page(data: str, params: Table, batch_size: int) -> tuple[Path, int, in
         batch_size: Images per forward step, see `find_predictions`.
 
     Returns:
-        Path of the page, the number of images that it shows, and the number of images that a run classifies wrongly.
+        A sentence about the page and a sentence about the MLflow runs that have it.
 
     Raises:
         FileNotFoundError: A run is not trained, or not evaluated.
-        InputError: No run is trained on the data set, or a file is damaged or has other test images.
+        InputError: No run is trained on the data set, a file is damaged or has other test images, or MLflow cannot be
+            reached.
     """
     runs = select_runs(params.runs, data)
     test = load_examples(paths.prepared_data(data), "test")
     probabilities = {run: find_predictions(run, test, params, batch_size)[0] for run in runs}
     with environment.tensorflow_import():
         from image_classifier.evaluate.saved_model import load_model
-    models = ((run, load_model(paths.pipeline_run(data, run).model)) for run in runs)
+        from image_classifier.serve.export import to_float32
+    models = ((run, to_float32(load_model(paths.pipeline_run(data, run).model))) for run in runs)
     page, shown, mistakes = make_page(data, test, probabilities, models)
-    with atomic_write(paths.error_page(data)) as path:
+    file = paths.error_page(data)
+    with atomic_write(file) as path:
         path.write_text(page, encoding="utf-8")
-    return paths.error_page(data), shown, mistakes
+    part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"
+    written = f"Wrote {file.relative_to(paths.ROOT)} with {part} that a run classifies wrongly. Open it in a browser."
+    logged = ", ".join(log_error_page(runs, params, file))
+    return f"{written}\n" + (f"Logged to the MLflow runs of {logged}." if logged else "MLflow has none of the runs.")

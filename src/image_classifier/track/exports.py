@@ -1,5 +1,6 @@
-"""Logging of exported models."""
+"""Logging of exported models and of the page of errors, which are made from recorded runs."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from image_classifier.config.schema import Table
@@ -35,3 +36,28 @@ def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
     with store.translate_errors():
         store.client.log_artifacts(run_id, str(folder), f"exports/{kind}")
     return run_id
+
+
+def log_error_page(runs: Iterable[str], params: Table, page: Path) -> list[str]:
+    """Log the page of errors to the MLflow run of each run, in place of an earlier page.
+
+    Args:
+        runs: Names of rows of params.yaml.
+        params: Contents of params.yaml.
+        page: HTML file.
+
+    Returns:
+        Names of the runs that MLflow has.
+
+    Raises:
+        FileNotFoundError: A file of a run is missing.
+        InputError: MLflow cannot be reached or written.
+    """
+    logged = []
+    for run in runs:
+        if found := find_recorded(run, params):
+            store, run_id = found
+            with store.translate_errors():
+                store.client.log_artifact(run_id, str(page))
+            logged.append(run)
+    return logged
