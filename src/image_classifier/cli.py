@@ -119,10 +119,9 @@ def results() -> None:
 
     Example: image-classifier results
     """
-    from image_classifier.config.compose import compose, load_params, resolve
-    from image_classifier.config.schema import Compare
+    from image_classifier.config.compose import load_compare_config, load_params
 
-    config = resolve(Compare, compose("compare", []))
+    config = load_compare_config()
     params = load_params()
     with gc_paused():
         from image_classifier.reproduction import describe_results
@@ -143,10 +142,9 @@ def compare(
 
     Example: image-classifier compare sgd_128 adadelta_128
     """
-    from image_classifier.config.compose import compose, load_params, resolve
-    from image_classifier.config.schema import Compare
+    from image_classifier.config.compose import load_compare_config, load_params
 
-    config = resolve(Compare, compose("compare", []))
+    config = load_compare_config()
     params = load_params()
     with gc_paused():
         from image_classifier.compare.pair import format_pair
@@ -178,10 +176,9 @@ def errors(
 
     Example: image-classifier errors mnist
     """
-    from image_classifier.config.compose import compose, load_params, resolve
-    from image_classifier.config.schema import Compare
+    from image_classifier.config.compose import load_compare_config, load_params
 
-    config = resolve(Compare, compose("compare", []))
+    config = load_compare_config()
     params = load_params()
     with gc_paused():
         from image_classifier.error_browser.browse import write_page
@@ -204,10 +201,9 @@ def report(
 
     Example: image-classifier report --base main
     """
-    from image_classifier.config.compose import compose, resolve
-    from image_classifier.config.schema import Compare
+    from image_classifier.config.compose import load_compare_config
 
-    config = resolve(Compare, compose("compare", []))
+    config = load_compare_config()
     with gc_paused():
         from image_classifier.change_report import report_change
 
@@ -298,10 +294,9 @@ def promote(
         )
     if force is not None and not force.strip():
         raise InputError('--force needs a reason, which is recorded: image-classifier promote RUN --force "REASON"')
-    from image_classifier.config.compose import compose, find_run_files, find_source, load_params, resolve
-    from image_classifier.config.schema import Compare
+    from image_classifier.config.compose import find_run_files, find_source, load_compare_config, load_params
 
-    config = resolve(Compare, compose("compare", []))
+    config = load_compare_config()
     params = load_params()
     if run:
         find_run_files(run, params.runs)

@@ -31,13 +31,14 @@ def describe_results(params: Table, confidence: float) -> Iterator[str]:
     """
     committed = _head_trainings()
     trained = workspace_trainings()
+    histories = seeds.read_replicates(paths.REPLICATES)
     for data in params.datasets:
         report = paths.comparison(data, "md")
         yield report.read_text(encoding="utf-8").partition("\n## ")[0]
         yield f"All plots and tests: {report.relative_to(paths.ROOT)}\n"
         runs = select_runs(params.runs, data)
         recipes = workspace_recipes(data, runs)
-        replicates = seeds.select_replicates(seeds.read_replicates(paths.REPLICATES), recipes)
+        replicates = seeds.select_replicates(histories, recipes)
         for run in runs:
             metrics = paths.pipeline_run(data, run).metrics
             accuracy = read_json(metrics, lambda values: float(values["test_accuracy"]))

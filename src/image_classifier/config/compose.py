@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from image_classifier import paths
-from image_classifier.config.schema import STAGES, Data, Fetch, Row, Schema, Table, Train, validate
+from image_classifier.config.schema import STAGES, Compare, Data, Fetch, Row, Schema, Table, Train, validate
 from image_classifier.dataset import read_array, read_classes
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, read_text
@@ -115,6 +115,15 @@ def select_runs(table: dict[str, Row], data: str) -> dict[str, Row]:
         choices = ", ".join(dict.fromkeys(row.data for row in table.values()))
         raise InputError(f"data={data}: no row of params.yaml is trained on it. Choose one of: {choices}.")
     return runs
+
+
+def load_compare_config() -> Compare:
+    """Compose the configuration of comparisons from conf/compare.yaml.
+
+    Raises:
+        InputError: A value is missing or cannot be used.
+    """
+    return resolve(Compare, compose("compare", []))
 
 
 def load_data(name: str, conf: Path = paths.CONF) -> Data:

@@ -58,7 +58,7 @@ def make_page(
         "tests": len(test.labels),
         "mistakes": len(indexes),
         "accuracies": {
-            run: 1 - float((values.argmax(axis=1) != test.labels).mean()) for run, values in probabilities.items()
+            run: float((values.argmax(axis=1) == test.labels).mean()) for run, values in probabilities.items()
         },
         "indexes": shown.tolist(),
         "labels": test.labels[shown].tolist(),

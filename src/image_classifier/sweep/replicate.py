@@ -7,12 +7,13 @@ from image_classifier.config.compose import (
     check_is_row,
     check_prepared_data,
     compose,
+    load_compare_config,
     load_data,
     load_params,
     resolve,
     select_runs,
 )
-from image_classifier.config.schema import Compare, Row, Train
+from image_classifier.config.schema import Row, Train
 from image_classifier.dataset import load_examples
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write, write_figure
@@ -51,7 +52,7 @@ def replicate_runs(
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
     base = resolve(Train, compose("train", overrides))
-    confidence = resolve(Compare, compose("compare", [])).confidence
+    confidence = load_compare_config().confidence
     check_prepared_data(load_data(data))
     num_images = len(load_examples(paths.prepared_data(data), "train"))
     if not address:
