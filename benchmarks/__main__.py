@@ -1,6 +1,7 @@
 """Run the benchmarks and write docs/performance.md: make bench. Takes forty minutes on two cores, which should be idle.
 
-Two benchmarks have command lines of their own: python -m benchmarks.sweep (sweeps), benchmarks.tracking (large stores).
+Other benchmarks have command lines of their own: python -m benchmarks.sweep (sweeps), benchmarks.tracking (large
+stores), benchmarks.data_sets, benchmarks.memory, and benchmarks.determinism (settings that change bits).
 """
 
 import sys

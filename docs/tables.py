@@ -88,7 +88,7 @@ def published_logs() -> str:
     """Return the table of the notebook's published logs: their label and the run that is closest to them."""
     rows = []
     for log, finding in COMPARISON["published_logs"].items():
-        matches = finding["matches"]
+        matches, published = finding["matches"], COMPARISON["epochs"][f"published {log}"]
         labelled = next(match for match in matches if (match["run"], match["lag"]) == (log, 0))
         for name, match in (("label", labelled), ("closest run", matches[0])):
             lag = match["lag"]
@@ -98,8 +98,11 @@ def published_logs() -> str:
                     "compared with": f"{name}: `{match['run']}`"
                     + (f", {lag} epoch{'s' * (lag > 1)} later" if lag else ""),
                     "loss ratio": f"{match['loss_ratio']:.2f}",
-                    "epochs that differ": f"{match['differing_epochs']} of {match['epochs']}",
-                    "p-value": "no replicates" if match["p_value"] is None else f"{match['p_value']:.2g}",
+                    "first loss of log": f"{published['loss'][0]:.3f}",
+                    f"{LEVEL} interval of the run": f"{match['low']:.3f} to {match['high']:.3f}",
+                    "p-value": f"{match['p_value']:.2g}",
+                    "corrected": f"{match['adjusted']:.2g}",
+                    "rank p-value": f"{match['rank_p_value']:.2g}",
                 }
             )
     return _table(rows)
@@ -262,6 +265,38 @@ def exports() -> str:
         "columns compare the file with the model."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def determinism() -> str:
+    """Return the table of the settings that may change the bits of a training, and its conditions."""
+    measured = _read("benchmarks/determinism.json")
+    rows = []
+    for setting in measured["settings"]:
+        bits = {run: _bits(setting["changed"].get(run)) for run in measured["runs"]}
+        rows.append({"change": setting["name"], **bits, "treatment": _treatment(setting)})
+    steps = "; ".join(
+        f"{run}: {trained['steps']} gradient steps at batch size {trained['batch_size']}"
+        for run, trained in measured["runs"].items()
+    )
+    conditions = (
+        f"Conditions: the notebook's network on the first images of MNIST; {steps}; "
+        f"{_machine(measured)}, with the instruction sets {measured['instructions']}. Each training is compared with "
+        "one under the project's own settings; the first row repeats that training."
+    )
+    return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def _bits(changed: list[str] | None) -> str:
+    """Return whether a training gave the same bits, from the outputs that differ; None if it did not start."""
+    if changed is None:
+        return "-"
+    return "other" if "weights" in changed else "same weights" if changed else "same"
+
+
+def _treatment(setting: dict[str, Any]) -> str:
+    if setting["treatment"] != "recorded":
+        return str(setting["treatment"])
+    return f"recorded: {', '.join(f'`{fact}`' for fact in setting['facts'])}"
 
 
 def _read(file: str) -> dict[str, Any]:

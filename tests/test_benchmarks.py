@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks import measure, training
+from benchmarks import determinism, measure, training
 from image_classifier.config.schema import Row
 
 
@@ -21,6 +21,20 @@ def test_epochs_that_were_left_out_take_the_mean_of_the_later_epochs() -> None:
 
 def test_a_ratio_of_medians_comes_with_its_range_over_the_rounds() -> None:
     assert measure.ratio([1.0, 2.0, 9.0], [2.0, 4.0, 3.0]) == "0.667 (0.500 to 3.000)"
+
+
+def test_a_setting_is_recorded_if_a_fact_of_the_training_differs() -> None:
+    trained = {"weights": "a", "history": "b", "facts": {"variables": "none", "cores": "2"}}
+    baseline = {"runs": {"SGD": trained}, "replaced": False}
+    other = {"runs": {"SGD": {**trained, "weights": "c", "facts": {"variables": "XLA_FLAGS=d", "cores": "2"}}}}
+    assert determinism.compare(baseline, {**other, "replaced": False}) == {
+        "changed": {"SGD": ["weights"]},
+        "treatment": "recorded",
+        "facts": ["variables"],
+    }
+    assert determinism.compare(baseline, baseline)["treatment"] == "none"
+    assert determinism.compare(baseline, {**baseline, "replaced": True})["treatment"] == "replaced"
+    assert determinism.compare(baseline, {"treatment": "refused"})["treatment"] == "refused"
 
 
 def test_the_overhead_of_some_runs_excludes_the_stages_of_other_runs() -> None:

@@ -73,6 +73,16 @@ def test_instruction_sets_that_have_kernels_are_recorded(monkeypatch: pytest.Mon
     assert environment.describe()["instructions"] == "avx2 avx512f amx_bf16"
 
 
+def test_the_family_and_model_of_the_processor_are_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\ncpu family\t: 25\n")
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
+    described = environment.describe()
+    assert described["processor"].startswith("AMD EPYC, ")
+    assert described["processor_family"] == "25.1"
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "absent")
+    assert environment.describe()["processor_family"] == "unknown"
+
+
 def test_the_models_of_nvidia_gpus_are_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(environment, "GPU_INFO", tmp_path)
     assert environment.describe()["gpus"] == "none"
@@ -93,6 +103,20 @@ def run_at_home(home: Path, program: str, **variables: str) -> str:
         check=False,
     )
     return completed.stdout or completed.stderr
+
+
+def test_a_gpu_switches_deterministic_operations_on(tmp_path: Path) -> None:
+    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "gpus/0000:01:00.0/information").write_text("Model: \t\t NVIDIA L4\n")
+    program = f"""
+import os
+from pathlib import Path
+from image_classifier import environment
+environment.GPU_INFO = Path({str(tmp_path / "gpus")!r})
+with environment.tensorflow_import():
+    print(os.environ["TF_DETERMINISTIC_OPS"])
+"""
+    assert run_at_home(tmp_path, program).strip() == "1"
 
 
 KERAS = """
