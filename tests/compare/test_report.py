@@ -38,6 +38,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFram
         history.assign(loss=history["loss"] if run == "good" else 0.9).to_csv(files.history)
         np.savez(files.predictions, probabilities=probabilities, labels=np.arange(10))
         files.metrics.write_text(json.dumps({"test_loss": loss}))
+        files.configuration.write_text("training: {label_smoothing: 0.0}")
     paths.PUBLISHED.mkdir()
     history.assign(run="bad").to_csv(paths.published_history("mnist"))
     pd.DataFrame(columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
@@ -47,7 +48,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFram
 def test_the_report_can_be_written_as_json(report: dict[str, Any]) -> None:
     values = json.loads(json.dumps(report))
     assert values["runs"]["bad"]["test_accuracy"]["value"] == 0.5
-    assert values["published_logs"]["bad"]["label"] == "open"
+    assert values["published_logs"]["bad"]["label"] == "untested"
     assert values["epochs"]["published bad"]["epoch"] == [1, 2]
     assert format_report(values) == format_report(report)
 
@@ -56,6 +57,15 @@ def test_the_page_begins_with_the_table_of_results(report: dict[str, Any]) -> No
     beginning = format_report(report).split("\n## ")[0]
     assert "90% interval" in beginning
     assert "| `good` | cnn     | adam        | 64           | 2        | default    | 100.00%" in beginning
+
+
+def test_the_loss_of_a_run_with_label_smoothing_is_marked(report: dict[str, Any]) -> None:
+    assert "label smoothing" not in format_report(report)
+    paths.pipeline_run("mnist", "bad").configuration.write_text("training: {label_smoothing: 0.05}")
+    page = format_report(compare("mnist")[0])
+    assert "| 0.0100 " in page
+    assert "| 0.5000* " in page
+    assert "\n\\* Trained with label smoothing" in page
 
 
 def test_the_test_and_the_margin_decide_the_verdict(report: dict[str, Any]) -> None:
@@ -89,7 +99,20 @@ def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[st
 
 
 def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, Any]) -> None:
-    assert "whether the log fits its label. The closest match is `good` at lag 0." in format_report(report)
+    page = format_report(report)
+    assert "no run of this name has replicates. The closest match is `good` at lag 0." in page
+
+
+def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[str, Any]) -> None:
+    tested = {"seeds": 3, "loss": 0.15, "low": 0.1, "high": 0.2, "rank_p_value": 0.25, "loss_ratio": 1.5}
+    matches = [
+        {"run": "good", "lag": 1, "p_value": 0.5, "adjusted": 0.5, **tested},
+        {"run": "bad", "lag": 0, "p_value": 0.004, "adjusted": 0.008, **tested},
+    ]
+    logs = {"bad": {"label": "rejected", "matches": matches}}
+    page = format_report({**report, "published_logs": logs})
+    assert "**The label is rejected**: the log is not a log of this run (p = 0.008)." in page
+    assert "The closest match is `good` at lag 1. Not rejected: `good` at lag 1." in page
 
 
 def test_every_metric_is_shown_by_epoch_for_runs_and_published_logs(report: dict[str, Any]) -> None:

@@ -1,9 +1,7 @@
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from image_classifier import paths
 from image_classifier.compare import seeds
@@ -43,49 +41,6 @@ def test_the_prediction_interval_is_student_s() -> None:
     assert interval["mean"]["val_accuracy"].tolist() == pytest.approx([0.82, 0.92])
     for half_width in (interval["high"] - interval["mean"], interval["mean"] - interval["low"]):
         assert half_width["val_accuracy"].tolist() == pytest.approx([0.09936] * 2, abs=5e-5)
-
-
-def scaled(*factors: float) -> pd.DataFrame:
-    """Return one replicate for each factor of the losses."""
-    losses = np.array([0.4, 0.2, 0.1])
-    rows = [
-        ("a", "now", seed, epoch, loss, 0.9, loss, 0.9)
-        for seed, factor in enumerate(factors)
-        for epoch, loss in enumerate(losses * factor, 1)
-    ]
-    return pd.DataFrame(rows, columns=seeds.COLUMNS)
-
-
-def test_the_distance_is_the_logarithm_of_the_typical_factor_between_the_losses() -> None:
-    first, second = (scaled(factor).set_index("epoch") for factor in (1.0, 1.1))
-    assert seeds.log_distance(first, second) == pytest.approx(np.log(1.1))
-
-
-def test_the_p_value_of_a_replicate_is_student_s() -> None:
-    # The logarithms of the seeds' factors are 0, 1 and 3. Their distances from the mean of the other two are 2, 0.5 and
-    # 2.5, each divided by sqrt(1 + 1/2). The distance of the tested run is 9 - 4/3, divided by sqrt(1 + 1/3).
-    reference = np.log(np.array([2, 0.5, 2.5]) / 1.5**0.5)
-    excess = np.log((9 - 4 / 3) / (4 / 3) ** 0.5) - reference.mean()
-    t = excess / (reference.std(ddof=1) * (4 / 3) ** 0.5)
-    found = seeds.replicate_p_value(scaled(1, np.e, np.e**3), scaled(np.e**9).set_index("epoch"))
-    assert found == pytest.approx(stats.t.sf(t, 2))
-
-
-def test_the_mean_of_the_seeds_has_a_large_p_value() -> None:
-    found = seeds.replicate_p_value(scaled(1, np.e, np.e**3), scaled(np.e ** (4 / 3)).set_index("epoch"))
-    assert found is not None
-    assert found > 0.9
-
-
-def test_only_common_epochs_are_compared() -> None:
-    other = scaled(np.e**2).set_index("epoch")
-    other.loc[4] = other.loc[3] * 100
-    three = scaled(1, np.e, np.e**3)
-    assert seeds.replicate_p_value(three, other) == seeds.replicate_p_value(three, other.loc[:3])
-
-
-def test_two_seeds_give_no_p_value() -> None:
-    assert seeds.replicate_p_value(scaled(1, 1.1), scaled(2).set_index("epoch")) is None
 
 
 def test_more_seeds_and_other_runs_are_added() -> None:

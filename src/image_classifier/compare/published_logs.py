@@ -1,96 +1,150 @@
 """Tests which run and which lag fit the notebook's published logs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from image_classifier.compare.seeds import log_distance, replicate_p_value
+LOSSES = ["loss", "val_loss"]
+LOG_RESOLUTION = 1e-4  # smallest distance between two curves of losses; the published losses have four digits
 
-LOG_EXAMPLES = 10_000  # the notebook validates on the whole test set
 
-
-def match_log(
-    published: pd.DataFrame,
+def match_logs(
+    published: Mapping[str, pd.DataFrame],
     histories: Mapping[str, pd.DataFrame],
     replicates: Mapping[str, pd.DataFrame],
-    examples: int,
     max_epoch_lag: int,
-    significance: float,
-) -> list[dict[str, Any]]:
-    """Compare a published log with every run at every lag.
-
-    Fisher's exact test compares the validation accuracies of each epoch, with Bonferroni's correction for the number of
-    epochs. It treats the images of log and run as different ones, although they are the same, so it errs towards
-    finding no difference. It does not cover the differences between seeds; `seeds.replicate_p_value` does.
+    confidence: float,
+) -> dict[str, list[dict[str, Any]]]:
+    """Compare every published log with every run at every lag.
 
     Args:
-        published: Columns loss, val_loss and val_accuracy of the log; index epoch, from 1.
+        published: Columns `LOSSES` of each log, by its label, which is the name of the run with the labelled
+            configuration; index epoch, from 1.
         histories: The same columns of each run.
         replicates: Replicates of the runs that have some, columns `seeds.COLUMNS`.
-        examples: Number of validation images of the runs.
-        max_epoch_lag: Greatest lag of the log, in epochs.
-        significance: Significance level of each match, 0 to 1, exclusive.
+        max_epoch_lag: Greatest lag of a log, in epochs.
+        confidence: Level of the prediction intervals, 0 to 1, exclusive.
 
     Returns:
-        One match for each run and lag as JSON types, the closest losses first. A run with fewer epochs than the log has
-        none. The keys of a match are:
+        The matches of each log as JSON types, the closest losses first. A run with fewer epochs than the log has none.
+        The keys of a match are:
 
         - run: Name of the run.
         - lag: Epochs by which the log starts late: its epoch k is compared with epoch k + lag of the run.
-        - epochs: Number of epochs compared.
-        - loss_ratio: Typical factor between the losses, training and validation, at least 1; see `seeds.log_distance`.
-        - differing_epochs: Number of epochs with significantly different validation accuracies.
-        - p_value: Result of `seeds.replicate_p_value`; None if the run has fewer than three replicates.
-        - differs: Whether `p_value` is significant or, without a p-value, any epoch differs.
+        - loss_ratio: Typical factor between the losses of log and run, at least 1; see `log_distance`.
+
+        A run with at least two replicates has the results of `first_epoch_test` and `rank_p_value`, and `adjusted`
+        from `correct_matches`.
     """
-    matches = []
-    for run, history in histories.items():
-        if len(history) < len(published):
-            continue
-        for lag in range(min(max_epoch_lag + 1, len(published))):
-            lagging = published.set_index(published.index + lag)
-            accuracies = pd.concat([history["val_accuracy"], lagging["val_accuracy"]], axis=1, join="inner")
-            p_values = [
-                float(stats.fisher_exact([_counts(run_accuracy, examples), _counts(log_accuracy, LOG_EXAMPLES)]).pvalue)
-                for run_accuracy, log_accuracy in accuracies.to_numpy()
-            ]
-            differing = sum(p_value < significance / len(p_values) for p_value in p_values)
-            p_value = replicate_p_value(replicates[run], lagging) if run in replicates else None
-            match = {
-                "run": run,
-                "lag": lag,
-                "epochs": len(p_values),
-                "loss_ratio": math.exp(log_distance(history, lagging)),
-                "differing_epochs": differing,
-                "p_value": p_value,
-                "differs": differing > 0 if p_value is None else p_value < significance,
-            }
-            matches.append(match)
-    return sorted(matches, key=lambda match: match["loss_ratio"])
+    matches: dict[str, list[dict[str, Any]]] = {log: [] for log in published}
+    for log, curve in published.items():
+        for run, history in histories.items():
+            if len(history) < len(curve):
+                continue
+            for lag in range(min(max_epoch_lag + 1, len(curve))):
+                lagging = curve.set_index(curve.index + lag)
+                match = {"run": run, "lag": lag, "loss_ratio": math.exp(log_distance(history, lagging))}
+                if run in replicates:
+                    match |= first_epoch_test(replicates[run], lagging, confidence)
+                    match["rank_p_value"] = rank_p_value(replicates[run], lagging)
+                matches[log].append(match)
+    correct_matches(matches)
+    return {log: sorted(of_log, key=lambda match: match["loss_ratio"]) for log, of_log in matches.items()}
 
 
-def judge_label(log: str, matches: list[dict[str, Any]]) -> Literal["consistent", "refuted", "open"]:
-    """Return the conclusion about the label of a log.
+def first_epoch_test(replicates: pd.DataFrame, log: pd.DataFrame, confidence: float) -> dict[str, Any]:
+    """Test whether the training loss in the first epoch of a log can be that of one more seed of a run.
 
-    "consistent": The labelled run without a lag is the closest and does not differ from the log. "refuted": Another
-    match is the closest and does not differ, and the labelled run does. "open": Any other case.
+    Early losses vary little between seeds and differ most between optimizers. Their logarithms are taken as normally
+    distributed with unknown mean and variance, so Student's t distribution gives the prediction interval of one more
+    seed, and the two-sided p-value of the log.
 
     Args:
-        log: Label of the log in the notebook, which is the name of the run with the labelled configuration.
-        matches: Matches of the log from `match_log`.
+        replicates: Replicates of the run, columns `seeds.COLUMNS`; at least two seeds.
+        log: Column loss; index epoch of the run.
+        confidence: Level of the interval, 0 to 1, exclusive.
+
+    Returns:
+        The number of seeds, the loss of the log, the ends low and high of the prediction interval, and p_value.
     """
-    labelled = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), None)
-    if labelled is None or matches[0]["differs"]:
-        return "open"
-    if labelled == matches[0]:
-        return "consistent"
-    return "refuted" if labelled["differs"] else "open"
+    epoch = log.index.min()
+    losses = np.log(replicates.loc[replicates["epoch"] == epoch, "loss"])
+    seeds, error = len(losses), losses.std() * (1 + 1 / len(losses)) ** 0.5
+    another = stats.t(seeds - 1, losses.mean(), max(error, LOG_RESOLUTION))
+    loss = float(log["loss"].loc[epoch])
+    low, high = np.exp(another.interval(confidence))
+    p_value = 2 * min(another.cdf(np.log(loss)), another.sf(np.log(loss)))
+    return {"seeds": seeds, "loss": loss, "low": float(low), "high": float(high), "p_value": float(p_value)}
 
 
-def _counts(accuracy: float, examples: int) -> tuple[int, int]:
-    """Return the numbers of correctly and of wrongly classified images."""
-    correct = round(accuracy * examples)
-    return correct, examples - correct
+def rank_p_value(replicates: pd.DataFrame, log: pd.DataFrame) -> float:
+    """Return the p-value of a log among the seeds of a run by whole curves, without a distribution.
+
+    The distance of each curve, the log's included, is that from the mean of all other curves (`log_distance`). The
+    p-value is the share of curves that are at least as far away as the log (Vovk, Gammerman and Shafer 2005: conformal
+    prediction). With n seeds it is at least 1 / (n + 1).
+
+    Args:
+        replicates: Replicates of the run, columns `seeds.COLUMNS`; at least two seeds.
+        log: Columns `LOSSES`; index epoch of the run. Only common epochs count.
+    """
+    curves = [history.set_index("epoch")[LOSSES] for _, history in replicates.groupby("seed")]
+    curves = [curve.loc[curve.index.intersection(log.index)] for curve in (*curves, log)]
+    logs = np.log(np.stack([curve.loc[curves[0].index, LOSSES].to_numpy() for curve in curves]))
+    others = (logs.sum(axis=0) - logs) / (len(curves) - 1)
+    distances = np.sqrt(np.mean((logs - others) ** 2, axis=(1, 2)))
+    return float(np.mean(distances >= distances[-1] - LOG_RESOLUTION))
+
+
+def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    """Add the p-value `adjusted` to the matches that have a p-value, corrected over all logs, runs and lags.
+
+    The labels are the hypotheses fixed in advance: each log belongs to the run of its name, without a lag. They are
+    tested first, with Holm's method. All other matches are tested only if every label is rejected, again with Holm's
+    method (serial gatekeeping: Westfall and Krishen 2001). The probability of a false rejection among all hypotheses
+    is at most the significance level.
+    """
+    tested = [(log, match) for log, of_log in matches.items() for match in of_log if "p_value" in match]
+    labels = [match for log, match in tested if (match["run"], match["lag"]) == (log, 0)]
+    others = [match for log, match in tested if (match["run"], match["lag"]) != (log, 0)]
+    gate = 0.0
+    for family in filter(None, (labels, others)):
+        adjusted = multipletests([match["p_value"] for match in family], method="holm")[1]
+        for match, p_value in zip(family, adjusted, strict=True):
+            match["adjusted"] = max(gate, float(p_value))
+        gate = max(match["adjusted"] for match in family)
+
+
+def judge_label(
+    log: str, matches: Sequence[dict[str, Any]], significance: float
+) -> Literal["rejected", "not rejected", "untested"]:
+    """Return the conclusion about the label of a log.
+
+    Args:
+        log: Label of the log in the notebook.
+        matches: Matches of the log from `match_logs`.
+        significance: Significance level, 0 to 1, exclusive.
+    """
+    label = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
+    if "adjusted" not in label:
+        return "untested"
+    return "rejected" if label["adjusted"] < significance else "not rejected"
+
+
+def log_distance(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Return the root mean square of the differences between the logarithms of two runs' losses.
+
+    Args:
+        first: Columns `LOSSES`; index epoch.
+        second: Columns `LOSSES`; index epoch. Only epochs of both runs count.
+
+    Returns:
+        Distance of at least 0; 0.1 is a factor of about 1.1 between the losses.
+    """
+    difference = (np.log(first[LOSSES]) - np.log(second[LOSSES])).dropna()
+    return float(np.sqrt(np.mean(difference.to_numpy() ** 2)))

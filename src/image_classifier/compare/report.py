@@ -1,15 +1,17 @@
 """Report on all pipeline runs, for programs (JSON) and readers (Markdown)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 from image_classifier import paths
 from image_classifier.compare import seeds, significance
 from image_classifier.compare.plots import plot_curves
-from image_classifier.compare.published_logs import judge_label, match_log
+from image_classifier.compare.published_logs import judge_label, match_logs
 from image_classifier.config.schema import Row
 from image_classifier.dataset import read_arrays
 from image_classifier.files import damage_named, read_histories, read_history, read_json
@@ -20,10 +22,11 @@ METRICS = {
     "val_loss": "Validation loss",
     "loss": "Training loss",
 }
+SETTINGS = ("model", "optimizer", "batch_size", "epochs", "training")  # columns of the results, see `Row`
 CONCLUSIONS = {
-    "consistent": "The log is consistent with its label.",
-    "refuted": "**The log does not fit its label.**",
-    "open": "These runs do not decide whether the log fits its label.",
+    "rejected": "**The label is rejected**: the log is not a log of this run (p = {adjusted:.2g}).",
+    "not rejected": "The log is consistent with its label (p = {adjusted:.2g}).",
+    "untested": "The label is not tested, because no run of this name has replicates.",
 }
 
 # `image-classifier results` prints the text before the first "## ".
@@ -32,6 +35,7 @@ PAGE = """\
 
 {results}
 
+{smoothing}\
 Each row is a single run with one seed, evaluated on {examples:,} test images. The intervals (Wilson) cover the noise of
 the test images. The noise of the seeds is below.
 
@@ -72,14 +76,22 @@ Each log is compared with each run at several lags: epoch k of the log with epoc
 run of that name at lag 0. The closest losses come first.
 
 - *Loss ratio*: typical factor between the losses of log and run. A ratio of 1 means equal losses.
-- *Epochs that differ*: epochs in which Fisher's exact test finds different validation accuracies, with Bonferroni's
-  correction. It treats the test images of log and run as different images, so it errs towards finding no difference.
-- *p-value*: p-value of the log's distance from the mean of the run's seeds (one-sided Student's t test on the logarithm
-  of the distance). It needs three seeds.
-
-The p-value decides whether log and run differ. Without one, they differ if any epoch does.
+- *Log's first loss*: training loss of the log's first epoch. The interval is the prediction interval of one more seed
+  of the run for this epoch: Student's t distribution of the logarithm of the loss.
+- *p-value*: two-sided p-value of the log's first loss in the same distribution.
+- *Corrected*: p-value with Holm's correction. The labels are tested first; all other rows of all logs are tested if
+  every label is rejected (serial gatekeeping).
+- *Rank p-value*: share of the curves, those of the seeds and the log, that are at least as far from the mean of all
+  others as the log. With n seeds it is at least 1 / (n + 1), so that a few seeds cannot reject a run by rank.
 
 {logs}
+"""
+
+
+SMOOTHING = """\
+\\* Trained with label smoothing, which raises the loss. It can be compared with the losses of runs that have the same
+smoothing.
+
 """
 
 
@@ -122,10 +134,7 @@ def compare_runs(
         published = {log: history.set_index("epoch") for log, history in by_log}
     replicates = seeds.select_replicates(seeds.read_replicates(paths.REPLICATES), recipes)
     accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
-    matches = {
-        log: match_log(history, histories, replicates, examples, max_epoch_lag, 1 - confidence)
-        for log, history in published.items()
-    }
+    matches = match_logs(published, histories, replicates, max_epoch_lag, confidence)
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
     report = {
         "data": data,
@@ -137,6 +146,7 @@ def compare_runs(
                 **row.model_dump(exclude={"data"}),
                 "test_accuracy": significance.estimate_accuracy(correct[run], confidence),
                 "test_loss": read_json(files[run].metrics, lambda values: float(values["test_loss"])),
+                "label_smoothing": _label_smoothing(files[run].configuration),
             }
             for run, row in table.items()
         },
@@ -144,7 +154,8 @@ def compare_runs(
         "seeds": {run: values.to_dict() for run, values in accuracies.items()},
         "seeds_tests": significance.seeds_tests(accuracies, confidence),
         "published_logs": {
-            log: {"label": judge_label(log, of_log), "matches": of_log} for log, of_log in matches.items()
+            log: {"label": judge_label(log, of_log, 1 - confidence), "matches": of_log}
+            for log, of_log in matches.items()
         },
         "epochs": {
             name: history.reset_index()[["epoch", *METRICS]].to_dict("list") for name, history in curves.items()
@@ -164,10 +175,11 @@ def format_report(report: Mapping[str, Any]) -> str:
     if report["seeds_tests"]:
         tests = _tests_table(report["seeds_tests"], confidence, margin)
         over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
-    logs = "\n\n".join(_format_log(log, **verdict) for log, verdict in report["published_logs"].items())
+    logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
     return PAGE.format(
         data=report["data"],
         results=_results_table(report["runs"], confidence),
+        smoothing=SMOOTHING if any(run["label_smoothing"] for run in report["runs"].values()) else "",
         examples=report["test_examples"],
         paired_tests=_tests_table(report["paired_tests"], confidence, margin) or "There is only one run.",
         seeds=over_seeds,
@@ -176,15 +188,20 @@ def format_report(report: Mapping[str, Any]) -> str:
     )
 
 
+def _label_smoothing(configuration: Path) -> float:
+    with damage_named(configuration):
+        return float(yaml.safe_load(configuration.read_bytes())["training"]["label_smoothing"])
+
+
 def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str:
     rows = []
     for run, result in runs.items():
         accuracy = result["test_accuracy"]
-        settings = {key.replace("_", " "): value for key, value in result.items() if not key.startswith("test_")}
+        settings = {key.replace("_", " "): result[key] for key in SETTINGS}
         results = {
             "test accuracy": f"{accuracy['value']:.2%}",
             f"{100 * confidence:g}% interval": f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
-            "test loss": f"{result['test_loss']:.4f}",
+            "test loss": f"{result['test_loss']:.4f}" + "*" * (result["label_smoothing"] > 0),
         }
         rows.append({"run": f"`{run}`", **settings, **results})
     return seeds.markdown_table(rows)
@@ -213,21 +230,41 @@ def _tests_table(tests: list[significance.RunTest], confidence: float, margin: f
     return seeds.markdown_table(rows)
 
 
-def _format_log(log: str, label: str, matches: list[dict[str, Any]]) -> str:
-    rows = [
-        {
-            "run": f"`{match['run']}`",
-            "lag": match["lag"],
-            "loss ratio": f"{match['loss_ratio']:.3f}",
-            "epochs that differ": f"{match['differing_epochs']} of {match['epochs']}",
-            "p-value": None if match["p_value"] is None else f"{match['p_value']:.2g}",
-        }
-        for match in matches
-    ]
+def _format_log(log: str, confidence: float, label: str, matches: list[dict[str, Any]]) -> str:
+    rows = []
+    for match in matches:
+        row = {"run": f"`{match['run']}`", "lag": match["lag"], "loss ratio": f"{match['loss_ratio']:.3f}"}
+        if "p_value" in match:
+            row |= {
+                "seeds": match["seeds"],
+                "log's first loss": f"{match['loss']:.3f}",
+                f"{100 * confidence:g}% interval": f"{match['low']:.3f} to {match['high']:.3f}",
+                "p-value": f"{match['p_value']:.2g}",
+                "corrected": f"{match['adjusted']:.3g}",
+                "rank p-value": f"{match['rank_p_value']:.2g}",
+            }
+        rows.append(row)
     text = "No run has as many epochs as this log."
     if matches:
-        text = f"{CONCLUSIONS[label]} The closest match is `{matches[0]['run']}` at lag {matches[0]['lag']}."
+        labelled = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
+        text = f"{CONCLUSIONS[label].format(**labelled)} {format_matches(matches, 1 - confidence)}"
     return f"### Published as `{log}`\n\n{text}\n\n{seeds.markdown_table(rows)}".rstrip()
+
+
+def format_matches(matches: Sequence[Mapping[str, Any]], significance: float) -> str:
+    """Return sentences about the closest match of a published log and all matches that the seeds do not reject.
+
+    Args:
+        matches: Matches of the log from `match_logs`, at least one.
+        significance: Significance level of the corrected p-values, 0 to 1, exclusive.
+    """
+    not_rejected = [match for match in matches if match.get("adjusted", 0) >= significance]
+    text = f"The closest match is {_name_match(matches[0])}."
+    return f"{text} Not rejected: {', '.join(map(_name_match, not_rejected))}." if not_rejected else text
+
+
+def _name_match(match: Mapping[str, Any]) -> str:
+    return f"`{match['run']}` at lag {match['lag']}"
 
 
 def _epochs_section(curves: Mapping[str, dict[str, list[float]]], metric: str) -> str:

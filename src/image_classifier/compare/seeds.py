@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 from tabulate import tabulate
@@ -11,8 +10,6 @@ from tabulate import tabulate
 from image_classifier.files import METRICS, read_histories
 
 COLUMNS = ["run", "recipe", "seed", "epoch", *METRICS]
-LOSSES = ["loss", "val_loss"]
-LOG_RESOLUTION = 1e-4  # smallest distance between two curves of losses; the published losses have four digits
 
 
 def read_replicates(path: Path) -> pd.DataFrame:
@@ -119,50 +116,3 @@ def prediction_intervals(replicates: Mapping[str, pd.DataFrame], confidence: flo
         half_width = stats.t.ppf((1 + confidence) / 2, seeds - 1) * epochs.std() * (1 + 1 / seeds) ** 0.5
         intervals[run] = pd.concat({"mean": mean, "low": mean - half_width, "high": mean + half_width}, axis=1)
     return intervals
-
-
-def log_distance(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    """Return the root mean square of the differences between the logarithms of two runs' losses.
-
-    Args:
-        first: Columns `LOSSES`; index epoch.
-        second: Columns `LOSSES`; index epoch. Only epochs of both runs count.
-
-    Returns:
-        Distance of at least 0; 0.1 is a factor of about 1.1 between the losses.
-    """
-    difference = (np.log(first[LOSSES]) - np.log(second[LOSSES])).dropna()
-    return float(np.sqrt(np.mean(difference.to_numpy() ** 2)))
-
-
-def replicate_p_value(histories: pd.DataFrame, other: pd.DataFrame) -> float | None:
-    """Return the p-value of a run's distance from the mean of the seeds; a small one shows that it is not another seed.
-
-    The reference is the distance of each seed from the mean of the other seeds. The logarithms of these distances are
-    taken as normally distributed, so Student's t distribution applies. The test is one-sided: only a larger distance
-    is evidence.
-
-    Args:
-        histories: Replicates of one run, columns `COLUMNS`.
-        other: Run to test: columns `LOSSES`; index epoch.
-
-    Returns:
-        P-value from 0 to 1, or None for fewer than three seeds, which do not show how much their distances vary.
-    """
-    curves = [history.set_index("epoch")[LOSSES] for _, history in histories.groupby("seed")]
-    curves = [curve.loc[curve.index.intersection(other.index)] for curve in curves]
-    seeds = len(curves)
-    if seeds < 3:
-        return None
-    reference = np.log(
-        [_distance_from_mean(curve, curves[:index] + curves[index + 1 :]) for index, curve in enumerate(curves)]
-    )
-    excess = np.log(_distance_from_mean(other, curves)) - reference.mean()
-    statistic = excess / (reference.std(ddof=1) * (1 + 1 / seeds) ** 0.5)
-    return float(stats.t.sf(statistic, seeds - 1))
-
-
-def _distance_from_mean(curve: pd.DataFrame, seeds: list[pd.DataFrame]) -> float:
-    """Return the distance of a curve from the mean of others, in units that do not depend on their number."""
-    mean = np.exp(sum(np.log(seed) for seed in seeds) / len(seeds))
-    return float(max(log_distance(curve, mean), LOG_RESOLUTION) / (1 + 1 / len(seeds)) ** 0.5)
