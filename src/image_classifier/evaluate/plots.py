@@ -131,7 +131,7 @@ def reliability(probabilities: np.ndarray, temperature: float | None, labels: np
         probabilities: Class probabilities that the model predicts for the test images, (n, classes).
         temperature: Temperature whose effect is drawn as well, or None.
         labels: Labels of the test images, (n,).
-        title: Title of the figure.
+        title: First part of the title of the figure.
     """
     figure = Figure(figsize=(7, 7), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(2, 1))
@@ -153,12 +153,18 @@ def reliability(probabilities: np.ndarray, temperature: float | None, labels: np
         ]
         errors = np.abs(np.transpose(ends) - accuracies)
         label = f"{name}: calibration error {calibration_error(confidences, correct):.2%}"
-        style = {"color": f"C{number}", "marker": "os"[number], "linestyle": "none", "capsize": 3}
+        style = {"color": f"C{number}", "marker": "os"[number], "linestyle": "none", "capsize": 3, "clip_on": False}
         upper.errorbar(sums[used] / total[used], accuracies, errors, label=label, **style)
-        bars = lower.bar(edges[:-1] + number * width, total, width, align="edge", color=f"C{number}")
+        bars = lower.bar(edges[:-1] + number * width, total, width, align="edge", color=f"C{number}", edgecolor="white")
         lower.bar_label(bars, [f"{count:,}" for count in total], fontsize=7, rotation=90, padding=2)
-    upper.set(title=title, ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.02))
-    lower.set(xlabel=f"Confidence (probability of the answer, {BINS} bins)", ylabel="Test images", yscale="symlog")
+    upper.set(
+        title=f"{title}: accuracy by confidence, with 95% intervals", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.02)
+    )
+    lower.set(
+        xlabel=f"Confidence (probability of the answer, {BINS} bins)",
+        ylabel="Test images (logarithmic)",
+        yscale="symlog",
+    )
     lower.margins(y=0.3)
     for axes in (upper, lower):
         axes.grid(visible=True, alpha=0.4)
