@@ -218,7 +218,7 @@ def test_the_calibration_of_an_evaluated_run_is_recorded_and_goes_with_its_model
     metrics = store.client.get_run(run_id).data.metrics
     assert {name: metrics.get(name) for name in values} == values
     (model,) = store.client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'")
-    metadata = mlflow.models.Model.load(model.artifact_location).metadata
+    metadata = mlflow.models.Model.load(str(Path(model.artifact_location.removeprefix("file://")) / "MLmodel")).metadata
     assert metadata is not None
     assert (metadata["temperature"], metadata["threshold"]) == (1.5, 0.9)
 

@@ -170,5 +170,5 @@ def reliability(probabilities: np.ndarray, temperature: float | None, labels: np
         axes.grid(visible=True, alpha=0.4)
     upper.xaxis.set_major_formatter(PercentFormatter(1))
     upper.yaxis.set_major_formatter(PercentFormatter(1))
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right")
     return figure
