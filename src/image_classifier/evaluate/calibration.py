@@ -26,7 +26,7 @@ class Calibration:
     """The values that `predict` and the page of the server apply to the probabilities of a model.
 
     Attributes:
-        temperature: Divisor of the logarithms of the probabilities; None leaves the probabilities as they are.
+        temperature: Divisor of the logarithms of the probabilities; None changes no probability.
         threshold: Confidence, after the temperature, below which the model is not sure; None stands for a model whose
             answers are all given.
     """
@@ -236,9 +236,9 @@ def describe_calibration(
     Returns:
         - target_accuracy, temperature, threshold: The arguments.
         - test_*: Result of `describe_probabilities` for the model's own probabilities.
-        - calibrated_test_*: The same with the temperature, if there is one.
-        - answered, answered_accuracy: Share of the test images of which the model is sure, and accuracy of these
-          answers, None if there are none; only with a threshold.
+        - calibrated_test_*: The same measures after the temperature; only with a temperature.
+        - answered, answered_accuracy: Share of the test images whose answers the model is sure of, and accuracy of
+          these answers, which is None without such answers; only with a threshold.
     """
     described = {"target_accuracy": target_accuracy, **asdict(calibration)}
     scaled = calibration.apply(probabilities)
