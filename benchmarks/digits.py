@@ -33,7 +33,7 @@ RESULTS = Path(__file__).with_name("digits.json")
 def main() -> None:
     """Measure the run that the command line names."""
     run = sys.argv[1]
-    model, fields = find_model(run, load_params())
+    model, fields, _ = find_model(run, load_params())
     task = PictureTask.from_fields(fields)
     test = load_examples(paths.prepared_data(task.name), "test")[:COPIES]
     random = np.random.default_rng(0)

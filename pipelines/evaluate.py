@@ -19,8 +19,11 @@ def main(config: Evaluate) -> str:
     with environment.tensorflow_import():
         from image_classifier.evaluate.run import evaluate_run
 
-    metrics, probabilities, figures = evaluate_run(files, test, config.batch_size, config.seed)
+    metrics, probabilities, calibration, figures = evaluate_run(
+        files, test, config.batch_size, config.seed, config.target_accuracy
+    )
     write_json(files.metrics, metrics)
+    write_json(files.calibration, calibration)
     with atomic_write(files.predictions) as path:
         np.savez(path, probabilities=probabilities, labels=test.labels)
     for name, figure in figures.items():

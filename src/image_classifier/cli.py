@@ -334,7 +334,8 @@ def predict(
 
     Pictures are converted to the form of the run's data set. For MNIST, a picture has one digit, drawn or photographed,
     dark or bright, which is cut out, scaled and centred. The columns are the three most probable classes and their
-    probabilities. Exit code 1 means that a picture cannot be read; the others are classified nevertheless.
+    probabilities. A run that was trained with validation=held_out and evaluated answers "not sure" below a threshold.
+    Exit code 1 means that a picture cannot be read; the others are classified nevertheless.
 
     Example: image-classifier predict adadelta_128 photo.png --show seen.png
     """
@@ -346,11 +347,11 @@ def predict(
         from image_classifier.serve import predict as predictions
         from image_classifier.track.reader import find_model
 
-    model, fields = find_model(run, load_params())
+    model, fields, calibration = find_model(run, load_params())
     task = PictureTask.from_fields(fields)
     images, problems = predictions.convert_pictures(predictions.find_pictures(pictures), task)
     if images:
-        table = predictions.predict_pictures(model, images, task.classes)
+        table = predictions.predict_pictures(model, images, task.classes, calibration)
         typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
         if output:
             with atomic_write(output) as path:
@@ -399,12 +400,13 @@ def export(
     check_request(form, quantize)
     params = load_params()
     kind = f"{form}_{quantize}" if quantize else form
-    model, fields = find_model(run, params)
+    model, fields, calibration = find_model(run, params)
     folder = (output or paths.export(run, kind)).absolute()
     export_model(
         run,
         model,
         PictureTask.from_fields(fields),
+        calibration,
         folder,
         form,
         quantize,

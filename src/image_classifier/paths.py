@@ -46,6 +46,7 @@ class RunFiles:
         self.history = directory / "history.csv"
         self.configuration = directory / "config.yaml"
         self.metrics = directory / "metrics.json"
+        self.calibration = directory / "calibration.json"
         self.predictions = directory / "predictions.npz"
 
     def plot(self, name: str) -> Path:

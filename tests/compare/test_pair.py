@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from image_classifier import paths
-from image_classifier.compare.pair import brier_score, compare_pair, format_pair
+from image_classifier.compare.pair import compare_pair, format_pair
 from image_classifier.compare.seeds import COLUMNS
 
 LABELS = np.arange(10)
@@ -79,13 +79,8 @@ def test_runs_with_equal_probabilities_are_identical(second: str) -> None:
     assert text == f"good and {second} are identical: the same probabilities for all 10 test images."
 
 
-def test_the_brier_score_is_the_mean_squared_distance_from_the_labels() -> None:
-    probabilities = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
-    assert brier_score(probabilities, np.array([0, 0])) == (0.5 + 2) / 2
-
-
-def test_a_comparison_has_the_brier_scores_of_both_runs() -> None:
-    (test,), _ = compare_pair(
-        "good", "bad", {"bad": HALF, "good": CORRECT}, LABELS, {"good": None, "bad": None}, 0.9, 0.01
-    )
-    assert test["brier_scores"] == [0, 1]
+def test_the_brier_score_of_a_run_is_the_mean_squared_distance_from_the_labels() -> None:
+    probabilities = {"first": np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), "second": np.eye(3)[[0, 0]]}
+    labels = np.array([0, 0])
+    (test,), _ = compare_pair("first", "second", probabilities, labels, {"first": None, "second": None}, 0.9, 0.01)
+    assert test["brier_scores"] == [(0.5 + 2) / 2, 0]

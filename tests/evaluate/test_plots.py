@@ -110,3 +110,20 @@ def test_long_names_many_classes_and_colours_are_drawn(tmp_path: Path, classes: 
     for name, figure in figures.items():
         write_figure(tmp_path / f"{name}.png", figure)  # no warning
         assert (tmp_path / f"{name}.png").stat().st_size
+
+
+def test_the_reliability_diagram_shows_each_bin_with_its_number_of_images(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet(np.full(4, 0.4), 300)
+    figure = plots.reliability(probabilities, 1.5, generator.integers(4, size=300), "title")
+    accuracies, counts = figure.axes
+    legend = accuracies.get_legend()
+    assert legend is not None
+    assert [text.get_text().partition(":")[0] for text in legend.get_texts()] == [
+        "Perfect calibration",
+        "As trained",
+        "With temperature 1.50",
+    ]
+    assert (accuracies.get_xlim(), accuracies.get_ylim()[0]) == ((0, 1), 0)
+    assert sum(int(text.get_text()) for text in counts.texts) == 2 * 300
+    write_figure(tmp_path / "reliability.png", figure)  # no warning

@@ -50,6 +50,7 @@ def test_every_run_has_its_model_metrics_predictions_and_plots(repro_project: Pa
     for name in RUNS:
         folders = [repro_project / folder / "mnist" / name for folder in ("runs", "plots")]
         assert {file.name for folder in folders for file in folder.iterdir()} == {
+            "calibration.json",
             "config.yaml",
             "history.csv",
             "metrics.json",
@@ -60,6 +61,7 @@ def test_every_run_has_its_model_metrics_predictions_and_plots(repro_project: Pa
             "loss.png",
             "mistakes.png",
             "predictions.png",
+            "reliability.png",
         }
 
 
@@ -136,7 +138,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         ("conf/training/fast.yaml", "label_smoothing: 0.05", "label_smoothing: 0.1", ["train@fast"]),
         ("conf/training/default.yaml", "seed: 42", "seed: 43", TRAININGS),
         ("conf/model/cnn.yaml", "rate: 0.25", "rate: 0.2", ["diagram", *TRAININGS]),
-        ("conf/evaluate.yaml", "seed: 42", "seed: 43", EVALUATIONS),
+        ("conf/evaluate.yaml", "target_accuracy: 0.999", "target_accuracy: 0.99", EVALUATIONS),
         ("conf/audit.yaml", "similarity: 0.99", "similarity: 0.98", ["audit@mnist"]),
         (
             "conf/data/mnist.yaml",
@@ -153,7 +155,7 @@ def test_dvc_shows_metrics_and_plots(project_copy: Path) -> None:
         "a value of a training file",
         "the seed",
         "the model",
-        "the seed of the plots",
+        "the accuracy of the answers that are given",
         "the limit of near duplicates",
         "the number of images",
         "the code of the plots",

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import (
     CLI,
     PYTHON,
@@ -63,6 +64,21 @@ def test_a_fresh_clone_has_the_same_runs_after_dvc_pull_and_backfill(project_cop
     assert len(pulled) == len(RUNS)
     for fingerprint, values in pulled.items():  # only the original has run_metadata/, with the durations
         assert values == without_times(original[fingerprint])
+
+
+@pytest.mark.slow
+def test_results_that_are_older_than_their_calibration_are_recorded_without_it(untracked_copy: Path) -> None:
+    lock = untracked_copy / "dvc.lock"
+    locked = yaml.safe_load(lock.read_text())
+    for stage in locked["stages"].values():
+        stage["outs"] = [out for out in stage["outs"] if not out["path"].endswith("calibration.json")]
+    lock.write_text(yaml.safe_dump(locked))
+    for file in untracked_copy.glob("runs/mnist/*/calibration.json"):
+        file.unlink()
+    assert run(untracked_copy, CLI, "backfill").count("Recorded ") == len(RUNS)
+    for values in pipeline_results(untracked_copy).values():
+        assert "metrics.test_accuracy.0" in values
+        assert "metrics.test_brier_score.0" not in values
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from PIL import Image
 from image_classifier import paths
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.fetch.pictures import PictureTask
 from image_classifier.serve import export
 from image_classifier.serve.export import Format, check_request, compare_answers, export_model, run_file, to_float32
@@ -67,7 +68,7 @@ def metadata(path: Path) -> Any:
         pytest.param("saved_model", "saved_model", "tensorflow", marks=pytest.mark.slow),
     ],
 )
-def test_a_file_answers_as_the_model_and_names_its_task(
+def test_a_file_answers_as_the_model_and_names_its_task_and_calibration(
     model: keras.Model,
     data: Path,
     tmp_path: Path,
@@ -77,9 +78,9 @@ def test_a_file_answers_as_the_model_and_names_its_task(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "export"
-    export_model("mine", model, TASK, folder, form, None, **TOLERANCES)
+    export_model("mine", model, TASK, Calibration(1.5, 0.9), folder, form, None, **TOLERANCES)
     assert {path.name for path in folder.iterdir()} == {name, "proof.json"}
-    assert metadata(folder / name) == json.loads(json.dumps(asdict(TASK)))
+    assert metadata(folder / name) == {**json.loads(json.dumps(asdict(TASK))), "temperature": 1.5, "threshold": 0.9}
     proof = json.loads((folder / "proof.json").read_bytes())
     assert (proof["run"], proof["data"], proof["format"], proof["quantize"]) == ("mine", "pets", form, None)
     assert proof["runtime"].startswith(runtime)
@@ -109,7 +110,9 @@ def test_an_int8_file_is_smaller_and_close(data: Path, tmp_path: Path, form: For
 
 def test_a_model_in_bfloat16_is_exported_in_float32(tmp_path: Path) -> None:
     model = build_model("tiny", LAYERS, TASK.image_shape, 2, "mixed_bfloat16")
-    export_model("mine", model, TASK, tmp_path / "export", "litert", None, max_difference=1e-5, max_lost_accuracy=1)
+    export_model(
+        "mine", model, TASK, UNCALIBRATED, tmp_path / "export", "litert", None, max_difference=1e-5, max_lost_accuracy=1
+    )
     proof = json.loads((tmp_path / "export/proof.json").read_bytes())
     assert [proof[name]["precision"] for name in ("original", "float32")] == ["mixed_bfloat16", "float32"]
     assert proof["float32"]["greatest_difference"] < 1e-5 < proof["original"]["greatest_difference"]
@@ -164,7 +167,7 @@ def test_a_wrong_file_is_refused_and_an_earlier_export_kept(
 
     monkeypatch.setattr(export, "write_model", write_and_damage)
     with pytest.raises(InputError, match=message):
-        export_model("mine", model, TASK, folder, "onnx", None, **TOLERANCES)
+        export_model("mine", model, TASK, UNCALIBRATED, folder, "onnx", None, **TOLERANCES)
     assert [path.name for path in folder.iterdir()] == ["proof.json"]
     assert [path.name for path in tmp_path.iterdir() if "export" in path.name] == ["export"]
 
@@ -180,7 +183,15 @@ def test_a_lost_accuracy_is_refused(
     monkeypatch.setattr(export, "run_file", lambda *_: wrong)
     with pytest.raises(InputError, match=r"its accuracy is 100\.00% lower .* --max-lost-accuracy 0\.5 is exceeded\.$"):
         export_model(
-            "mine", model, TASK, tmp_path / "export", "onnx", quantize, max_difference=1, max_lost_accuracy=0.5
+            "mine",
+            model,
+            TASK,
+            UNCALIBRATED,
+            tmp_path / "export",
+            "onnx",
+            quantize,
+            max_difference=1,
+            max_lost_accuracy=0.5,
         )
     assert not (tmp_path / "export").exists()
 
@@ -192,20 +203,22 @@ def test_probabilities_that_are_no_numbers_are_refused(
     monkeypatch.setattr(export, "write_model", lambda _model, _task, path, *_: path.touch())
     monkeypatch.setattr(export, "run_file", lambda *_: answers)
     with pytest.raises(InputError, match="differ by up to nan"):
-        export_model("mine", model, TASK, tmp_path / "export", "onnx", None, max_difference=1, max_lost_accuracy=1)
+        export_model(
+            "mine", model, TASK, UNCALIBRATED, tmp_path / "export", "onnx", None, max_difference=1, max_lost_accuracy=1
+        )
 
 
 def test_a_folder_with_other_files_is_refused(model: keras.Model, tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "export/letter.txt").touch()
     with pytest.raises(InputError, match=r"has other files, such as letter\.txt\. Choose a new folder: --output DIR$"):
-        export_model("mine", model, TASK, tmp_path / "export", "onnx", None, **TOLERANCES)
+        export_model("mine", model, TASK, UNCALIBRATED, tmp_path / "export", "onnx", None, **TOLERANCES)
 
 
 def test_a_data_set_with_other_images_is_refused(model: keras.Model, tmp_path: Path) -> None:
     task = replace(TASK, classes=("bird", "dog"))
     with pytest.raises(InputError, match=r"other classes, than mine\. Export a newer run\.$"):
-        export_model("mine", model, task, tmp_path / "export", "onnx", None, **TOLERANCES)
+        export_model("mine", model, task, UNCALIBRATED, tmp_path / "export", "onnx", None, **TOLERANCES)
 
 
 def test_a_saved_model_is_not_quantized() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_classifier.evaluate.calibration import Calibration
 from image_classifier.fetch.pictures import FORMATS, PictureTask
 from image_classifier.serve.predict import COLUMNS, convert_pictures, draw_pictures, find_pictures, predict_pictures
 
@@ -61,6 +62,19 @@ def test_the_three_most_probable_classes_are_listed(picture: Path) -> None:
     table = predict_pictures(SimpleNamespace(predict=model), images, TASK.classes)
     assert table.columns.tolist() == COLUMNS
     assert table.to_numpy().tolist() == [[str(picture), "2", 0.6, "1", 0.1, "7", 0.06]]
+
+
+@pytest.mark.parametrize(("threshold", "answer", "title"), [(0.2, "2", "2"), (0.3, "not sure", "2?")])
+def test_a_model_with_a_threshold_says_whether_it_is_sure(
+    picture: Path, threshold: float, answer: str, title: str
+) -> None:
+    images, _ = convert_pictures([picture], TASK)
+    calibration = Calibration(2.0, threshold)
+    table = predict_pictures(SimpleNamespace(predict=model), images, TASK.classes, calibration)
+    probability = 0.6**0.5 / np.sqrt(PROBABILITIES).sum()
+    assert table.columns.tolist() == ["picture", "answer", *COLUMNS[1:]]
+    assert table.iloc[0, :4].tolist() == [str(picture), answer, "2", pytest.approx(probability)]
+    assert draw_pictures(images, table).axes[0].get_title() == f"one.png\n{title} ({probability:.1%})"
 
 
 def test_the_drawing_shows_each_picture_with_its_prediction(picture: Path) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from image_classifier.dataset import Arrays
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.fetch.pictures import FORMATS, PictureTask
 from image_classifier.serve import server
 from image_classifier.serve.predict import convert_pictures, predict_pictures
@@ -67,7 +68,7 @@ def running(application: FastAPI) -> Iterator[int]:
 def port() -> Iterator[int]:
     """Port of a server whose model returns the mean of an image."""
     model = SimpleNamespace(input_shape=(None, *SHAPE), predict=predict)
-    with running(server.make_application([("mean", model)], DIGITS)) as port:
+    with running(server.make_application([("mean", model, UNCALIBRATED)], DIGITS)) as port:
         yield port
 
 
@@ -84,7 +85,9 @@ def models() -> dict[str, keras.Model]:
 @pytest.fixture(scope="module")
 def picture_port(models: dict[str, keras.Model]) -> Iterator[int]:
     """Port of a server of both models."""
-    with running(server.make_application(list(models.items()), DIGITS)) as port:
+    with running(
+        server.make_application([(name, model, UNCALIBRATED) for name, model in models.items()], DIGITS)
+    ) as port:
         yield port
 
 
@@ -228,7 +231,7 @@ def test_class_names_and_the_form_of_an_image_come_from_the_task() -> None:
         input_shape=(None, 2, 3, 3), predict_on_batch=lambda images: np.stack([images.mean(axis=(1, 2, 3)), [0.25]], 1)
     )
     task = PictureTask("pets", ("cat", "dog"), (2, 3, 3), "stretch")
-    with running(server.make_application([("colours", model)], task)) as port:
+    with running(server.make_application([("colours", model, UNCALIBRATED)], task)) as port:
         _, listed = send(port, None, "GET", "/models")
         _, text = send(port, png(np.full((4, 6, 3), 51, np.uint8)), path="/picture", Content_Type="image/png")
     assert json.loads(listed) == {
@@ -239,14 +242,28 @@ def test_class_names_and_the_form_of_an_image_come_from_the_task() -> None:
     assert json.loads(text)["models"][0]["probabilities"] == {"cat": pytest.approx(0.2), "dog": 0.25}
 
 
+@pytest.mark.parametrize(("threshold", "sure"), [(None, None), (0.6, True), (0.7, False)])
+def test_a_picture_has_the_calibrated_probabilities_and_whether_the_model_is_sure(
+    threshold: float | None, sure: bool | None
+) -> None:
+    model = SimpleNamespace(input_shape=(None, 2, 2, 1), predict_on_batch=lambda _images: np.array([[0.2, 0.8]]))
+    task = PictureTask("pets", ("cat", "dog"), (2, 2, 1), "stretch")
+    served = [("pets", model, Calibration(2.0, threshold))]
+    with running(server.make_application(served, task)) as port:
+        _, text = send(port, png(np.eye(2, dtype=np.uint8)), path="/picture", Content_Type="image/png")
+    (answer,) = json.loads(text)["models"]
+    assert answer["probabilities"] == {"cat": pytest.approx(1 / 3), "dog": pytest.approx(2 / 3)}
+    assert answer["sure"] is sure
+
+
 @pytest.mark.parametrize(("shape", "classes"), [((28, 28, 1), 9), ((28, 28, 3), 10), ((32, 32, 1), 10)])
 def test_a_run_with_other_classes_or_image_shape_is_left_out_with_a_warning(
     models: dict[str, keras.Model], shape: tuple[int, int, int], classes: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dense = {"_target_": "keras.layers.Dense", "units": classes, "activation": "softmax"}
     older = build_model("older", [{"_target_": "keras.layers.Flatten"}, dense], shape, classes)
-    served = [("first", models["first"]), ("older", older), ("second", models["second"])]
-    with running(server.make_application(served, DIGITS)) as port:
+    served = {"first": models["first"], "older": older, "second": models["second"]}
+    with running(server.make_application([(*run, UNCALIBRATED) for run in served.items()], DIGITS)) as port:
         status, text = send(port, png(np.eye(40, dtype=np.uint8) * 255), path="/picture", Content_Type="image/png")
     assert status == 200
     assert [answer["name"] for answer in json.loads(text)["models"]] == ["first", "second"]

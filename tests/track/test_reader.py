@@ -1,5 +1,6 @@
 """Reading of recorded runs, and the predictions of any run."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from image_classifier.compare.seeds import COLUMNS
 from image_classifier.config.compose import load_params
 from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
@@ -23,6 +25,7 @@ from image_classifier.provenance.result import Result
 from image_classifier.track import reader
 from image_classifier.track.reader import (
     compare_runs,
+    find_calibration,
     find_facts,
     find_predictions,
     find_run,
@@ -211,7 +214,7 @@ def test_the_models_of_current_runs_are_loaded_without_trials_and_open_runs(
     any_store.client.create_run(any_store.experiment_id, run_name="unfinished")
     left_out = record_result(any_store, rename(adhoc_result, "left_out"))
     models = list(load_current_models(any_store, exclude_run_id=left_out))
-    assert [name for name, _ in models] == ["sgd_32", "other"]
+    assert [name for name, *_ in models] == ["sgd_32", "other"]
     expected = load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
     np.testing.assert_array_equal(models[0][1].predict(scale_pixels(PIXELS), verbose=0), expected)
 
@@ -222,10 +225,21 @@ def test_a_model_that_cannot_be_loaded_is_left_out_with_a_warning(
     run_ids = [record_result(store, rename(adhoc_result, name)) for name in ("damaged", "sound")]
     artifacts = Path(store.client.get_run(run_ids[0]).info.artifact_uri.removeprefix("file://"))
     (artifacts / "model.h5").write_bytes(b"no model")
-    assert [name for name, _ in load_current_models(store, exclude_run_id="")] == ["sound"]
+    assert [name for name, *_ in load_current_models(store, exclude_run_id="")] == ["sound"]
     printed = capsys.readouterr().err
     assert printed.startswith(f"Warning: damaged is left out. model.h5 of MLflow run {run_ids[0]} is damaged")
     assert printed.count("\n") == 1
+
+
+def test_a_recorded_run_has_the_calibration_of_its_folder_and_an_older_one_has_none(
+    any_store: Store, adhoc_result: Result
+) -> None:
+    run_id = record_result(any_store, adhoc_result)
+    assert find_calibration(any_store, run_id) == UNCALIBRATED
+    adhoc_result.files.calibration.write_text(json.dumps({"temperature": 1.5, "threshold": 0.9}))
+    record_result(any_store, adhoc_result)
+    assert find_calibration(any_store, run_id) == Calibration(1.5, 0.9)
+    assert [calibration for *_, calibration in load_current_models(any_store, "")] == [Calibration(1.5, 0.9)]
 
 
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from sklearn.metrics import brier_score_loss
 
 from image_classifier import paths
 from image_classifier.compare.seeds import final_accuracies, read_replicates, select_replicates
@@ -37,7 +38,8 @@ def compare_pair(
 
         - confidence, margin: The arguments.
         - accuracies: Accuracy, or mean accuracy over the seeds, of the first and of the second run.
-        - brier_scores: Result of `brier_score` for the first and for the second run, of the test on the images.
+        - brier_scores: Mean squared distance between the probabilities and the one-hot labels (Brier 1950), 0 to 2, for
+          the first and for the second run, of the test on the images.
         - identical: Whether the runs predict the same probabilities, of the test on the images.
 
     Raises:
@@ -50,7 +52,10 @@ def compare_pair(
         **sides,
         **settings,
         "accuracies": [float(values.mean()) for values in correct.values()],
-        "brier_scores": [brier_score(probabilities[run], labels) for run in sides.values()],
+        "brier_scores": [
+            float(brier_score_loss(labels, values, labels=range(values.shape[1]), scale_by_half=False))
+            for values in (probabilities[run] for run in sides.values())
+        ],
         "identical": identical,
     }
     tests = [{**test, **on_images} for test in paired_tests(correct, confidence)]
@@ -63,17 +68,6 @@ def compare_pair(
     means = [float(values.mean()) for values in accuracies.values()]
     over_seeds = {**sides, **settings, "accuracies": means}
     return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, confidence))], []
-
-
-def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean squared distance between the probabilities and the one-hot labels (Brier 1950), 0 to 2.
-
-    Args:
-        probabilities: Class probabilities, (n, classes).
-        labels: Labels, (n,).
-    """
-    distances = probabilities - np.eye(probabilities.shape[1])[labels]
-    return float(np.square(distances).sum(axis=1).mean())
 
 
 def format_pair(tests: Sequence[RunTest], missing: Collection[str] = (), rows: Collection[str] = ()) -> str:

@@ -291,6 +291,7 @@ class Evaluate(StrictModel):
     run: RunName
     batch_size: BatchSize
     seed: Seed
+    target_accuracy: Annotated[float, Field(gt=0, le=1)]
 
 
 class Compare(StrictModel):

@@ -5,9 +5,11 @@ import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy.stats import binomtest
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from image_classifier.dataset import Examples, scale_pixels
+from image_classifier.evaluate.calibration import BINS, calibration_error, find_bins, judge, scale
 
 CURVES = {"loss": "Loss (cross-entropy)", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
@@ -117,4 +119,56 @@ def confusion_matrix(examples: Examples, probabilities: np.ndarray, title: str) 
         im_kw={"norm": PowerNorm(0.35)},
     )
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
+    return figure
+
+
+def reliability(probabilities: np.ndarray, temperature: float | None, labels: np.ndarray, title: str) -> Figure:
+    """Draw the accuracy of the answers by their confidence, and the number of images in each bin of the confidence.
+
+    A point is at the mean confidence and the accuracy of a bin; its bar is Wilson's 95% interval of the accuracy.
+
+    Args:
+        probabilities: Class probabilities that the model predicts for the test images, (n, classes).
+        temperature: Temperature whose effect is drawn as well, or None.
+        labels: Labels of the test images, (n,).
+        title: First part of the title of the figure.
+    """
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(2, 1))
+    upper.plot([0, 1], [0, 1], color="gray", linestyle="--", label="Perfect calibration")
+    series = {"As trained": probabilities}
+    if temperature is not None:
+        series[f"With temperature {temperature:.2f}"] = scale(probabilities, temperature)
+    edges = np.linspace(0, 1, BINS + 1)
+    width = 1 / BINS / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        confidences, correct = judge(values, labels)
+        bins = find_bins(confidences)
+        total, right, sums = (np.bincount(bins, weights, BINS) for weights in (None, correct, confidences))
+        used = total > 0
+        accuracies = right[used] / total[used]
+        ends = [
+            binomtest(int(hits), int(count)).proportion_ci(0.95, "wilson")
+            for hits, count in zip(right[used], total[used], strict=True)
+        ]
+        errors = np.abs(np.transpose(ends) - accuracies)
+        label = f"{name}: calibration error {calibration_error(confidences, correct):.2%}"
+        style = {"color": f"C{number}", "marker": "os"[number], "linestyle": "none", "capsize": 3, "clip_on": False}
+        upper.errorbar(sums[used] / total[used], accuracies, errors, label=label, **style)
+        bars = lower.bar(edges[:-1] + number * width, total, width, align="edge", color=f"C{number}", edgecolor="white")
+        lower.bar_label(bars, [f"{count:,}" for count in total], fontsize=7, rotation=90, padding=2)
+    upper.set(
+        title=f"{title}: accuracy by confidence, with 95% intervals", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.02)
+    )
+    lower.set(
+        xlabel=f"Confidence (probability of the answer, {BINS} bins)",
+        ylabel="Test images (logarithmic)",
+        yscale="symlog",
+    )
+    lower.margins(y=0.3)
+    for axes in (upper, lower):
+        axes.grid(visible=True, alpha=0.4)
+    upper.xaxis.set_major_formatter(PercentFormatter(1))
+    upper.yaxis.set_major_formatter(PercentFormatter(1))
+    upper.legend(loc="lower right")
     return figure

@@ -6,28 +6,32 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from image_classifier.dataset import Examples
+from image_classifier.dataset import Examples, load_for_training
 from image_classifier.determinism import set_seed_and_threads
 from image_classifier.evaluate import plots
-from image_classifier.evaluate.metrics import evaluate
+from image_classifier.evaluate.calibration import UNCALIBRATED, describe_calibration, fit_calibration
+from image_classifier.evaluate.metrics import evaluate, predict
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.files import damage_named, read_history
-from image_classifier.paths import RunFiles
+from image_classifier.paths import RunFiles, prepared_data
 
 
 def evaluate_run(
-    files: RunFiles, test: Examples, batch_size: int, seed: int
-) -> tuple[dict[str, Any], np.ndarray, dict[str, Figure]]:
+    files: RunFiles, test: Examples, batch_size: int, seed: int, target_accuracy: float
+) -> tuple[dict[str, Any], np.ndarray, dict[str, Any], dict[str, Figure]]:
     """Evaluate the saved model of a run and draw its plots.
 
     Args:
         files: Files of the run.
         test: Test images.
         batch_size: Images per forward step; decides speed and memory.
-        seed: Choice of the images in the plot of predictions.
+        seed: Choice of the images in the plot of predictions, and of the bootstrap samples.
+        target_accuracy: Accuracy of the answers of which the model is sure, above 0, at most 1.
 
     Returns:
-        Metrics and class probabilities from `evaluate`, and the plots by name.
+        Metrics and class probabilities from `evaluate`, the result of `describe_calibration`, and the plots by name.
+        The calibration is fitted on the training images that the run has held out. If it has not held out any, its
+        temperature and threshold are None: images that a network was trained on do not show how often it errs.
 
     Raises:
         FileNotFoundError: The run is not trained.
@@ -36,13 +40,21 @@ def evaluate_run(
     with damage_named(files.configuration):
         config = yaml.safe_load(files.configuration.read_bytes())
         run, threads, loss = config["run"], config["training"]["intra_op_threads"], config["training"]["loss"]
-        images = "held-out" if config["validation"]["size"] else "test"
+        size, data = config["validation"]["size"], str(config["data"])
     history = read_history(files.history)
     set_seed_and_threads(seed, threads)
-    metrics, probabilities = evaluate(load_model(files.model), loss, test, batch_size)
+    model = load_model(files.model)
+    metrics, probabilities = evaluate(model, loss, test, batch_size)
+    fitted = UNCALIBRATED
+    if size:
+        _, held_out = load_for_training(prepared_data(data), size)
+        fitted = fit_calibration(predict(model, held_out.images, batch_size), held_out.labels, target_accuracy)
+    calibration = describe_calibration(probabilities, test.labels, fitted, target_accuracy, seed)
     title = f"{run}: {metrics['test_accuracy']:.2%} of {len(test):,} test images right"
-    figures = {metric: plots.training_curves(history, metric, run, images) for metric in plots.CURVES}
+    validated_on = "held-out" if size else "test"
+    figures = {metric: plots.training_curves(history, metric, run, validated_on) for metric in plots.CURVES}
     figures["predictions"] = plots.predictions(test, probabilities, seed)
     figures["confusion_matrix"] = plots.confusion_matrix(test, probabilities, title)
     figures["mistakes"] = plots.mistakes(test, probabilities)
-    return metrics, probabilities, figures
+    figures["reliability"] = plots.reliability(probabilities, fitted.temperature, test.labels, run)
+    return metrics, probabilities, calibration, figures

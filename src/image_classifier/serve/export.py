@@ -19,6 +19,7 @@ from tabulate import tabulate
 from image_classifier import environment, paths
 from image_classifier.dataset import Arrays, load_examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.fetch.pictures import PictureTask
 from image_classifier.files import atomic_folder, file_hashes, write_json
 
@@ -53,6 +54,7 @@ def export_model(
     run: str,
     model: "keras.Model",
     task: PictureTask,
+    calibration: Calibration,
     folder: Path,
     form: Format,
     quantize: Quantization | None,
@@ -66,6 +68,7 @@ def export_model(
         run: Name of the run in the proof.
         model: Model from images to class probabilities.
         task: Task that the model solves; its name is the name of the data set.
+        calibration: Temperature and threshold, which become metadata of the file. Its output remains the model's.
         folder: Folder to write, which may have an earlier export to the same format.
         form: Format of the file.
         quantize: Type of the weights and activations; None leaves float32.
@@ -90,7 +93,7 @@ def export_model(
         file = temporary / name
         print(f"Converting {run} to {name}", flush=True)
         with _output_captured():
-            write_model(originals["float32"], task, file, form, sample)
+            write_model(originals["float32"], task, file, form, sample, calibration)
         print(f"Sending {len(test):,} test images through {name}, one at a time", flush=True)
         answers = run_file(file, data / "test_images.npy")
         facts = {"run": run, "data": task.name, "format": form, "quantize": quantize, "file": name}
@@ -127,9 +130,14 @@ def _precision(model: "keras.Model") -> str:
 
 
 def write_model(
-    model: "keras.Model", task: PictureTask, path: Path, form: Format, sample: np.ndarray | None = None
+    model: "keras.Model",
+    task: PictureTask,
+    path: Path,
+    form: Format,
+    sample: np.ndarray | None = None,
+    calibration: Calibration = UNCALIBRATED,
 ) -> None:
-    """Write a model that scales its pixels itself, with the fields of its task as metadata.
+    """Write a model that scales its pixels itself, with the fields of its task and its calibration as metadata.
 
     The input of the file, `pixels`, is uint8, (n, *image_shape), 0…255; its output is float32, (n, classes).
 
@@ -139,6 +147,7 @@ def write_model(
         path: File, or folder of a SavedModel.
         form: Format of the file.
         sample: Training images, uint8, (n, *image_shape), 0…255, for the ranges of int8; None leaves float32.
+        calibration: Temperature and threshold.
     """
     import keras
     import tensorflow as tf
@@ -156,7 +165,7 @@ def write_model(
         input_signature=[keras.InputSpec("uint8", (None, *task.image_shape), name="pixels")],
         **options,
     )
-    metadata = json.dumps(asdict(task))
+    metadata = json.dumps(asdict(task) | asdict(calibration))
     if form == "onnx":
         _complete_onnx(path, metadata, sample)
     elif form == "litert":

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.fetch.picture_lists import is_visible, picture_suffixes
 from image_classifier.fetch.pictures import PictureTask
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 RANKS = ("", "second_", "third_")
 COLUMNS = ["picture", *(f"{rank}{value}" for rank in RANKS for value in ("class", "probability"))]
+ANSWER = "answer"  # column of a model that has a threshold
+NOT_SURE = "not sure"
 SHOWN = 100  # pictures in one figure
 
 
@@ -59,27 +62,38 @@ def convert_pictures(files: Sequence[Path], task: PictureTask) -> tuple[dict[Pat
     return images, problems
 
 
-def predict_pictures(model: "keras.Model", images: dict[Path, np.ndarray], classes: Sequence[str]) -> pd.DataFrame:
+def predict_pictures(
+    model: "keras.Model",
+    images: dict[Path, np.ndarray],
+    classes: Sequence[str],
+    calibration: Calibration = UNCALIBRATED,
+) -> pd.DataFrame:
     """Classify images.
 
     Args:
         model: Model from images to class probabilities.
         images: Image of each picture, uint8, (height, width, channels).
         classes: Names of the classes.
+        calibration: Temperature of the probabilities, and threshold of the answers.
 
     Returns:
         Columns `COLUMNS`: the three most probable classes of each picture and their probabilities, 0 to 1. With two
-        classes, the third ones are empty.
+        classes, the third ones are empty. If the calibration has a threshold, the second column is `ANSWER`: the most
+        probable class, or `NOT_SURE`.
     """
     if not images:
         return pd.DataFrame(columns=COLUMNS)
-    probabilities = model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0)
+    probabilities = calibration.apply(model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0))
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
     rows = [
         [str(file), *(value for label in labels for value in (classes[label], float(scores[label])))]
         for file, labels, scores in zip(images, best, probabilities, strict=True)
     ]
-    return pd.DataFrame(rows, columns=COLUMNS[: len(rows[0])]).reindex(columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS[: len(rows[0])]).reindex(columns=COLUMNS)
+    sure = calibration.is_sure(probabilities)
+    if sure is not None:
+        table.insert(1, ANSWER, table["class"].where(sure, NOT_SURE))
+    return table
 
 
 def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> Figure:
@@ -91,7 +105,8 @@ def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> 
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, (file, image), prediction in zip(grid, images.items(), shown.itertuples(), strict=False):
+    for axes, (file, image), prediction in zip(grid, images.items(), shown.to_dict("records"), strict=False):
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{file.name[-18:]}\n{prediction[2]} ({prediction[3]:.1%})", fontsize=8)
+        doubt = "?" if prediction.get(ANSWER) == NOT_SURE else ""
+        axes.set_title(f"{file.name[-18:]}\n{prediction['class']}{doubt} ({prediction['probability']:.1%})", fontsize=8)
     return figure

@@ -22,8 +22,9 @@ from PIL import Image
 from image_classifier.config.compose import find_source, load_params
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import Calibration
 from image_classifier.fetch.pictures import PictureTask
-from image_classifier.track.reader import load_current_models, read_task
+from image_classifier.track.reader import find_calibration, load_current_models, read_task
 from image_classifier.track.registry import CHAMPION, find_champion, find_origin, load_address
 from image_classifier.track.store import Store
 
@@ -64,9 +65,9 @@ def serve(port: int, data: str | None) -> None:
         raise InputError(f"--port {port}: {reason}. Choose another port: image-classifier serve --port PORT") from None
     with listener:
         run_id, name = find_origin(store, model, version)
-        champion = load_address(store, f"models:/{model}/{version}")
+        champion = (name, load_address(store, f"models:/{model}/{version}"), find_calibration(store, run_id))
         others = load_current_models(store, exclude_run_id=run_id)
-        application = make_application([(name, champion), *others], PictureTask.from_fields(read_task(store, run_id)))
+        application = make_application([champion, *others], PictureTask.from_fields(read_task(store, run_id)))
         address = f"http://{HOST}:{port}"
         print(f"Draw a picture: {address}")
         print(
@@ -77,7 +78,7 @@ def serve(port: int, data: str | None) -> None:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureTask) -> FastAPI:
+def make_application(models: Sequence[tuple[str, "keras.Model", Calibration]], task: PictureTask) -> FastAPI:
     """Return the HTTP application of some models.
 
     `POST /invocations`, in MLflow's format, and `GET /ping` are for programs. `GET /` is the page, which asks for the
@@ -88,15 +89,16 @@ def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureT
     image size, when it was trained.
 
     Args:
-        models: Name and model of each run, the champion first, which answers `POST /invocations`.
+        models: Name, model and calibration of each run, the champion first, which answers `POST /invocations` with the
+            output of its model.
         task: Task of the champion.
     """
     application = FastAPI(openapi_url=None, dependencies=[Depends(check_origin)])  # None: no /docs either
     champion = models[0][1]
     model_lock = asyncio.Lock()
     shape = champion.input_shape[1:]
-    models = [models[0], *((name, model) for name, model in models[1:] if check_form(name, model, task))]
-    names = [{"name": name, "champion": model is champion} for name, model in models]
+    models = [models[0], *(run for run in models[1:] if check_form(run[0], run[1], task))]
+    names = [{"name": name, "champion": model is champion} for name, model, _ in models]
 
     def predict(body: bytes) -> Response:
         probabilities = champion.predict(parse_images(body, shape), verbose=0)
@@ -108,11 +110,13 @@ def make_application(models: Sequence[tuple[str, "keras.Model"]], task: PictureT
         except InputError as error:
             raise HTTPException(400, f"{error}.") from None
         batch = scale_pixels(image[np.newaxis])
-        # For one image, `predict_on_batch` gives the same answer as `predict` in a small part of the time
-        answers = [
-            {**name, "probabilities": dict(zip(task.classes, model.predict_on_batch(batch)[0].tolist(), strict=True))}
-            for name, (_, model) in zip(names, models, strict=True)
-        ]
+        answers = []
+        for name, (_, model, calibration) in zip(names, models, strict=True):
+            # For one image, `predict_on_batch` gives the same answer as `predict` in a small part of the time
+            probabilities = calibration.apply(model.predict_on_batch(batch))
+            sure = calibration.is_sure(probabilities)
+            answer = {"probabilities": dict(zip(task.classes, probabilities[0].tolist(), strict=True))}
+            answers.append({**name, **answer, "sure": None if sure is None else bool(sure[0])})
         return JSONResponse({"image": png_url(image), "models": answers})
 
     async def answer(function: Callable[[bytes], Response], request: Request) -> Response:

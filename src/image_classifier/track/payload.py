@@ -181,14 +181,15 @@ def history_metrics(result: Result, now: int) -> list[Metric]:
 
 
 def final_metrics(result: Result, now: int, model_id: str | None) -> list[Metric]:
-    """Return the best validation accuracy, its epoch, the duration and the test metrics, all at step 0."""
+    """Return the best validation accuracy, its epoch, the duration, test metrics and calibration, all at step 0."""
     accuracies = read_history(result.files.history)["val_accuracy"]
     best = {"best_val_accuracy": accuracies.max(), "best_epoch": accuracies.idxmax()}
     if result.metadata:
         best["training_seconds"] = round(sum(result.metadata.epoch_seconds), 1)
+    measured = test_metrics(result) | calibration_metrics(result)
     return [
         *(Metric(name, float(value), now, 0) for name, value in best.items()),
-        *(Metric(name, value, now, 0, model_id=model_id) for name, value in test_metrics(result).items()),
+        *(Metric(name, value, now, 0, model_id=model_id) for name, value in measured.items()),
     ]
 
 
@@ -201,6 +202,14 @@ def test_metrics(result: Result) -> dict[str, float]:
         last = read_history(result.files.history).iloc[-1]
         return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
     return {}
+
+
+def calibration_metrics(result: Result) -> dict[str, float]:
+    """Return the numbers in calibration.json, and nothing for runs without it, such as results of older versions."""
+    path = result.files.calibration
+    if not path.exists():
+        return {}
+    return read_json(path, lambda values: {name: float(value) for name, value in values.items() if value is not None})
 
 
 def format_description(result: Result) -> str:

@@ -19,6 +19,7 @@ from image_classifier.compare.significance import RunTest
 from image_classifier.config.schema import Compare, Table
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.errors import InputError
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration, read_calibration
 from image_classifier.files import damage_named, file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
@@ -31,6 +32,7 @@ from image_classifier.track.store import RESULT_TAG, SUPERSEDED_TAG, Store, is_c
 if TYPE_CHECKING:
     import keras
 
+CALIBRATION_FILE = "calibration.json"  # artifact of an evaluated run
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
 
 
@@ -136,8 +138,8 @@ def find_facts(run: str, params: Table) -> Facts:
     return training_facts(result.input, metadata.training_images, metadata.revision.commit, metadata.environment)
 
 
-def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any]]:
-    """Load the model of a run, and the fields of the `PictureTask` that it solves.
+def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any], Calibration]:
+    """Load the model of a run, the fields of the `PictureTask` that it solves, and its calibration.
 
     Args:
         run: Name or id, see `find_run`, or address of an MLflow model, such as models:/mnist@champion.
@@ -150,12 +152,14 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any]]:
     if ":/" in run:
         store = Store(next(iter(params.datasets)))
         model = load_address(store, run)
-        return model, read_task(store, find_model_run(store, run))
+        run_id = find_model_run(store, run)
+        return model, read_task(store, run_id), find_calibration(store, run_id)
     if _is_local(run, params):
         result = read_result(run)
-        return _load(result.files.model), picture_task(result.dataset)
+        return _load(result.files.model), picture_task(result.dataset), read_calibration(result.files.calibration)
     store, run_id = find_run(run, params)
-    return _load_recorded(store, run_id, read_run(store, run_id).model), read_task(store, run_id)
+    model = _load_recorded(store, run_id, read_run(store, run_id).model)
+    return model, read_task(store, run_id), find_calibration(store, run_id)
 
 
 def read_task(store: Store, run_id: str) -> dict[str, Any]:
@@ -168,8 +172,20 @@ def read_task(store: Store, run_id: str) -> dict[str, Any]:
         return picture_task(Path(store.client.download_artifacts(run_id, DATASET_FILE, folder)))
 
 
-def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model"]]:
-    """Yield name and model of each current, complete run, oldest first, except for trials and replicates.
+def find_calibration(store: Store, run_id: str) -> Calibration:
+    """Return the calibration of a recorded run, which runs without held-out images and older runs do not have.
+
+    Raises:
+        InputError: The store cannot be reached, or the file is damaged.
+    """
+    with TemporaryDirectory() as folder, store.translate_errors():
+        if CALIBRATION_FILE not in [file.path for file in store.client.list_artifacts(run_id)]:
+            return UNCALIBRATED
+        return read_calibration(Path(store.client.download_artifacts(run_id, CALIBRATION_FILE, folder)))
+
+
+def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model", Calibration]]:
+    """Yield name, model and calibration of each current, complete run, oldest first, without trials and replicates.
 
     Prints a warning about each model that cannot be loaded.
 
@@ -186,10 +202,11 @@ def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str
     for run in (run for run in runs if is_complete(run) and run.info.run_id != exclude_run_id):
         try:
             model = _load_recorded(store, run.info.run_id, run.data.tags["dvc.model.h5"])
+            calibration = find_calibration(store, run.info.run_id)
         except (InputError, FileNotFoundError) as error:
             print(f"Warning: {run.info.run_name} is left out. {error}", file=sys.stderr)
         else:
-            yield run.info.run_name, model
+            yield run.info.run_name, model, calibration
 
 
 def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -> tuple[np.ndarray, str | None]:

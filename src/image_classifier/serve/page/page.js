@@ -90,13 +90,16 @@ function show({ image = "", models = [], error = "" }) {
   find("#error").textContent = error;
   const tops = models.map(({ probabilities: p }) => classes.reduce((a, b) => (p[b] > p[a] ? b : a)));
   for (const [number, card] of cards.entries()) {
-    const [top, probabilities] = [tops[number], models[number]?.probabilities];
+    const [top, { probabilities, sure } = {}] = [tops[number], models[number]];
+    const shown = sure === false ? "not sure" : (top ?? "?");
     const answer = find(".answer", card);
     answer.classList.toggle("empty", !top);
+    answer.classList.toggle("unsure", sure === false);
     answer.classList.toggle("differs", top !== tops[0]);
-    find("b", answer).textContent = top ?? "?";
-    find("b", answer).style.setProperty("--letters", top?.length ?? 1); // decides the size
-    find("span", answer).textContent = top ? percent.format(probabilities[top]) : "";
+    find("b", answer).textContent = shown;
+    find("b", answer).style.setProperty("--letters", shown.length); // decides the size
+    const confidence = top ? percent.format(probabilities[top]) : "";
+    find("span", answer).textContent = sure === false ? `${top}: ${confidence}` : confidence;
     for (const [index, row] of card.querySelectorAll("li").entries()) {
       const probability = probabilities?.[classes[index]];
       row.classList.toggle("top", classes[index] === top);
