@@ -72,10 +72,7 @@ def time_to_accuracy() -> str:
         row["whole training"] = f"{histories['epoch'].max() * epoch_seconds[str(run)]:.0f} s"
         for accuracy in (0.99, 0.991):
             reached = histories[histories["val_accuracy"] >= accuracy].groupby("seed")["epoch"].min()
-            epochs = f"{reached.median():g} epochs ({reached.min()} to {reached.max()})" if len(reached) else "never"
-            seconds = f", {reached.median() * epoch_seconds[str(run)]:.0f} s" if len(reached) else ""
-            some = f", by {len(reached)} seeds" if 0 < len(reached) < row["seeds (n)"] else ""
-            row[f"first {accuracy:.1%}"] = f"{epochs}{seconds}{some}"
+            row[f"first {accuracy:.1%}"] = _epochs(reached, row["seeds (n)"], epoch_seconds[str(run)])
         rows.append(row)
     share = epoch_seconds["fast"] / epoch_seconds["adadelta_128"]
     conditions = (
@@ -86,6 +83,16 @@ def time_to_accuracy() -> str:
         "epochs. On a processor without instructions for bfloat16, `fast` is slower than `adadelta_128`."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
+def _epochs(reached: pd.Series, seeds: int, epoch_seconds: float) -> str:
+    """Return the median of the numbers of epochs, their range, their time, and how many of the seeds have a number."""
+    if reached.empty:
+        return "never"
+    low, median, high = reached.min(), reached.median(), reached.max()
+    spread = f" ({low} to {high})" if low < high else ""
+    some = f", by {len(reached)} seeds" if len(reached) < seeds else ""
+    return f"{median:g} epochs{spread}, {median * epoch_seconds:.0f} s{some}"
 
 
 def pairs(*runs: str) -> str:
@@ -156,12 +163,16 @@ def optimizers() -> str:
         }
         for optimizer, result in measured["optimizers"].items()
     ]
+    not_rejected = [
+        name for name, result in measured["optimizers"].items() if result["adjusted"] >= 1 - COMPARISON["confidence"]
+    ]
+    conclusion = f"Not rejected by the first loss: {', '.join(not_rejected) or 'none'}."
     conditions = (
         f"Conditions: batch size {measured['batch_size']}, one epoch on all training images, Keras' default learning "
-        f"rates, momentum 0.9; {_machine(measured)}. The interval is the prediction interval of one more seed, and the "
-        "correction is Holm's for this table."
+        f"rates, momentum 0.9; {_machine(measured)}. The interval is the prediction interval of one more seed. The "
+        "p-values are corrected for this table with Holm's method."
     )
-    return f"{_table(rows)}\n\n{_text(conditions)}"
+    return f"{_table(rows)}\n\n{_text(f'{conclusion} {conditions}')}"
 
 
 def published_sgd_128() -> str:
