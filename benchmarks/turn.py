@@ -1,4 +1,4 @@
-"""Time what a user waits for after a change of a value besides the training, and write benchmarks/turn.json.
+"""Time the work around one training after a change of a value, and write benchmarks/turn.json.
 
 python -m benchmarks.turn          takes five minutes; works in a clone of the last commit
 
