@@ -1,7 +1,7 @@
 """Run the benchmarks and write docs/performance.md: make bench. Takes forty minutes on two cores, which should be idle.
 
-Other benchmarks have command lines of their own: python -m benchmarks.sweep (sweeps), benchmarks.tracking (large
-stores), benchmarks.data_sets, benchmarks.memory, and benchmarks.determinism (settings that change bits).
+Others have command lines of their own: python -m benchmarks.sweep (sweeps), benchmarks.tracking (large stores),
+benchmarks.turn (the time around one training), and benchmarks.determinism (settings that change bits).
 """
 
 import sys
@@ -39,6 +39,7 @@ def main() -> None:
     paths.PERFORMANCE.write_text(
         "\n\n".join([header, *parts, DISCUSSION.read_text(encoding="utf-8").strip()]) + "\n", encoding="utf-8"
     )
+    run(["cog", "-r", "-P", "-I", "docs", "-p", "import tables", str(paths.PERFORMANCE)])  # from benchmarks/turn.json
     say(f"Wrote {paths.PERFORMANCE.relative_to(paths.ROOT)}")
 
 

@@ -29,6 +29,23 @@ def write_table(project: Path, optimizers: Iterable[str]) -> None:
     (project / "params.yaml").write_text(f"{datasets}runs:\n{''.join(rows)}", encoding="utf-8")
 
 
+def copy_runs(project: Path, numbers: range) -> None:
+    """Add runs to the table that have the files of the second run, instead of training them."""
+    write_table(project, ["adam", *["sgd"] * (numbers.stop - 1)])
+    for number in numbers:
+        for folder in ("plots/mnist", "runs/mnist"):
+            shutil.copytree(project / folder / "run_1", project / folder / f"run_{number}")
+        shutil.copy(project / "run_metadata/run_1.tracked", project / f"run_metadata/run_{number}.tracked")
+    run(["dvc", "commit", "--force"], project)
+
+
+def slice_data(project: Path, train_images: int, test_images: int) -> None:
+    """Let a project without results use few images."""
+    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {train_images}")
+    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {test_images}")
+    (project / "dvc.lock").unlink()
+
+
 def rows(project: Path) -> list[list[str]]:
     """Time runs that are added, an optimizer that is edited, and `dvc repro` with nothing to do."""
     repro = ["dvc", "repro"]
@@ -48,12 +65,7 @@ def rows(project: Path) -> list[list[str]]:
     trained = re.findall(r"^Running stage '(train@.+)':", run(repro, project), re.MULTILINE)
 
     say(f"Scaling: {ALL} runs")
-    write_table(project, ["adam", *["sgd"] * (ALL - 1)])
-    for number in range(1 + SINGLE + MANY, ALL):
-        for folder in ("plots/mnist", "runs/mnist"):
-            shutil.copytree(project / folder / "run_1", project / folder / f"run_{number}")
-        shutil.copy(project / "run_metadata/run_1.tracked", project / f"run_metadata/run_{number}.tracked")
-    run(["dvc", "commit", "--force"], project)
+    copy_runs(project, range(1 + SINGLE + MANY, ALL))
     idle = [timed(repro, project) for _ in range(REPETITIONS)]
     if UP_TO_DATE not in run(repro, project):
         raise RuntimeError("`dvc repro` had something to do")
@@ -88,9 +100,7 @@ def answers() -> list[list[str]]:
 
 def main() -> None:
     with clone() as project:
-        replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {TRAIN_IMAGES}")
-        replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {TEST_IMAGES}")
-        (project / "dvc.lock").unlink()
+        slice_data(project, TRAIN_IMAGES, TEST_IMAGES)
         table = [*rows(project), *answers()]
     print("## How cost grows with the work\n")
     print(f"Conditions: {TRAIN_IMAGES:,} training and {TEST_IMAGES:,} test images, one epoch.\n")

@@ -353,6 +353,33 @@ def determinism() -> str:
     return f"{_table(rows)}\n\n{_text(conditions)}"
 
 
+def turn() -> str:
+    """Return the table of the seconds around the training of one turn beside their goals, and its conditions."""
+    measured = _read("benchmarks/turn.json")
+    goals = {"one more run": 12, "nothing to do, 50 runs": 1.5}
+    rows = []
+    for name, times in measured["seconds"].items():
+        goal, cpu = goals.get(name), pd.Series(times["cpu"])
+        rows.append(
+            {
+                "measurement": name,
+                "CPU time": f"{cpu.median():.2f} s ({cpu.min():.2f} to {cpu.max():.2f}, n = {len(cpu)})",
+                "wall time": f"{pd.Series(times['wall']).median():.1f} s",
+                "goal": f"at most {goal:g} s" if goal else "",
+                "reached": ("yes" if cpu.median() <= goal else "no") if goal else "",
+            }
+        )
+    training, test = measured["images"]
+    conditions = (
+        f"Conditions: {measured['date']}; {training:,} training and {test:,} test images, one epoch, whose training is "
+        f"included in `train`; {_machine(measured)}; load averages from {measured['load'][0]:.0f} to "
+        f"{measured['load'][1]:.0f}, which is the number of processes that want to run. The CPU time (user and system) "
+        "is the median, with minimum and maximum. It decides whether a goal is reached. A stage includes DVC's work "
+        "after it."
+    )
+    return f"{_table(rows)}\n\n{_text(conditions)}"
+
+
 def _bits(changed: list[str] | None) -> str:
     """Return whether a training gave the same bits, from the outputs that differ; None if it did not start."""
     if changed is None:

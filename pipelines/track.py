@@ -9,10 +9,10 @@ from image_classifier.entrypoint import entrypoint
 @entrypoint("track", Track)
 def main(config: Track) -> str:
     find_run_files(config.run, load_table())
-    with environment.gc_paused():
+    with environment.gc_paused():  # also for the modules that MLflow imports for its store
         from image_classifier.track.writer import track_run
 
-    return f"{config.run} is MLflow run {track_run(config.run)}"
+        return f"{config.run} is MLflow run {track_run(config.run)}"
 
 
 if __name__ == "__main__":

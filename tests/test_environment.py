@@ -156,3 +156,10 @@ def test_a_matplotlibrc_does_not_decide_plots(tmp_path: Path, monkeypatch: pytes
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / "matplotlibrc").write_text("text.usetex: True\n")
     assert run_at_home(tmp_path, MATPLOTLIB, MPLBACKEND="nonsense") == "False\n"
+
+
+def test_libraries_that_are_hidden_from_keras_can_be_imported_afterwards(tmp_path: Path) -> None:
+    program = (
+        f"{KERAS}\nimport sys\nprint('sklearn' in sys.modules)\nimport matplotlib, sklearn\nprint(sklearn.__name__)"
+    )
+    assert run_at_home(tmp_path, program).splitlines()[1:] == ["False", "sklearn"]

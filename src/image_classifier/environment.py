@@ -32,6 +32,7 @@ GPU_VARIABLES = "CUDA_VISIBLE_DEVICES|NVIDIA_TF32_OVERRIDE"
 VARIABLES = re.compile(rf"(?!({HARMLESS})$)(TF_({WORDS})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_|{GPU_VARIABLES}).*")
 # The lines that TensorFlow writes to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL
 NOTICES = "^(I0000 00:00:|To enable the following instructions: |WARNING: All log messages before absl::Init)"
+UNUSED_LIBRARIES = ("matplotlib", "sklearn")  # optional ones of Keras, whose import takes a fifth of the time
 NOTICE_FILTER = ("grep", "--line-buffered", "--text", "--invert-match", "--extended-regexp", NOTICES)
 
 
@@ -100,13 +101,26 @@ def tensorflow_import() -> Iterator[None]:
 def _import_keras() -> None:
     """Import Keras, and replace the user's settings of keras.json, which would decide results, by the defaults."""
     try:
-        import keras
+        with _unused_libraries_hidden():
+            import keras
     except ValueError as error:
         folder = os.environ.get("KERAS_HOME", "~/.keras")
         raise InputError(f"{folder}/keras.json: {error} Correct or remove this file.") from None
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
+
+
+@contextmanager
+def _unused_libraries_hidden() -> Iterator[None]:
+    """Let Keras do without the optional libraries; they can be imported after the block."""
+    hidden = [name for name in UNUSED_LIBRARIES if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # Python's documented mark of such a module
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

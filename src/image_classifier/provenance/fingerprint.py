@@ -139,7 +139,7 @@ def workspace_recipe(configuration: dict[str, Any], files: dict[str, str]) -> st
     return recipe_fingerprint(configuration, data, code_fingerprint(paths.ROOT, code))
 
 
-def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str | None]:
+def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str]:
     """Return the recipe fingerprint of each trained pipeline run, with the data and code of this workspace.
 
     Args:
@@ -151,9 +151,10 @@ def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str | None]:
         InputError: dvc.yaml or the config.yaml of a run is damaged.
     """
     files = training_files(data)
+    code = code_fingerprint(paths.ROOT, code_hashes(files))
     recipes = {}
     for run in runs:
         path = paths.pipeline_run(data, run).configuration
         with damage_named(path):
-            recipes[run] = workspace_recipe(yaml.safe_load(path.read_bytes()), files)
+            recipes[run] = recipe_fingerprint(yaml.safe_load(path.read_bytes()), data_hash(files), code)
     return recipes

@@ -6,6 +6,7 @@ from typing import Any
 
 import git
 import yaml
+from yaml import CSafeLoader
 
 from image_classifier import paths
 from image_classifier.errors import InputError
@@ -120,7 +121,7 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
         rows = dict((yaml.safe_load(params) or {}).get("runs", {}))
     trainings = {}
     with damage_named(paths.DVC_LOCK):
-        stages = (yaml.safe_load(lock) or {}).get("stages", {})
+        stages = (yaml.load(lock, CSafeLoader) or {}).get("stages", {})  # dvc.lock has 300 lines for each run
         for name, stage in stages.items():
             kind, _, run = name.partition("@")
             if kind == "train" and run in rows and "data" in rows[run]:
