@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 SECONDS_TO_START = 120
 
@@ -57,6 +60,18 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
             assert time.monotonic() < deadline, f"{url} does not respond"
             time.sleep(0.2)
+
+
+@contextmanager
+def serving(application: FastAPI) -> Iterator[int]:
+    """Serve an application in a thread, and yield its port."""
+    served = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield int(listener.getsockname()[1])
+        served.should_exit = True
+        thread.join()
 
 
 @contextmanager

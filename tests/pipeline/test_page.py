@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ import pytest
 from helpers import CLI, RUNS, copy_project, run, started, wait_for_line
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from servers import free_port
+from servers import free_port, serving
 
 from image_classifier import paths
+from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
+from image_classifier.fetch.pictures import PictureTask
+from image_classifier.serve import server
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=30_000)
@@ -237,3 +241,28 @@ def test_a_phone_shows_everything_within_its_width(open_page: Callable[..., Page
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     bright = page.locator("body").evaluate("body => getComputedStyle(body).color") == "rgb(236, 238, 242)"
     assert bright == (scheme == "dark")
+
+
+def test_a_model_below_its_threshold_is_not_sure_and_its_probabilities_are_shown(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    model = SimpleNamespace(
+        input_shape=(None, 2, 2, 1),
+        output_shape=(None, 2),
+        predict_on_batch=lambda images: np.array([[1 - images.max(), images.max()]]),
+    )
+    other = SimpleNamespace(**vars(model))
+    runs = [("careful", model, Calibration(1.0, 0.9)), ("always", other, UNCALIBRATED)]
+    application = server.make_application(runs, PictureTask("pets", ("cat", "dog"), (2, 2, 1), "stretch"))
+    page = chromium.new_page()
+    with serving(application) as port:
+        page.goto(f"http://127.0.0.1:{port}")
+        for level, champion, run_name in ((179, "not sure dog: 70.2%", "dog 70.2%"), (255, "dog 100.0%", "dog 100.0%")):
+            Image.new("L", (2, 2), level).save(tmp_path / "picture.png")
+            page.get_by_label("Choose a file").set_input_files(tmp_path / "picture.png")
+            expect(page.locator("#champion .answer")).to_have_text(champion)
+            expect(page.locator("#others .answer")).to_have_text(run_name)
+            expect(page.locator("#champion .probability").last).to_have_text(run_name.partition(" ")[2])
+        page.get_by_role("button", name="Clear").click()
+        expect(page.locator("#champion .answer")).to_have_text("?")
+        page.close()

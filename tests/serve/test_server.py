@@ -2,12 +2,9 @@
 
 import http.client
 import json
-import socket
-import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from PIL import Image
+from servers import serving as running
 
 from image_classifier.dataset import Arrays
 from image_classifier.errors import InputError
@@ -50,18 +46,6 @@ def predict(images: np.ndarray, verbose: int) -> np.ndarray:
     assert verbose == 0
     means: np.ndarray = images.mean(axis=(1, 2))
     return means
-
-
-@contextmanager
-def running(application: FastAPI) -> Iterator[int]:
-    """Run a server of an application and yield its port."""
-    running = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
-    with socket.create_server((server.HOST, 0)) as listener:
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield listener.getsockname()[1]
-        running.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
