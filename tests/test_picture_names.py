@@ -25,7 +25,8 @@ def make_data(folder: Path, names: list[str], test_fraction: float | None, monke
         Image.new("L", (4, 4), brightness).save(folder / "pets" / name)
     source = {"form": "image_folder", "skip_unreadable": False}
     values = {"name": "pets", "source": source, "classes": ["cat", "dog"], "image_size": [4, 4], "color": "gray"}
-    data = Data(**values, fit="pad", test_fraction=test_fraction, train_examples=9, test_examples=None)
+    rest = {"fit": "pad", "test_fraction": test_fraction, "train_examples": 9, "test_examples": None}
+    data = Data.model_validate(values | rest)
     for path in (paths.raw_data("pets"), paths.prepared_data("pets")):
         path.mkdir(parents=True)
     entries = LISTS["image_folder"](folder / "pets")

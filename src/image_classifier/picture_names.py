@@ -20,8 +20,8 @@ def read_picture_names(data: "Data") -> dict[str, list[str]]:
         data: Description of the data set.
 
     Returns:
-        Names of "train" and "test"; both lists are empty if the data set has no picture files, or if the images are
-        not those of data/raw/.
+        Names of "train" and "test"; both lists are empty if the data set has no picture files, or if data/raw/ has
+        other images.
     """
     raw, prepared = paths.raw_data(data.name), paths.prepared_data(data.name)
     none: dict[str, list[str]] = {"train": [], "test": []}
