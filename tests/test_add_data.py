@@ -212,6 +212,11 @@ def test_any_name_of_a_class_is_read_as_it_was_written(project: Path, tmp_path: 
     assert load_data("pets", project / "conf").classes == sorted(["cat", "dog", name])
 
 
+def test_letters_of_any_language_are_readable_in_the_file(project: Path, tmp_path: Path) -> None:
+    add_data("pets", make(tmp_path / "pets", *WHOLE, "größe/1.png", "größe/2.png"), side=None, skip_unreadable=False)
+    assert "größe" in (project / "conf/data/pets.yaml").read_text(encoding="utf-8")
+
+
 def test_the_new_run_can_be_composed(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_data("pets", make(tmp_path / "pets", *SPLIT), side=24, skip_unreadable=False)
     train = compose_run("pets", load_params(project / "params.yaml").runs["pets"], project / "conf")

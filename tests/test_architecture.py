@@ -21,6 +21,7 @@ ABOVE_STAGES = {
     "entrypoint",
     "error_browser",
     "label_issues",
+    "picture_names",
     "pipelines",
     "reproduction",
     "serve",

@@ -99,13 +99,18 @@ def test_a_model_that_does_not_fit_the_images_of_a_data_set_is_named() -> None:
     ],
 )
 def test_a_stage_that_does_not_match_dvc_lock_is_named_with_its_changes(changes: list[Any], message: str) -> None:
-    assert list(pipeline_problems({"train@a": changes})) == [
+    assert list(pipeline_problems({"train@a": changes}, {"train@a"})) == [
         Problem(f"train@a does not match dvc.lock: {message}.", "dvc repro")
     ]
 
 
+def test_the_files_of_a_stage_that_has_not_run_are_not_listed() -> None:
+    changes = [{"changed deps": {"data/prepared/a": "modified"}}, {"changed outs": {"runs/a/a/model.h5": "deleted"}}]
+    assert list(pipeline_problems({"train@a": changes}, {})) == [Problem("train@a has not run yet.", "dvc repro")]
+
+
 def test_a_pipeline_without_changes_has_no_problem() -> None:
-    assert list(pipeline_problems({})) == []
+    assert list(pipeline_problems({}, {})) == []
 
 
 @pytest.mark.parametrize("dependency", ["runs/mnist/sgd_32/model.h5", "runs"])
@@ -115,7 +120,7 @@ def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: 
         "evaluate@sgd_32": [{"changed deps": {dependency: "modified"}}],
     }
     message = "train@sgd_32 does not match dvc.lock: runs/mnist/sgd_32/model.h5 deleted."
-    assert list(pipeline_problems(status)) == [Problem(message, "dvc repro")]
+    assert list(pipeline_problems(status, status)) == [Problem(message, "dvc repro")]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: 
 )
 def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(dependencies: dict[str, str], fix: str) -> None:
     changes = [{"changed outs": {"runs/mnist/sgd_32/model.h5": "not in cache"}}, {"changed deps": dependencies}]
-    (problem,) = pipeline_problems({"train@sgd_32": changes})
+    (problem,) = pipeline_problems({"train@sgd_32": changes}, {"train@sgd_32"})
     assert problem.fix == fix
 
 

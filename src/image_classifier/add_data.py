@@ -92,7 +92,7 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
     with atomic_write(file) as path:
         text = (
             header
-            + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)
+            + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
             + notes
             + yaml.safe_dump(sizes, sort_keys=False)
         )

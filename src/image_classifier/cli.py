@@ -21,6 +21,7 @@ from image_classifier.errors import InputError
 
 PACKAGE = "src/image_classifier"
 MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
+PICTURE_SUFFIXES = (".png", ".jpg", ".pdf", ".svg")  # of a drawing
 
 app = typer.Typer(
     help="Compare, show, replicate, verify, promote and serve trained runs, and check the project. Stages and sweeps "
@@ -317,7 +318,8 @@ def promote(
         move = promotion.undo(model)
     before = f"; it was version {move.previous}" if move.previous not in (None, move.version) else ""
     option = "" if model == next(iter(params.datasets)) else f" --data {model}"
-    champion = f"{model}@{registry.CHAMPION} is now version {move.version} ({move.run}){before}"
+    since = "already" if move.previous == move.version else "now"
+    champion = f"{model}@{registry.CHAMPION} is {since} version {move.version} ({move.run}){before}"
     typer.echo(f"{champion}. Serve it: image-classifier serve{option}")
 
 
@@ -341,6 +343,8 @@ def predict(
     """
     from image_classifier.config.compose import load_params
 
+    if show and show.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InputError(f"--show {show}: should end with one of: {', '.join(PICTURE_SUFFIXES)}.")
     with gc_paused():
         from image_classifier.fetch.pictures import PictureTask
         from image_classifier.files import atomic_write, write_figure

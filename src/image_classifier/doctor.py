@@ -1,10 +1,12 @@
 """Checks that configuration, pipeline, files and MLflow agree, with a fix for each disagreement."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
+
+import yaml
 
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, load_params
@@ -59,7 +61,8 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
     except DvcException as error:
         yield Problem(f"DVC: {' '.join(str(error).split())}", "Solve it, then check again: image-classifier doctor")
         return  # the results in dvc.lock cannot be read
-    yield from pipeline_problems(status)
+    lock = yaml.safe_load(paths.DVC_LOCK.read_text(encoding="utf-8")) if paths.DVC_LOCK.exists() else None
+    yield from pipeline_problems(status, (lock or {}).get("stages", {}))
     yield from replicate_problems(configurations)
     yield from record_problems(load_params())
 
@@ -137,16 +140,20 @@ def configuration_problems(configurations: Mapping[str, Train]) -> Iterator[Prob
         yield Problem(message, CHECK_AGAIN)
 
 
-def pipeline_problems(status: dict[str, Any]) -> Iterator[Problem]:
+def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Iterator[Problem]:
     """List the stages that do not match dvc.lock.
 
     A changed output is reported once, not again as a dependency of later stages.
 
     Args:
         status: Changes of each stage, in the form of `dvc status --json`.
+        recorded: Stages that dvc.lock has. DVC lists every file of any other stage as changed.
     """
     all_outputs = [PurePath(path) for changes in status.values() for path in _list_changes(changes, "changed outs")]
     for stage, changes in status.items():
+        if stage not in recorded:
+            yield Problem(f"{stage} has not run yet.", "dvc repro")
+            continue
         outputs = _list_changes(changes, "changed outs")
         inputs = {
             path: change

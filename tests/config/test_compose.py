@@ -77,6 +77,7 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("optimizer=sdg", f"Unknown optimizer 'sdg'. Choose one of: {', '.join(OPTIMIZERS)} (conf/optimizer/)."),
         ("data=emnist", f"Unknown data 'emnist'. Choose one of: {', '.join(DATA_SETS)} (conf/data/)."),
         ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("modl=cnn", "Unknown key 'modl'. Did you mean 'model'?"),
         ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.learning_rate'?"),
         ("+momentum=0.9", "momentum: unknown key"),
         ("epochs=ten", "epochs=ten: should be a valid integer"),
@@ -465,7 +466,13 @@ def test_prepared_data_with_other_classes_or_another_size_are_refused(prepared: 
 
 
 def test_missing_prepared_data_are_named(prepared: Data) -> None:
-    with pytest.raises(FileNotFoundError, match="data/prepared/pets"):
+    paths.prepared_data("mnist").rename(paths.prepared_data("pets"))
+    with pytest.raises(FileNotFoundError, match="data/prepared/mnist"):
+        check_prepared_data(prepared)
+
+
+def test_a_missing_data_set_that_dvc_repro_would_not_make_is_refused(prepared: Data) -> None:
+    with pytest.raises(InputError, match=r"^data=pets is not in params\.yaml\. Choose one of: mnist\.$"):
         check_prepared_data(prepared.model_copy(update={"name": "pets"}))
 
 

@@ -60,6 +60,11 @@ def test_the_page_has_the_answers_of_each_run_and_the_numbers_of_images() -> Non
     assert len(b64decode(occlusion)) == 49
 
 
+def test_the_page_has_the_file_of_each_image_if_there_are_files() -> None:
+    pages = [make_page("pets", examples(), PROBABILITIES, [("a", Model())], names)[0] for names in ((), "xyz")]
+    assert [read_values(page)["names"] for page in pages] == [[], ["y"]]
+
+
 def test_the_atlas_has_the_pictures_side_by_side() -> None:
     values = read_values(make_page("pets", examples(), PROBABILITIES, [("a", Model())])[0])
     atlas = np.asarray(Image.open(BytesIO(b64decode(values["atlas"].partition(",")[2]))))

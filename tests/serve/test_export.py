@@ -31,12 +31,13 @@ LAYERS: list[dict[str, Any]] = [
     {"_target_": "keras.layers.Flatten"},
     {"_target_": "keras.layers.Dense", "units": 2, "activation": "softmax", "dtype": "float32"},
 ]
+RANDOM = {"_target_": "keras.layers.RandomTranslation", "height_factor": 0.5, "width_factor": 0.5}
 TOLERANCES = {"max_difference": 1e-5, "max_lost_accuracy": 0.0}
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return build_model("tiny", LAYERS, TASK.image_shape, 2)
+    return build_model("tiny", [RANDOM, *LAYERS], TASK.image_shape, 2)  # like conf/model/cnn_rgb.yaml
 
 
 @pytest.fixture(autouse=True)

@@ -130,7 +130,7 @@ def test_a_move_is_recorded_with_its_evidence(store: Store, runs: list[Result]) 
     assert second.reason == "better than the champion"
     assert second.tests == json.loads(json.dumps(BETTER))
     lines = describe_history("mnist").splitlines()
-    assert lines[0] == f"{first.time}  version - -> 1 (first): there was no champion to compare with"
+    assert lines[0] == f"{first.time}  version none -> 1 (first): there was no champion to compare with"
     assert lines[1] == f"{second.time}  version 1 -> 2 (second): better than the champion"
     assert lines[2] == "    On 200 test images: new 95.00%, old 80.00%"
     assert lines[-1] == "    Brier score, lower is better: new 0.1000, old 0.3400"

@@ -151,9 +151,12 @@ def check_prepared_data(data: Data) -> None:
 
     Raises:
         FileNotFoundError: The prepared data set is missing.
-        InputError: It has other classes or numbers of images, or a file is damaged.
+        InputError: It has other classes or numbers of images, or a file is damaged. Or it is missing, and params.yaml
+            does not have it, so that `dvc repro` would not make it.
     """
     folder = paths.prepared_data(data.name)
+    if not folder.exists() and data.name not in (known := load_params().datasets):
+        raise InputError(f"data={data.name} is not in params.yaml. Choose one of: {', '.join(known)}.")
     place = folder.relative_to(paths.ROOT)
     conf = f"conf/data/{data.name}.yaml"
     again = f"Make it again: dvc repro prepare@{data.name}"
@@ -279,7 +282,8 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
         return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
         known = _keys(compose(stage, [], conf))
-        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, known, n=1)
+        groups = {name.partition(".")[0] for name in known}
+        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, [*known, *groups], n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
         if key in known:
             hint = "Not every choice of the groups on the command line has it."

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from io import BytesIO
 from itertools import chain
@@ -25,7 +25,11 @@ DATA_MARKER = "{{DATA}}"
 
 
 def make_page(
-    data: str, test: Examples, probabilities: Mapping[str, np.ndarray], models: Iterable[tuple[str, "keras.Model"]]
+    data: str,
+    test: Examples,
+    probabilities: Mapping[str, np.ndarray],
+    models: Iterable[tuple[str, "keras.Model"]],
+    names: Sequence[str] = (),
 ) -> tuple[str, int, int]:
     """Make the page of a data set's mistakes.
 
@@ -34,6 +38,7 @@ def make_page(
         test: Test images.
         probabilities: Class probabilities that each run predicts for them, (n, classes).
         models: Model of each run, in the same order.
+        names: File of each test image, or nothing if they have no files.
 
     Returns:
         The HTML page, the number of images that it shows, and the number of images that a run classifies wrongly. The
@@ -41,7 +46,7 @@ def make_page(
     """
     indexes = rank_misclassified(test.labels, probabilities)
     images = test.images[indexes]
-    atlas, count = make_atlas(images, len(probabilities))
+    atlas, count = make_atlas(images, len(probabilities) + bool(names))  # a name takes less space than an answer
     shown = indexes[:count]
     answers = {}
     for run, model in models:
@@ -62,6 +67,7 @@ def make_page(
         },
         "indexes": shown.tolist(),
         "labels": test.labels[shown].tolist(),
+        "names": [names[position] for position in shown] if names else [],
         "answers": answers,
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")

@@ -153,7 +153,8 @@ def write_model(
     import tensorflow as tf
 
     pixels = keras.Input(task.image_shape, dtype="uint8", name="pixels")
-    probabilities = model(keras.layers.Rescaling(1 / 255, dtype="float32")(pixels))
+    scaled = keras.layers.Rescaling(1 / 255, dtype="float32")(pixels)
+    probabilities = model(scaled, training=False)  # layers that change images at random are active by default
     options: dict[str, Any] = {}
     if form == "litert" and sample is not None:
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]

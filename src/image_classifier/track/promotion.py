@@ -268,7 +268,7 @@ def describe_history(data: str) -> str:
     registered = find_registered(Store(data), data)
     moves = read_moves(registered).values() if registered else ()
     entries = [
-        f"{move.time}  version {move.previous or '-'} -> {move.version} ({move.run}): {move.reason}"
+        f"{move.time}  version {move.previous or 'none'} -> {move.version} ({move.run}): {move.reason}"
         + (f"\n{indent(_format_evidence(move.tests), '    ')}" if move.tests else "")
         for move in moves
     ]
