@@ -50,9 +50,9 @@ def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def select_replicates(histories: pd.DataFrame, recipes: Mapping[str, str | None]) -> dict[str, pd.DataFrame]:
     """Select the replicates of each run that has at least two seeds with all epochs in one environment.
 
-    Seeds of different environments are never pooled. All runs use the same environment as far as possible: the one in
-    which the most runs have two seeds; among equals, the one with the most seeds, then a known one, then the one whose
-    name comes first in the alphabet. A run without two seeds in it uses the next environment in this order.
+    Seeds of different environments are never pooled. The environment in which the most runs have two seeds comes first;
+    among equals, the one with the most seeds, then a known one, then the first in alphabetical order. Each run uses the
+    first environment in this order in which it has two seeds.
 
     Args:
         histories: Replicates of any runs, columns `COLUMNS`.

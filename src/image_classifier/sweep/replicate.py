@@ -86,7 +86,7 @@ def replicate_runs(
             probabilities = predict_recorded(store, record, test, config.batch_size)
         except (FileNotFoundError, InputError) as error:
             again = f"To train it again: mlflow runs delete --run-id {record.run_id}, then the same command."
-            print(f"Warning: {name} has no predictions. {error} {again}", file=sys.stderr)
+            print(f"Warning: {name} has no predictions ({str(error).rstrip('.')}). {again}", file=sys.stderr)
             return None
         return predictions.encode_mistakes(probabilities.argmax(axis=1), test.labels)
 
@@ -109,10 +109,10 @@ def replicate_runs(
             if key not in known and (mistakes := predict(record, name)) is not None:
                 predicted.append(predictions.make_row(replicate, len(test), mistakes))
         merged = replicates.merge_replicates(histories)
-        tables = {
-            paths.REPLICATES: merged,
+        tables = {  # the seeds last: a killed process then leaves no seed without the facts of its environment
             paths.REPLICATES_ENVIRONMENTS: environments.merge_environments(described, merged).reset_index(),
             paths.REPLICATES_PREDICTIONS: predictions.merge_predictions(predicted, merged),
+            paths.REPLICATES: merged,
         }
         for file, table in tables.items():
             with atomic_write(file) as path:
