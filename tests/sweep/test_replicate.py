@@ -82,7 +82,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorded:
 
 def replicate_sgd(monkeypatch: pytest.MonkeyPatch, num_seeds: int = 2, threads: int = 1) -> str:
     """Replicate sgd_32, of which all seeds are recorded, and return the summary."""
-    texts = []
+    texts: list[str] = []
 
     def execute(plan: Plan, *arguments: Any) -> None:
         (trials,) = plan.batches({})
