@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from image_classifier.compare.seeds import KEY
+from image_classifier.compare.seeds import KEY, UNKNOWN
 from image_classifier.files import damage_named
 
 COLUMNS = [*KEY, "images", "mistakes"]
@@ -110,7 +110,10 @@ def format_missing(replicates: Mapping[str, pd.DataFrame], correct: Mapping[str,
     missing = [run for run in replicates if run not in correct]
     if not missing:
         return ""
-    seeds = max(replicates[run]["seed"].max() for run in missing)
-    command = f"`image-classifier replicate {' '.join(missing)} --seeds {seeds}`"
+    # New seeds have a known environment, which is used for one run only if the others have seeds in it as well
+    is_known = all((replicates[run]["environment"] != UNKNOWN).all() for run in missing)
+    to_train = missing if is_known else list(replicates)
+    seeds = max(replicates[run]["seed"].max() for run in to_train)
+    command = f"`image-classifier replicate {' '.join(to_train)} --seeds {seeds}`"
     names = ", ".join(missing)
     return f"Seeds of {names} were recorded without predictions, which other test images need. Add them: {command}"
