@@ -9,7 +9,7 @@ from image_classifier.reproduction import describe_reproduction
 STAGE = {"cmd": "train", "deps": {"code": "1"}, "params": {"a.yaml": {"b": 1}}, "outs": {"model.h5": "2"}}
 OTHER_BYTES = {**STAGE, "outs": {"model.h5": "3"}}
 REPLICATES = pd.DataFrame(
-    {"seed": [1, 2, 3], "epoch": 1, "loss": 0.1, "val_accuracy": [0.97, 0.98, 0.99]},
+    {"environment": "0123abcd", "seed": [1, 2, 3], "epoch": 1, "loss": 0.1, "val_accuracy": [0.97, 0.98, 0.99]},
 )  # with Student's t quantile 4.303: 0.98 ± 4.303 * 0.01 * sqrt(4/3), at most 1
 
 
@@ -31,7 +31,9 @@ def test_a_new_run_has_nothing_to_be_compared_with() -> None:
 
 
 def test_other_bytes_within_the_prediction_interval_are_reproduced_within_the_noise() -> None:
-    evidence = "98.00% test accuracy; the 95% prediction interval of 3 seeds is 93.03% to 100.00%"
+    evidence = (
+        "98.00% test accuracy; the 95% prediction interval of 3 seeds of environment 0123abcd is 93.03% to 100.00%"
+    )
     assert judged() == f"reproduced within the noise of the seeds, other bytes than in git ({evidence})."
 
 

@@ -25,6 +25,8 @@ REPORTS = ROOT / "reports"
 MODELS = REPORTS / "models"
 REPLICATES = REPORTS / "replicates.csv"
 REPLICATES_PLOT = REPORTS / "replicates.png"
+REPLICATES_ENVIRONMENTS = REPORTS / "replicates_environments.csv"
+REPLICATES_PREDICTIONS = REPORTS / "replicates_predictions.csv"
 
 SCREENSHOTS = ROOT / "docs"
 PERFORMANCE = ROOT / "docs/performance.md"
@@ -163,8 +165,8 @@ def trained_run(root: Path, data: str, run: str) -> RunFiles:
 def remedy(missing: Path) -> str:
     """Return a sentence that says how to make or restore a missing or damaged file."""
     path = ROOT / missing
-    in_git = (REPLICATES, REPLICATES_PLOT, PARAMS, DVC_YAML, DVC_LOCK)
-    if path in in_git or any(
+    of_replicates = (REPLICATES, REPLICATES_PLOT, REPLICATES_ENVIRONMENTS, REPLICATES_PREDICTIONS)
+    if path in (*of_replicates, PARAMS, DVC_YAML, DVC_LOCK) or any(
         path.is_relative_to(folder) for folder in (CONF, PUBLISHED, ROOT / "src", ROOT / "pipelines")
     ):
         return f"Restore it: git checkout {path.relative_to(ROOT)}"

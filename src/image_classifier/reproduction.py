@@ -95,7 +95,8 @@ def describe_reproduction(
     last = seeds.prediction_intervals({"run": replicates}, confidence)["run"].iloc[-1]
     low = last["low", "val_accuracy"]
     high = min(last["high", "val_accuracy"], 1)
-    interval = f"the {100 * confidence:g}% prediction interval of {replicates['seed'].nunique()} seeds"
+    seeds_used = f"{replicates['seed'].nunique()} seeds of environment {replicates['environment'].iloc[0]}"
+    interval = f"the {100 * confidence:g}% prediction interval of {seeds_used}"
     evidence = f"{accuracy:.2%} test accuracy; {interval} is {low:.2%} to {high:.2%}"
     if low <= accuracy <= high:
         return f"reproduced within the noise of the seeds, other bytes than in git ({evidence})."

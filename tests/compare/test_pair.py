@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from image_classifier import paths
+from image_classifier.compare import predictions
 from image_classifier.compare.pair import compare_pair, format_pair
 from image_classifier.compare.seeds import COLUMNS
 
@@ -19,12 +21,25 @@ HALF = np.where(LABELS[:, np.newaxis] < 5, CORRECT, np.roll(CORRECT, 1, axis=1))
 def _replicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three replicates of the recipes "of good" and "of bad"."""
     rows = [
-        (run, f"of {run}", seed, 1, 0.1, 0.9, 0.1, accuracy)
+        (run, f"of {run}", "here", seed, 1, 0.1, 0.9, 0.1, accuracy)
         for run, accuracies in {"good": [0.99, 0.98, 0.985], "bad": [0.5, 0.51, 0.49]}.items()
         for seed, accuracy in enumerate(accuracies, 1)
     ]
     monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
     pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
+    monkeypatch.setattr(paths, "REPLICATES_PREDICTIONS", tmp_path / "predictions.csv")
+    pd.DataFrame(columns=predictions.COLUMNS).to_csv(paths.REPLICATES_PREDICTIONS, index=False)
+
+
+def add_predictions() -> None:
+    """Give each seed of good one mistake, and each seed of bad five, which are the same for all seeds of bad."""
+    mistakes = {"good": ["0:1", "1:2", "2:3"], "bad": ["0:1 1:2 2:3 3:4 4:5"] * 3}
+    rows = [
+        (run, f"of {run}", "here", seed, 10, text)
+        for run, texts in mistakes.items()
+        for seed, text in enumerate(texts, 1)
+    ]
+    pd.DataFrame(rows, columns=predictions.COLUMNS).to_csv(paths.REPLICATES_PREDICTIONS, index=False)
 
 
 def compare(recipes: dict[str, str | None], confidence: float = 0.9, rows: Collection[str] = ("good",)) -> str:
@@ -42,8 +57,30 @@ def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() ->
         "Over the seeds: good 98.50%, bad 50.00%",
         "  difference +48.50%, 90% interval +46.62% to +50.38%",
         "  3 and 3 seeds; Welch's t test: p = 0.00018",
+        "  environment of the seeds: here",
+        "  Seeds of good, bad were recorded without predictions, which other test images need. "
+        "Add them: `image-classifier replicate good bad --seeds 3`",
         "  good is better than bad.",
     ]
+
+
+def test_seeds_with_predictions_have_an_interval_for_other_images() -> None:
+    add_predictions()
+    lines = compare({"bad": "of bad", "good": "of good"}).splitlines()
+    (line,) = (line for line in lines if "other test images" in line)
+    low, high = (float(value) for value in re.findall(r"([+-][\d.]+)% ", line))
+    assert line.startswith("  for other seeds and other test images: 90% interval +")
+    assert low < 40 < high
+    assert "without predictions" not in "".join(lines)
+
+
+def test_the_seeds_of_another_environment_are_left_out_of_a_comparison() -> None:
+    recorded = pd.read_csv(paths.REPLICATES)
+    other = recorded[recorded["seed"] < 3].assign(environment="elsewhere", val_accuracy=0.1)
+    pd.concat([recorded, other]).to_csv(paths.REPLICATES, index=False)
+    text = compare({"bad": "of bad", "good": "of good"})
+    assert "Over the seeds: good 98.50%, bad 50.00%\n" in text
+    assert "\n  environment of the seeds: here; 4 seeds of other environments are left out\n" in text
 
 
 @pytest.mark.parametrize("recipe", ["of another run", None])

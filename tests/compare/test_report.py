@@ -8,6 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from image_classifier import paths
+from image_classifier.compare import predictions
+from image_classifier.compare.environments import FACTS, describe_environment
 from image_classifier.compare.report import compare_runs, format_report
 from image_classifier.compare.seeds import COLUMNS
 from image_classifier.compare.significance import seeds_tests
@@ -29,7 +31,8 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFram
     """Report on a run with ten and a run with five of ten images correct, without replicates."""
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
-    monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
+    for name in ("REPLICATES", "REPLICATES_ENVIRONMENTS", "REPLICATES_PREDICTIONS"):
+        monkeypatch.setattr(paths, name, tmp_path / f"{name}.csv")
     correct = np.eye(10)
     half = np.where(np.arange(10)[:, np.newaxis] < 5, correct, np.roll(correct, 1, axis=1))
     for run, probabilities, loss in (("good", correct, 0.01), ("bad", half, 0.5)):
@@ -42,7 +45,24 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFram
     paths.PUBLISHED.mkdir()
     history.assign(run="bad").to_csv(paths.published_history("mnist"))
     pd.DataFrame(columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
+    pd.DataFrame(columns=predictions.COLUMNS).to_csv(paths.REPLICATES_PREDICTIONS, index=False)
+    pd.DataFrame(columns=["environment", *FACTS]).to_csv(paths.REPLICATES_ENVIRONMENTS, index=False)
     return compare("mnist")[0]
+
+
+def add_replicates(*environments: str, mistakes: str | None = None) -> None:
+    """Write two seeds of both runs in each environment, and their predictions if they have the given mistakes."""
+    key = [
+        (run, f"of {run}", environment, seed)
+        for run in ("good", "bad")
+        for environment in environments
+        for seed in (1, 2)
+    ]
+    rows = [(*of_seed, epoch, 0.1, 0.9, 0.1, 0.9 + of_seed[-1] / 100) for of_seed in key for epoch in (1, 2)]
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
+    if mistakes is not None:
+        predicted = pd.DataFrame([(*of_seed, 10, mistakes) for of_seed in key], columns=predictions.COLUMNS)
+        predicted.to_csv(paths.REPLICATES_PREDICTIONS, index=False)
 
 
 def test_the_report_can_be_written_as_json(report: dict[str, Any]) -> None:
@@ -79,7 +99,9 @@ def test_without_replicates_the_page_shows_the_command_that_trains_them(report: 
 
 def test_the_page_compares_the_runs_over_their_seeds(report: dict[str, Any]) -> None:
     seeds = {"good": pd.Series([0.99, 0.98, 0.985], [1, 2, 3]), "bad": pd.Series([0.5, 0.51, 0.49], [1, 2, 3])}
-    page = format_report({**report, "seeds": seeds, "seeds_tests": seeds_tests(seeds, 0.9)})
+    selection = {run: {"environment": "here", "left_out": {}} for run in seeds}
+    tests = seeds_tests(seeds, 0.9, {})
+    page = format_report({**report, "seeds": seeds, "seeds_selection": selection, "seeds_tests": tests})
     assert "| `good` | 3       | 98.50% | 0.50%" in page
     assert "| `good`  | `bad`    | 3 and 3 | +48.50%" in page
     assert "| better     | 5 to 45        |" in page
@@ -87,7 +109,7 @@ def test_the_page_compares_the_runs_over_their_seeds(report: dict[str, Any]) -> 
 
 def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[str, Any]) -> None:
     rows = [
-        ("good", recipe, seed, epoch, 0.1, 0.9, 0.1, 0.9 + seed / 100)
+        ("good", recipe, "unknown", seed, epoch, 0.1, 0.9, 0.1, 0.9 + seed / 100)
         for recipe in ("of good", "old")
         for seed in (1, 2)
         for epoch in (1, 2)
@@ -96,6 +118,34 @@ def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[st
     report, figure = compare("mnist")
     assert report["seeds"] == {"good": {1: pytest.approx(0.91), 2: pytest.approx(0.92)}}
     assert [len(axes.collections) for axes in figure.axes] == [1, 1]
+
+
+@pytest.mark.usefixtures("report")
+def test_the_page_has_intervals_for_other_images_if_the_seeds_have_predictions() -> None:
+    add_replicates("unknown", mistakes="3:4")
+    page = format_report(compare("mnist")[0])
+    assert "| 90% interval, other images   |" in page
+    assert "without predictions" not in page
+
+
+@pytest.mark.usefixtures("report")
+def test_the_page_names_the_runs_whose_seeds_have_no_predictions() -> None:
+    add_replicates("unknown")
+    page = format_report(compare("mnist")[0])
+    assert "other images" not in page.split("Seeds of good, bad were recorded without predictions")[0]
+    assert "Add them: `image-classifier replicate good bad --seeds 2`" in page
+
+
+@pytest.mark.usefixtures("report")
+def test_the_page_describes_the_environment_of_the_seeds_and_counts_the_others() -> None:
+    environment = describe_environment({"processor": "a processor", "tensorflow": "2.21.0"}, threads=2)
+    environment.reset_index().to_csv(paths.REPLICATES_ENVIRONMENTS, index=False)
+    (name,) = environment.index
+    add_replicates("unknown", name)
+    page = format_report(compare("mnist")[0])
+    assert f"| `{name}`    | 2          |" in page
+    assert f"- `{name}`: a processor, family unknown (unknown); 2 threads; tensorflow 2.21.0, keras unknown" in page
+    assert "Left out: 2 of `good` in `unknown`, 2 of `bad` in `unknown`." in page
 
 
 def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, Any]) -> None:

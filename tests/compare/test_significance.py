@@ -4,12 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.regression.mixed_linear_model import MixedLM
 
 from image_classifier import paths
+from image_classifier.compare import significance
 from image_classifier.compare.seeds import final_accuracies, read_replicates
 from image_classifier.compare.significance import (
     RunTest,
     correct_tests,
+    crossed_bootstrap,
+    crossed_interval,
     estimate_accuracy,
     paired_test,
     paired_tests,
@@ -88,7 +92,7 @@ SECOND = pd.Series([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
 
 
 def test_means_of_seeds_are_compared_with_welch_s_statistic_and_the_degrees_of_the_smaller_sample() -> None:
-    (found,) = seeds_tests({"a": FIRST, "b": SECOND}, 0.95)
+    (found,) = seeds_tests({"a": FIRST, "b": SECOND}, 0.95, {})
     assert found["difference"] == pytest.approx(-1.58)
     # t = -1.8608 (R); Student's t distribution with 9 degrees of freedom has the quantile 2.2622
     assert found["p_value"] == pytest.approx(2 * stats.t.sf(1.8608, 9), abs=1e-5)
@@ -99,7 +103,7 @@ def test_means_of_seeds_are_compared_with_welch_s_statistic_and_the_degrees_of_t
 
 def test_equal_accuracies_of_seeds_do_not_exclude_noise() -> None:
     same = pd.Series([0.99, 0.99])
-    (found,) = seeds_tests({"a": same, "b": same + 1e-4}, 0.95)
+    (found,) = seeds_tests({"a": same, "b": same + 1e-4}, 0.95, {})
     assert found["p_value"] == pytest.approx(0.5)  # t = -1 at one degree of freedom
     assert found["low"] < 0 < found["high"]
 
@@ -160,7 +164,7 @@ def test_equal_recipes_are_told_apart_at_most_as_often_as_the_level_says(sizes: 
 
 def test_seeds_of_the_same_recipe_are_told_apart_at_most_as_often_as_the_level_says() -> None:
     rejected, num_splits = 0, 0
-    for _, seeds in read_replicates(paths.REPLICATES).groupby("recipe"):
+    for _, seeds in read_replicates(paths.REPLICATES).groupby(["recipe", "environment"]):
         accuracies = final_accuracies(seeds).to_numpy()
         for chosen in combinations(range(len(accuracies)), 2):
             others = np.delete(accuracies, chosen)
@@ -176,3 +180,71 @@ def test_equal_models_are_told_apart_at_most_as_often_as_the_level_says() -> Non
     correct = random.random((400, 2, 500)) < 0.97
     counts = [(int((a & ~b).sum()), int((b & ~a).sum()), len(a)) for a, b in correct]
     assert sum(paired_test("a", "b", *of_pair)[0]["p_value"] < 0.05 for of_pair in counts) <= MOST_REJECTED
+
+
+def answers(random: np.random.Generator, seeds: int, difficulty: np.ndarray, spread: float) -> np.ndarray:
+    """Return which images the seeds of a run answer correctly, if seeds and images differ in their log odds."""
+    odds = difficulty + random.normal(0, spread, (seeds, 1))
+    correct: np.ndarray = random.random((seeds, len(difficulty))) < 1 / (1 + np.exp(-odds))
+    return correct
+
+
+@pytest.mark.parametrize(("sizes", "spread"), [((3, 3), 0.0), ((3, 3), 1.0), ((2, 5), 1.0), ((5, 5), 0.3)])
+def test_equal_recipes_are_told_apart_on_other_images_at_most_as_often_as_the_level_says(
+    sizes: tuple[int, int], spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(significance, "CROSSED_RESAMPLES", 100)
+    random = np.random.default_rng(0)
+    excluded = 0
+    for _ in range(400):
+        difficulty = random.normal(5, 3, 300)
+        first, second = (answers(random, size, difficulty, spread) for size in sizes)
+        low, high = crossed_interval(first, second, 0.95)
+        excluded += not low <= 0 <= high
+    assert excluded <= MOST_REJECTED
+
+
+def test_the_crossed_bootstrap_has_the_variance_of_a_mixed_model_with_the_interaction_up_to_three_times() -> None:
+    seeds, images = 5, 25
+    random = np.random.default_rng(0)
+    run = np.repeat([0, 1], seeds * images)
+    seed = np.repeat(np.arange(2 * seeds), images)
+    image = np.tile(np.arange(images), 2 * seeds)
+    effects = random.normal(0, 0.3, 2 * seeds)[seed] + random.normal(0, 1, images)[image]
+    values = effects + random.normal(0, 1, (2, images))[run, image] + random.normal(0, 1, len(run))
+    frame = pd.DataFrame({"y": values, "run": run, "seed": seed, "image": image})
+    components = {"seed": "0 + C(seed)", "image": "0 + C(image)", "run_image": "0 + C(image):C(run)"}
+    model = MixedLM.from_formula("y ~ run", frame, vc_formula=components, groups=np.ones(len(frame)))
+    fitted = model.fit(method="lbfgs")
+    first, second = values.reshape(2, seeds, images)
+    found = crossed_bootstrap(first, second).var()
+    expected, interaction = fitted.bse_fe["run"] ** 2, fitted.scale * 2 / (seeds * images)
+    assert 0.95 * expected < found < 1.05 * (expected + 2 * interaction)
+
+
+def test_the_variance_of_the_crossed_bootstrap_is_the_closed_form_of_the_pigeonhole_bootstrap() -> None:
+    random = np.random.default_rng(0)
+    runs = answers(random, 3, random.normal(2, 2, 200), 1), answers(random, 5, random.normal(2, 2, 200), 1)
+    variance = 0.0
+    for run in runs:
+        residuals = run - run.mean(axis=1, keepdims=True) - run.mean(axis=0) + run.mean()
+        variance += (run.mean(axis=1).var(ddof=1) + residuals.var() / 200 * len(run) / (len(run) - 1)) / len(run)
+    variance += (runs[0].mean(axis=0) - runs[1].mean(axis=0)).var() / 200
+    assert crossed_bootstrap(*runs).var() == pytest.approx(variance, rel=0.1)
+
+
+def test_the_interval_for_other_images_contains_the_one_of_welch_s_test() -> None:
+    random = np.random.default_rng(0)
+    difficulty = random.normal(3, 2, 500)
+    runs = {run: answers(random, 4, difficulty + shift, 0.3) for run, shift in (("a", 0), ("b", 0.5), ("c", 1))}
+    accuracies = {run: pd.Series(correct.mean(axis=1)) for run, correct in runs.items()}
+    tests = seeds_tests(accuracies, 0.95, {run: runs[run] for run in ("a", "b")})
+    (found,) = (test for test in tests if test["crossed"])
+    assert (found["first"], found["second"]) == ("a", "b")
+    assert found["crossed"] == pytest.approx(crossed_interval(runs["a"], runs["b"], 1 - 0.05 / 3))
+    assert found["crossed"][0] < found["low"] < found["high"] < found["crossed"][1]
+
+
+def test_seeds_with_the_same_answers_give_an_interval_of_the_resolution() -> None:
+    low, high = crossed_interval(np.ones((3, 10), bool), np.ones((3, 10), bool), 0.95)
+    assert -0.001 < low < 0 < high < 0.001

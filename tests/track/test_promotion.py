@@ -104,7 +104,8 @@ def test_a_run_has_to_be_better_without_worse_probabilities(tests: list[RunTest]
     ],
 )
 def test_seeds_can_only_object(new: list[float], objection: str | None) -> None:
-    (over_seeds,) = seeds_tests({"new": pd.Series(new), "old": pd.Series([0.95, 0.955, 0.97])}, COMPARE.confidence)
+    accuracies = {"new": pd.Series(new), "old": pd.Series([0.95, 0.955, 0.97])}
+    (over_seeds,) = seeds_tests(accuracies, COMPARE.confidence, {})
     assert find_objection([*BETTER, over_seeds], COMPARE) == objection
     assert find_objection([*NOISE, over_seeds], COMPARE) is not None
 

@@ -200,7 +200,9 @@ def test_a_replicate_receives_a_name_and_its_history_is_found(
     assert name_and_read_replicate(store, trial.input, "sgd_32 seed 1") is None
     run_id = record_result(store, trial)
     found = name_and_read_replicate(store, trial.input, "sgd_32 seed 1")
-    pd.testing.assert_frame_equal(found, history, check_index_type=False)
+    assert found is not None
+    assert found.environment == {"processor": "a processor", "keras": "3.15"}
+    pd.testing.assert_frame_equal(found.history, history, check_index_type=False)
     assert store.client.get_run(run_id).info.run_name == "sgd_32 seed 1"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.metrics import brier_score_loss
 
 from image_classifier import paths
-from image_classifier.compare.seeds import final_accuracies, read_replicates, select_replicates
+from image_classifier.compare.predictions import correct_images, format_missing
+from image_classifier.compare.seeds import describe_selection, final_accuracies, read_replicates, select_replicates
 from image_classifier.compare.significance import POWER, RunTest, paired_tests, seeds_needed, seeds_tests, verdict
 
 
@@ -41,9 +42,12 @@ def compare_pair(
         - brier_scores: Mean squared distance between the probabilities and the one-hot labels (Brier 1950), 0 to 2, for
           the first and for the second run, of the test on the images.
         - identical: Whether the runs predict the same probabilities, of the test on the images.
+        - environments: Environment of the seeds of the first and of the second run, of the test over the seeds.
+        - left_out: Number of seeds of both runs in other environments, of the test over the seeds.
+        - note: Sentence about seeds without predictions, or "", of the test over the seeds.
 
     Raises:
-        InputError: The file of replicates cannot be read.
+        InputError: The file of replicates or of their predictions cannot be read.
     """
     sides, settings = {"first": first, "second": second}, {"confidence": confidence, "margin": margin}
     correct = {side: probabilities[run].argmax(axis=1) == labels for side, run in sides.items()}
@@ -61,13 +65,24 @@ def compare_pair(
     tests = [{**test, **on_images} for test in paired_tests(correct, confidence)]
     if identical or recipes[first] == recipes[second]:
         return tests, []
-    replicates = select_replicates(read_replicates(paths.REPLICATES), recipes)
+    recorded = read_replicates(paths.REPLICATES)
+    replicates = select_replicates(recorded, recipes)
     if missing := [run for run in sides.values() if run not in replicates]:
         return tests, missing
     accuracies = {side: final_accuracies(replicates[run]) for side, run in sides.items()}
     means = [float(values.mean()) for values in accuracies.values()]
-    over_seeds = {**sides, **settings, "accuracies": means}
-    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, confidence))], []
+    selection = describe_selection(recorded, recipes, replicates)
+    correct_by_seed = correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
+    over_seeds = {
+        **sides,
+        **settings,
+        "accuracies": means,
+        "environments": [selection[run]["environment"] for run in sides.values()],
+        "left_out": sum(sum(selection[run]["left_out"].values()) for run in sides.values()),
+        "note": format_missing({run: replicates[run] for run in sides.values()}, correct_by_seed),
+    }
+    by_side = {side: correct_by_seed[run] for side, run in sides.items() if run in correct_by_seed}
+    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, confidence, by_side))], []
 
 
 def format_pair(tests: Sequence[RunTest], missing: Collection[str] = (), rows: Collection[str] = ()) -> str:
@@ -94,18 +109,38 @@ def _format_test(test: RunTest) -> str:
     if "seeds" in test:
         basis, scope = "Over the seeds", ""
         evidence = "{} and {} seeds; Welch's t test".format(*test["seeds"])
+        further = _format_seeds(test)
     else:
         basis, scope = f"On {test['examples']:,} test images", " on these images"
         counts = f"{test['only_first']} images correct only in the first run, {test['only_second']} only in the second"
         evidence = f"{counts}; exact McNemar test"
+        further = []
     accuracies = [f"{accuracy:.2%}" for accuracy in test["accuracies"]]
-    return (
-        f"{basis}: {first} {accuracies[0]}, {second} {accuracies[1]}\n"
-        f"  difference {test['difference']:+.2%}, "
-        f"{100 * test['confidence']:g}% interval {test['low']:+.2%} to {test['high']:+.2%}\n"
-        f"  {evidence}: p = {test['p_value']:.2g}\n"
-        f"  {_conclude(test, scope)}"
+    return "\n  ".join(
+        [
+            f"{basis}: {first} {accuracies[0]}, {second} {accuracies[1]}",
+            f"difference {test['difference']:+.2%}, "
+            f"{100 * test['confidence']:g}% interval {test['low']:+.2%} to {test['high']:+.2%}",
+            f"{evidence}: p = {test['p_value']:.2g}",
+            *further,
+            _conclude(test, scope),
+        ]
     )
+
+
+def _format_seeds(test: RunTest) -> list[str]:
+    """Return lines on the environments of the seeds and on the interval for other images; older records have none."""
+    lines = []
+    if environments := list(dict.fromkeys(test.get("environments", []))):
+        left_out = f"; {test['left_out']} seeds of other environments are left out" if test["left_out"] else ""
+        lines.append(f"environment of the seeds: {' and '.join(environments)}{left_out}")
+    if crossed := test.get("crossed"):
+        low, high = crossed
+        level = f"{100 * test['confidence']:g}% interval"
+        lines.append(f"for other seeds and other test images: {level} {low:+.2%} to {high:+.2%} (crossed bootstrap)")
+    elif note := test.get("note"):
+        lines.append(note)
+    return lines
 
 
 def _conclude(test: RunTest, scope: str) -> str:

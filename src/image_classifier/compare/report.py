@@ -9,7 +9,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from image_classifier import paths
-from image_classifier.compare import seeds, significance
+from image_classifier.compare import environments, predictions, seeds, significance
 from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.published_logs import judge_label, match_logs
 from image_classifier.config.schema import Row
@@ -67,6 +67,12 @@ Welch's t test compares the means of the seeds, on the same test images. A verdi
 {margin:.2%} worse" and "equal within {margin:.2%}" mean that the interval excludes greater differences, and "within
 noise" that the seeds decide nothing. *Seeds needed*: seeds of each run that show a difference of {margin:.2%} with a
 power of {power:.0%}, as an interval because the standard deviation is an estimate.
+"""
+
+CROSSED = """
+*Interval, other images*: interval of the difference for other seeds and other test images of the same kind, from a
+bootstrap over both (Owen 2007). It has the correction of the other interval and always contains it, because Welch's
+test is about these test images. It errs towards a wide interval.
 """
 
 LOGS = """
@@ -132,7 +138,10 @@ def compare_runs(
     if (logs := paths.published_history(data)).exists():
         by_log = read_histories(logs, run=str).groupby("run", sort=False)
         published = {log: history.set_index("epoch") for log, history in by_log}
-    replicates = seeds.select_replicates(seeds.read_replicates(paths.REPLICATES), recipes)
+    recorded = seeds.read_replicates(paths.REPLICATES)
+    replicates = seeds.select_replicates(recorded, recipes)
+    selection = seeds.describe_selection(recorded, recipes, replicates)
+    correct_by_seed = predictions.correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
     accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
     matches = match_logs(published, histories, replicates, max_epoch_lag, confidence)
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
@@ -152,7 +161,10 @@ def compare_runs(
         },
         "paired_tests": significance.paired_tests(correct, confidence),
         "seeds": {run: values.to_dict() for run, values in accuracies.items()},
-        "seeds_tests": significance.seeds_tests(accuracies, confidence),
+        "seeds_selection": selection,
+        "seeds_environments": environments.format_selected(selection, paths.REPLICATES_ENVIRONMENTS),
+        "seeds_tests": significance.seeds_tests(accuracies, confidence, correct_by_seed),
+        "seeds_without_predictions": predictions.format_missing(replicates, correct_by_seed),
         "published_logs": {
             log: {"label": judge_label(log, of_log, 1 - confidence), "matches": of_log}
             for log, of_log in matches.items()
@@ -171,10 +183,14 @@ def format_report(report: Mapping[str, Any]) -> str:
     accuracies = {run: pd.Series(values) for run, values in report["seeds"].items()}
     over_seeds = "These runs have no replicates. Train some: `image-classifier replicate RUN`"
     if accuracies:
-        over_seeds = seeds.summary_table(accuracies, confidence)
+        over_seeds = seeds.format_summary(
+            accuracies, confidence, report["seeds_selection"], report["seeds_environments"]
+        )
     if report["seeds_tests"]:
         tests = _tests_table(report["seeds_tests"], confidence, margin)
         over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
+        over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
+        over_seeds += f"\n{report['seeds_without_predictions']}\n" if report["seeds_without_predictions"] else ""
     logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
     return PAGE.format(
         data=report["data"],
@@ -209,25 +225,36 @@ def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str
 
 def _tests_table(tests: list[significance.RunTest], confidence: float, margin: float) -> str:
     rows = []
+    has_crossed = _has_crossed(tests)
     for test in tests:
+        crossed = {}
         if "seeds" in test:
             evidence = {"seeds": "{} and {}".format(*test["seeds"])}
             needed = {"seeds needed": "{:,} to {:,}".format(*significance.seeds_needed(test, confidence, margin))}
         else:
             evidence = {"only first correct": test["only_first"], "only second correct": test["only_second"]}
             needed = {}
+        if has_crossed:
+            cell = "{:+.2%} to {:+.2%}".format(*test["crossed"]) if test["crossed"] else None
+            crossed = {f"{100 * confidence:g}% interval, other images": cell}
         row = {
             "first": f"`{test['first']}`",
             "second": f"`{test['second']}`",
             **evidence,
             "first - second": f"{test['difference']:+.2%}",
             f"{100 * confidence:g}% interval": f"{test['low']:+.2%} to {test['high']:+.2%}",
+            **crossed,
             "p-value (Holm)": f"{test['adjusted']:.2g}",
             "first is": significance.verdict(test, confidence, margin),
             **needed,
         }
         rows.append(row)
     return seeds.markdown_table(rows)
+
+
+def _has_crossed(tests: list[significance.RunTest]) -> bool:
+    """Return whether a table of tests has the column of intervals for other images."""
+    return any(test.get("crossed") for test in tests)
 
 
 def _format_log(log: str, confidence: float, label: str, matches: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from scipy import stats
@@ -9,7 +10,9 @@ from tabulate import tabulate
 
 from image_classifier.files import METRICS, read_histories
 
-COLUMNS = ["run", "recipe", "seed", "epoch", *METRICS]
+KEY = ["run", "recipe", "environment", "seed"]
+COLUMNS = [*KEY, "epoch", *METRICS]
+UNKNOWN = "unknown"  # environment of the seeds that were recorded without one
 
 
 def read_replicates(path: Path) -> pd.DataFrame:
@@ -18,37 +21,83 @@ def read_replicates(path: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError, InputError: See `read_histories`.
     """
-    return read_histories(path, run=str, recipe=str, seed=int)
+    return read_histories(path, run=str, recipe=str, environment=str, seed=int)
 
 
 def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Merge tables of replicates, and drop the replicates of a run that have another recipe than its newest ones.
 
+    A seed of an unknown environment is dropped as well if a seed of a known environment has the same values.
+
     Args:
         parts: Tables with the columns `COLUMNS`, the newest last. A later row replaces an earlier one of the same run,
-            recipe, seed and epoch.
+            recipe, environment, seed and epoch.
     """
     parts = [part for part in parts if len(part)]  # an empty table has no types
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
-    merged = pd.concat(parts).drop_duplicates(["run", "recipe", "seed", "epoch"], keep="last")
+    merged = pd.concat(parts).drop_duplicates([*KEY, "epoch"], keep="last")
     newest = merged["run"].map(merged.groupby("run")["recipe"].last())
-    return merged[merged["recipe"] == newest].sort_values(["run", "seed", "epoch"]).reset_index(drop=True)[COLUMNS]
+    merged = merged[merged["recipe"] == newest].sort_values([*KEY, "epoch"]).reset_index(drop=True)[COLUMNS]
+    repeated = merged.duplicated([name for name in COLUMNS if name != "environment"], keep=False)
+    repeated = repeated.groupby([merged[name] for name in KEY]).transform("all")
+    return merged[~(repeated & (merged["environment"] == UNKNOWN))].reset_index(drop=True)
 
 
 def select_replicates(histories: pd.DataFrame, recipes: Mapping[str, str | None]) -> dict[str, pd.DataFrame]:
-    """Select the replicates of each run that has at least two seeds with all epochs.
+    """Select the replicates of each run that has at least two seeds with all epochs in one environment.
+
+    Seeds of different environments are never pooled. The environment in which the most runs have two seeds comes first;
+    among equals, the one with the most seeds, then a known one, then the first in alphabetical order. Each run uses the
+    first environment in this order in which it has two seeds.
 
     Args:
         histories: Replicates of any runs, columns `COLUMNS`.
-        recipes: Recipe fingerprint of each run. Replicates belong to every run with the same recipe; a run without a
-            recipe has none.
+        recipes: Recipe fingerprint of each run of the comparison. Replicates belong to every run with the same recipe;
+            a run without a recipe has none.
     """
-    histories = histories.drop_duplicates(["recipe", "seed", "epoch"])  # rows of params.yaml can share a recipe
-    epochs = histories.groupby(["recipe", "seed"])["epoch"].transform("count")
-    complete = histories[epochs == epochs.groupby(histories["recipe"]).transform("max")]
-    selected = {run: complete[complete["recipe"] == recipe] for run, recipe in recipes.items()}
-    return {run: replicates for run, replicates in selected.items() if len(replicates["seed"].unique()) > 1}
+    groups = {run: _split_by_environment(histories, recipe) for run, recipe in recipes.items()}
+    groups = {
+        run: {name: group for name, group in of_run.items() if len(group["seed"].unique()) > 1}
+        for run, of_run in groups.items()
+    }
+
+    def order(environment: str) -> tuple[int, int, bool, str]:
+        sizes = [of_run[environment]["seed"].nunique() for of_run in groups.values() if environment in of_run]
+        return -len(sizes), -sum(sizes), environment == UNKNOWN, environment
+
+    return {run: of_run[min(of_run, key=order)] for run, of_run in groups.items() if of_run}
+
+
+def _split_by_environment(histories: pd.DataFrame, recipe: str | None) -> dict[str, pd.DataFrame]:
+    """Return the seeds of a recipe that have all epochs, by environment."""
+    of_recipe = histories[histories["recipe"] == recipe].drop_duplicates(["environment", "seed", "epoch"])
+    epochs = of_recipe.groupby(["environment", "seed"])["epoch"].transform("count")
+    return dict(iter(of_recipe[epochs == epochs.max()].groupby("environment")))
+
+
+def describe_selection(
+    histories: pd.DataFrame, recipes: Mapping[str, str | None], selected: Mapping[str, pd.DataFrame]
+) -> dict[str, dict[str, Any]]:
+    """Return the environment of the selected seeds of each run, and the number of seeds of each other environment.
+
+    Args:
+        histories: Replicates of any runs, columns `COLUMNS`.
+        recipes: Recipe fingerprint of each run.
+        selected: Result of `select_replicates`.
+
+    Returns:
+        The keys environment and left_out of each run that has seeds, as JSON types. `environment` is None if no seeds
+        of the run are selected.
+    """
+    selection = {}
+    for run, recipe in recipes.items():
+        chosen = selected[run]["environment"].iloc[0] if run in selected else None
+        sizes = {name: group["seed"].nunique() for name, group in _split_by_environment(histories, recipe).items()}
+        if sizes:
+            left_out = {name: int(size) for name, size in sizes.items() if name != chosen}
+            selection[run] = {"environment": chosen, "left_out": left_out}
+    return selection
 
 
 def final_accuracies(histories: pd.DataFrame) -> pd.Series:
@@ -60,14 +109,21 @@ def final_accuracies(histories: pd.DataFrame) -> pd.Series:
     return histories.sort_values("epoch").groupby("seed")["val_accuracy"].last()
 
 
-def summary_table(accuracies: Mapping[str, pd.Series], confidence: float) -> str:
-    """Return a Markdown table of the accuracies over the seeds, one row for each run.
+def format_summary(
+    accuracies: Mapping[str, pd.Series],
+    confidence: float,
+    selection: Mapping[str, Mapping[str, Any]],
+    environments: str,
+) -> str:
+    """Return a Markdown table of the accuracies over the seeds, one row for each run, and notes on their environments.
 
     The interval of the mean uses Student's t distribution, and the standard deviation divides by n - 1.
 
     Args:
         accuracies: Final accuracies of each run, 0 to 1; index seed, at least two.
         confidence: Level of the interval, 0 to 1, exclusive.
+        selection: Result of `describe_selection` for these runs.
+        environments: Descriptions of the selected environments, as a Markdown list.
     """
     rows = []
     for run, values in accuracies.items():
@@ -81,9 +137,21 @@ def summary_table(accuracies: Mapping[str, pd.Series], confidence: float) -> str
                 f"{100 * confidence:g}% interval of the mean": f"{low:.2%} to {high:.2%}",
                 "lowest": f"{values.min():.2%}",
                 "highest": f"{values.max():.2%}",
+                "environment": f"`{selection[run]['environment']}`",
+                "left out": sum(selection[run]["left_out"].values()),
             }
         )
-    return markdown_table(rows)
+    left_out = [
+        f"{size} of `{run}` in `{name}`"
+        for run, values in selection.items()
+        for name, size in values["left_out"].items()
+    ]
+    notes = []
+    if environments:
+        notes.append(f"Environments of these seeds:\n\n{environments}")
+    if left_out:
+        notes.append(f"Seeds of different environments are not pooled. Left out: {', '.join(left_out)}.")
+    return "\n\n".join([*([markdown_table(rows)] if rows else []), *notes])
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:

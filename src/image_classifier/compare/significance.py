@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 RESAMPLES = 10_000  # of the bootstrap
+CROSSED_RESAMPLES = 2_000  # of the crossed bootstrap, which gives a standard error and no quantiles
 ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation of the accuracies of seeds
 POWER = 0.8
 
@@ -78,16 +79,30 @@ def _bootstrap_interval(only_first: int, only_second: int, examples: int, level:
     return low, high
 
 
-def seeds_tests(accuracies: Mapping[str, pd.Series], confidence: float) -> list[RunTest]:
+def seeds_tests(
+    accuracies: Mapping[str, pd.Series], confidence: float, correct: Mapping[str, np.ndarray]
+) -> list[RunTest]:
     """Compare the mean accuracies of every two runs over their seeds, see `welch_test` and `correct_tests`.
 
     Args:
         accuracies: Final accuracies of each run, 0 to 1; index seed, at least two.
         confidence: Level of the intervals, 0 to 1, exclusive.
+        correct: Whether each seed classifies each image correctly, bool, (seeds, n); the same n images for all runs.
+            Runs whose seeds have no predictions are missing.
+
+    Returns:
+        The tests with a further key, `crossed`: the two ends of the `crossed_interval`, at the level of the other
+        interval, or None without predictions of both runs.
     """
     samples = {run: values.to_numpy() for run, values in accuracies.items()}
     tests = [welch_test(first, second, samples[first], samples[second]) for first, second in combinations(samples, 2)]
-    return correct_tests(tests, confidence)
+    corrected = correct_tests(tests, confidence)
+    for test in corrected:
+        first, second = test["first"], test["second"]
+        level = 1 - (1 - confidence) / len(tests)
+        known = first in correct and second in correct
+        test["crossed"] = crossed_interval(correct[first], correct[second], level) if known else None
+    return corrected
 
 
 def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, Interval]:
@@ -110,7 +125,7 @@ def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[R
         - seeds: Number of seeds of the first and of the second run.
         - deviation: Standard deviation of a run over its seeds, the root mean square of both runs' values.
     """
-    variances = np.maximum([np.var(a, ddof=1), np.var(b, ddof=1)], ACCURACY_RESOLUTION**2)
+    variances = _seed_variances(a, b)
     seeds = np.array([len(a), len(b)])
     of_means = variances / seeds  # variances of the two means
     error = of_means.sum() ** 0.5
@@ -120,6 +135,63 @@ def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[R
     evidence = {"seeds": seeds.tolist(), "deviation": float(variances.mean() ** 0.5)}
     test = {"first": first, "second": second, "difference": difference, "p_value": p_value, **evidence}
     return test, partial(stats.t.interval, df=degrees, loc=difference, scale=error)
+
+
+def _seed_variances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the variance of each of two samples of accuracies, at least the square of `ACCURACY_RESOLUTION`."""
+    return np.maximum([np.var(a, ddof=1), np.var(b, ddof=1)], ACCURACY_RESOLUTION**2)
+
+
+def crossed_interval(first: np.ndarray, second: np.ndarray, level: float) -> tuple[float, float]:
+    """Return the interval of the difference between two runs for other seeds and other test images of the same kind.
+
+    The variance of the difference is that of `crossed_bootstrap`. Its part over the seeds, which Welch's t test has,
+    gets the quantile of Student's t distribution for few seeds, and the rest, which comes from many images, the normal
+    quantile. The squares of both half-widths add up to the square of the half-width (Howe 1974). The interval therefore
+    contains the one of `welch_test`.
+
+    Args:
+        first: Whether each seed of the first run classifies each image correctly, bool, (seeds, n), at least two seeds.
+        second: The same for the second run and the same n images.
+        level: Level of the interval, 0 to 1, exclusive.
+    """
+    seeds = np.array([len(first), len(second)])
+    accuracies = first.mean(axis=1), second.mean(axis=1)
+    variance_of_seeds = float((_seed_variances(*accuracies) / seeds).sum())
+    variance_of_images = max(float(crossed_bootstrap(first, second).var()) - variance_of_seeds, 0)
+    quantile = (1 + level) / 2
+    over_seeds = stats.t.ppf(quantile, seeds.min() - 1) * variance_of_seeds**0.5
+    half_width = float(np.hypot(over_seeds, stats.norm.ppf(quantile) * variance_of_images**0.5))
+    difference = float(accuracies[0].mean() - accuracies[1].mean())
+    return difference - half_width, difference + half_width
+
+
+def crossed_bootstrap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Draw the seeds of two runs and the test images again, and return the differences, (`CROSSED_RESAMPLES`,).
+
+    This is the pigeonhole bootstrap (Owen 2007): seeds and images are drawn independently of each other. It is
+    conservative, because it counts the variance that belongs to a seed and an image together up to three times. One
+    seed less than a run has is drawn, which makes the variance over few seeds unbiased (Rao and Wu 1988). Images with
+    the same answers of all seeds are drawn as one number, which gives the same distribution.
+
+    Args:
+        first: Whether each seed of the first run classifies each image correctly, (seeds, n), at least two seeds.
+        second: The same for the second run and the same n images.
+    """
+    random = np.random.default_rng(0)
+    of_first, of_second = (
+        random.multinomial(len(run) - 1, np.full(len(run), 1 / len(run)), CROSSED_RESAMPLES) / (len(run) - 1)
+        for run in (first, second)
+    )
+    signed = np.hstack([of_first, -of_second])  # weights of the seeds in the difference, (draws, seeds)
+    patterns, counts = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
+    answers = patterns.T.astype(float)
+    num_images = counts.sum()
+    shares = counts / num_images
+    # One draw at a time, since the counts of all draws can exceed the memory
+    drawn = [random.multinomial(num_images, shares) @ answers for _ in signed]
+    differences: np.ndarray = (signed * drawn).sum(axis=1) / num_images
+    return differences
 
 
 def correct_tests(tests: Sequence[tuple[RunTest, Interval]], confidence: float) -> list[RunTest]:

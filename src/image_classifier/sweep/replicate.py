@@ -1,5 +1,7 @@
 """Replicates: pipeline runs trained with several seeds."""
 
+import sys
+
 import yaml
 
 from image_classifier import environment, paths
@@ -18,6 +20,7 @@ from image_classifier.dataset import load_examples
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
+from image_classifier.provenance.verify import RecordedRun
 from image_classifier.sweep import bind_to_localhost
 from image_classifier.sweep.plan import Results, compose_trial, plan_points
 from image_classifier.sweep.space import Point, Space
@@ -26,7 +29,7 @@ from image_classifier.sweep.space import Point, Space
 def replicate_runs(
     runs: list[str], *, seeds: int, cpus_per_trial: int, address: str | None, dry_run: bool, command: str
 ) -> None:
-    """Train pipeline runs with the seeds 1 to `seeds`, and write reports/replicates.csv and reports/replicates.png.
+    """Train pipeline runs with the seeds 1 to `seeds`, and write reports/replicates.csv and the files beside it.
 
     Args:
         runs: Names of rows of params.yaml that are trained on the same data set.
@@ -52,16 +55,18 @@ def replicate_runs(
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
     base = resolve(Train, compose("train", overrides))
-    confidence = load_compare_config().confidence
+    config = load_compare_config()
     check_prepared_data(load_data(data))
     num_images = len(load_examples(paths.prepared_data(data), "train"))
+    test = load_examples(paths.prepared_data(data), "test")
     if not address:
         bind_to_localhost()
     with environment.gc_paused():
-        from image_classifier.compare import plots
+        from image_classifier.compare import environments, plots, predictions
         from image_classifier.compare import seeds as replicates
         from image_classifier.sweep import report
         from image_classifier.sweep.execution import Summary, execute_plan
+        from image_classifier.track.reader import predict_recorded
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import name_and_read_replicate
 
@@ -74,29 +79,60 @@ def replicate_runs(
     plan = plan_points(space, [_point(rows[run], seed) for run, seed in pairs], identity, files)
     store = Store(data)
 
+    def predict(record: RecordedRun, name: str) -> str | None:
+        """Return the mistakes of a recorded model on the test images, or None if the model is lost."""
+        print(f"Predicting the test images: {name}", flush=True)
+        try:
+            probabilities = predict_recorded(store, record, test, config.batch_size)
+        except (FileNotFoundError, InputError) as error:
+            again = f"To train it again: mlflow runs delete --run-id {record.run_id}, then the same command."
+            print(f"Warning: {name} has no predictions ({str(error).rstrip('.')}). {again}", file=sys.stderr)
+            return None
+        return predictions.encode_mistakes(probabilities.argmax(axis=1), test.labels)
+
     def summarize(results: Results) -> Summary:
-        parts = [replicates.read_replicates(paths.REPLICATES)]
+        histories = [replicates.read_replicates(paths.REPLICATES)]
+        described = [environments.read_environments(paths.REPLICATES_ENVIRONMENTS)]
+        predicted = [predictions.read_predictions(paths.REPLICATES_PREDICTIONS)]
+        known = set(predicted[0][replicates.KEY].itertuples(index=False, name=None))
         missing = []
         for (run, seed), (trial, outcome) in zip(pairs, results, strict=True):
-            history = name_and_read_replicate(store, trial.input, f"{run} seed {seed}")
-            if history is None:
+            name = f"{run} seed {seed}"
+            record = name_and_read_replicate(store, trial.input, name)
+            if record is None:
                 missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
-            else:
-                parts.append(history.reset_index().assign(run=run, seed=seed, recipe=recipes[run]))
-        histories = replicates.merge_replicates(parts)
-        with atomic_write(paths.REPLICATES) as path:
-            histories.to_csv(path, index=False)
-        current = replicates.select_replicates(histories, recipes)
-        bands = replicates.prediction_intervals(current, confidence)
+                continue
+            described.append(environments.describe_environment(record.environment, cpus_per_trial))
+            key = (run, recipes[run], described[-1].index[0], seed)
+            replicate = dict(zip(replicates.KEY, key, strict=True))
+            histories.append(record.history.reset_index().assign(**replicate))
+            if key not in known and (mistakes := predict(record, name)) is not None:
+                predicted.append(predictions.make_row(replicate, len(test), mistakes))
+        merged = replicates.merge_replicates(histories)
+        tables = {  # the seeds last: a killed process then leaves no seed without the facts of its environment
+            paths.REPLICATES_ENVIRONMENTS: environments.merge_environments(described, merged).reset_index(),
+            paths.REPLICATES_PREDICTIONS: predictions.merge_predictions(predicted, merged),
+            paths.REPLICATES: merged,
+        }
+        for file, table in tables.items():
+            with atomic_write(file) as path:
+                table.to_csv(path, index=False)
+        current = replicates.select_replicates(merged, recipes)
+        selection = replicates.describe_selection(merged, recipes, current)
+        bands = replicates.prediction_intervals(current, config.confidence)
         means = {run: band["mean"] for run, band in bands.items()}
-        figure = plots.plot_curves(means, bands, {}, confidence, "means of the seeds")
+        figure = plots.plot_curves(means, bands, {}, config.confidence, "means of the seeds")
         write_figure(paths.REPLICATES_PLOT, figure)
-        accuracies = {run: replicates.final_accuracies(current[run]) for run in runs if run in current}
+        of_runs = {run: selection[run] for run in runs if run in selection}
+        accuracies = {run: replicates.final_accuracies(current[run]) for run in of_runs if run in current}
+        summary = replicates.format_summary(
+            accuracies, config.confidence, of_runs, environments.format_selected(of_runs, paths.REPLICATES_ENVIRONMENTS)
+        )
         problem = f"Not recorded: {'; '.join(missing)}. The same command tries again." if missing else ""
-        written = ", ".join(str(path.relative_to(paths.ROOT)) for path in (paths.REPLICATES, paths.REPLICATES_PLOT))
+        written = ", ".join(str(path.relative_to(paths.ROOT)) for path in (*tables, paths.REPLICATES_PLOT))
         text = (
             f"Replicates {plan.fingerprint}: {report.format_counts(results)}\n\n"
-            f"{replicates.summary_table(accuracies, confidence)}\n\n"
+            f"{summary}\n\n"
             f"The accuracies are those on the test images after the last epoch. Files: {written}.\n"
             "Update the comparison of the runs with the new seeds: dvc repro"
         )

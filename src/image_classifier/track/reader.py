@@ -240,7 +240,23 @@ def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -
     with TemporaryDirectory() as folder, suppress(FileNotFoundError, InputError), store.translate_errors():
         stored = store.client.download_artifacts(run_id, "predictions.npz", folder)
         return _read_predictions(Path(stored), test), record.recipe
-    return _predict(_load_recorded(store, run_id, record.model), test, batch_size), record.recipe
+    return predict_recorded(store, record, test, batch_size), record.recipe
+
+
+def predict_recorded(store: Store, record: RecordedRun, test: Examples, batch_size: int) -> np.ndarray:
+    """Return the class probabilities that the recorded model of a run predicts, float32, (n, classes).
+
+    Args:
+        store: Store of the run.
+        record: Record of the run.
+        test: Test images.
+        batch_size: Images per forward step; decides speed and memory.
+
+    Raises:
+        FileNotFoundError: The store does not have the model.
+        InputError: The model is damaged, or MLflow cannot be reached.
+    """
+    return _predict(_load_recorded(store, record.run_id, record.model), test, batch_size)
 
 
 def _read_predictions(path: Path, test: Examples) -> np.ndarray:

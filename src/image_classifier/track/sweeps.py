@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
@@ -160,19 +159,15 @@ class SweepRun:
         return test_metrics
 
 
-def name_and_read_replicate(store: Store, training: TrainingInput, name: str) -> pd.DataFrame | None:
-    """Name the run of a replicate, make it the current one, and return its recorded history.
-
-    Returns:
-        Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1. None if there is no complete run.
-    """
+def name_and_read_replicate(store: Store, training: TrainingInput, name: str) -> RecordedRun | None:
+    """Name the run of a replicate, make it the current one, and return its record, or None if it is not complete."""
     run = store.find_complete({INPUT_TAG: training.fingerprint})
     if run is None:
         return None
     with store.locked():
         store.client.update_run(run.info.run_id, name=name)
         store.make_current(run.info.run_id, name)
-    return read_run(store, run.info.run_id).history
+    return read_run(store, run.info.run_id)
 
 
 def median_images_per_second(store: Store, threads: int, processor: str) -> float | None:

@@ -1,0 +1,119 @@
+"""Predictions of replicates: the predicted class of every test image, stored as the list of mistakes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from image_classifier.compare.seeds import KEY, UNKNOWN
+from image_classifier.files import damage_named
+
+COLUMNS = [*KEY, "images", "mistakes"]
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a file of predictions: columns `COLUMNS`, one row for each run and seed.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: A column is missing, or a value is not a number.
+    """
+    types = dict.fromkeys(COLUMNS, str) | {"seed": int, "images": int}
+    with damage_named(path):
+        return pd.read_csv(path, usecols=COLUMNS, dtype=types, keep_default_na=False)[COLUMNS]
+
+
+def make_row(replicate: Mapping[str, object], images: int, mistakes: str) -> pd.DataFrame:
+    """Return the predictions of one seed as a table with the columns `COLUMNS`.
+
+    Args:
+        replicate: Values of the columns `KEY`.
+        images: Number of test images.
+        mistakes: Text from `encode_mistakes`.
+    """
+    return pd.DataFrame([{**replicate, "images": images, "mistakes": mistakes}])
+
+
+def encode_mistakes(predicted: np.ndarray, labels: np.ndarray) -> str:
+    """Return the wrongly classified images as a text: position, colon and predicted class of each, between spaces.
+
+    Args:
+        predicted: Predicted class of each test image, (n,).
+        labels: Label of each test image, (n,).
+    """
+    return " ".join(f"{image}:{predicted[image]}" for image in np.flatnonzero(predicted != labels))
+
+
+def decode_mistakes(mistakes: str, labels: np.ndarray) -> np.ndarray:
+    """Return the predicted class of each test image, (n,), from `encode_mistakes`.
+
+    Raises:
+        IndexError, ValueError: The text is not a list of mistakes for these labels.
+    """
+    predicted = labels.copy()
+    for mistake in mistakes.split():
+        image, label = map(int, mistake.split(":"))
+        predicted[image] = label
+    return predicted
+
+
+def merge_predictions(parts: Sequence[pd.DataFrame], histories: pd.DataFrame) -> pd.DataFrame:
+    """Merge tables of predictions, and drop the predictions of seeds that a table of replicates does not have.
+
+    Args:
+        parts: Tables with the columns `COLUMNS`, the newest last.
+        histories: Replicates, columns `seeds.COLUMNS`.
+    """
+    parts = [part for part in parts if len(part)]  # an empty table has no types
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    merged = pd.concat(parts).drop_duplicates(KEY, keep="last")
+    return merged.merge(histories[KEY].drop_duplicates()).sort_values(KEY)[COLUMNS]
+
+
+def correct_images(replicates: Mapping[str, pd.DataFrame], path: Path, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return whether each seed of a run classifies each test image correctly: bool, (seeds, n).
+
+    Runs are left out if a seed has no predictions, because all columns of a comparison are about the same seeds.
+
+    Args:
+        replicates: Selected replicates of each run, columns `seeds.COLUMNS`.
+        path: File of predictions.
+        labels: Label of each test image, (n,).
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: The file is damaged, or has predictions for other images.
+    """
+    seed_key = KEY[1:]  # rows of params.yaml can share a recipe
+    stored = read_predictions(path).drop_duplicates(seed_key)
+    correct = {}
+    with damage_named(path):
+        for run, histories in replicates.items():
+            seeds = histories[seed_key].drop_duplicates()
+            rows = seeds.merge(stored)
+            if not rows["images"].isin([len(labels)]).all():
+                raise ValueError(f"the predictions of {run} are not for {len(labels)} images")
+            if len(rows) == len(seeds):
+                correct[run] = np.array([decode_mistakes(text, labels) == labels for text in rows["mistakes"]])
+    return correct
+
+
+def format_missing(replicates: Mapping[str, pd.DataFrame], correct: Mapping[str, np.ndarray]) -> str:
+    """Return a sentence about the runs whose seeds lack predictions, with the command that adds them, or "".
+
+    Args:
+        replicates: Selected replicates of each run, columns `seeds.COLUMNS`.
+        correct: Result of `correct_images`.
+    """
+    missing = [run for run in replicates if run not in correct]
+    if not missing:
+        return ""
+    # New seeds have a known environment, which is used for one run only if the others have seeds in it as well
+    is_known = all((replicates[run]["environment"] != UNKNOWN).all() for run in missing)
+    to_train = missing if is_known else list(replicates)
+    seeds = max(replicates[run]["seed"].max() for run in to_train)
+    command = f"`image-classifier replicate {' '.join(to_train)} --seeds {seeds}`"
+    names = ", ".join(missing)
+    return f"Seeds of {names} were recorded without predictions, which other test images need. Add them: {command}"
