@@ -15,6 +15,7 @@ from image_classifier.errors import InputError
 
 FACTS = {
     "processor": "AMD EPYC, x86_64",
+    "processor_family": "25.1",
     "instructions": "fma avx2",
     "variables": "none",
     "gpus": "none",
@@ -63,8 +64,8 @@ def test_an_environment_is_described_in_one_line(tmp_path: Path) -> None:
     (name,) = table.index
     selection = {"a": {"environment": name}, "b": {"environment": "unknown"}, "c": {"environment": None}}
     assert format_selected(selection, file).splitlines() == [
-        f"- `{name}`: AMD EPYC, x86_64 (fma avx2); 1 thread; tensorflow 2.0, keras 2.0, numpy 2.0, ml_dtypes 2.0; "
-        "variables: TF_ENABLE_ONEDNN_OPTS=0.",
+        f"- `{name}`: AMD EPYC, x86_64, family 25.1 (fma avx2); 1 thread; tensorflow 2.0, keras 2.0, numpy 2.0, "
+        "ml_dtypes 2.0; variables: TF_ENABLE_ONEDNN_OPTS=0.",
         "- `unknown`: the environment was not recorded with these seeds.",
     ]
 
