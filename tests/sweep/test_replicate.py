@@ -102,7 +102,7 @@ def test_seeds_are_written_with_their_environment_and_predictions(
     histories = seeds.read_replicates(paths.REPLICATES)
     (name,) = histories["environment"].unique()
     assert read_environments(paths.REPLICATES_ENVIRONMENTS).loc[name, "processor"] == "a processor"
-    assert f"- `{name}`: a processor " in text
+    assert f"- `{name}`: a processor, family unknown " in text
     assert recorded.predicted == ["sgd_32 seed 1", "sgd_32 seed 2"]
     assert predictions.read_predictions(paths.REPLICATES_PREDICTIONS)["mistakes"].tolist() == ["2:7", "2:7"]
 
