@@ -275,6 +275,26 @@ def scanned_digits() -> str:
     )
 
 
+def not_sure() -> str:
+    """Return sentences about the answers of a run with a threshold to digits and to other pictures, with conditions."""
+    measured = _read("benchmarks/not_sure.json")
+    calibration, run = measured["calibration"], measured["run"]
+    others = ", ".join(
+        f"{result['not_sure'] / result['pictures']:.1%} of {result['pictures']:,} {name}"
+        for name, result in measured["pictures"].items()
+    )
+    settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
+    return _text(
+        f"With all images, the temperature of this run is {calibration['temperature']:.2f} and its threshold "
+        f"{calibration['threshold']:.3f}. {calibration['answered']:.1%} of the test images receive an answer, and "
+        f"{calibration['answered_accuracy']:.2%} of these answers are correct; without a threshold, "
+        f"{measured['accuracy']:.2%} are. The threshold is fitted on digits and does not recognize other pictures "
+        f"reliably. The run is not sure of {others}; to the others it answers with a digit. Conditions: a single run "
+        f"({settings}), seed 42; the uniform images and the random pixels are given to the network directly, because "
+        f"`predict` refuses a uniform picture; {_machine(measured)}."
+    )
+
+
 def duplicates() -> str:
     """Return the table of the duplicates in two data sets, which justifies the limit of near duplicates."""
     measured = _read("benchmarks/audit.json")["duplicates"]

@@ -24,7 +24,7 @@ def main(config: Compare) -> str:
     with atomic_write(paths.comparison(data, "md")) as path:
         path.write_text(format_report(report), encoding="utf-8")
     write_figure(paths.comparison(data, "png"), figure)
-    return f"{len(runs)} runs on {data}"
+    return f"{len(runs)} run{'s' * (len(runs) > 1)} on {data}"
 
 
 if __name__ == "__main__":

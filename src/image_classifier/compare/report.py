@@ -37,17 +37,11 @@ PAGE = """\
 
 {smoothing}\
 Each row is a single run with one seed, evaluated on {examples:,} test images. The intervals (Wilson) cover the noise of
-the test images. The noise of the seeds is below.
+the test images, not the noise of the seeds.
 
 ## Every two runs
 
 {paired_tests}
-
-The exact McNemar test uses the images that only one of the two runs classifies correctly. The intervals are bootstrap
-intervals over the images. P-values have Holm's correction for the number of tests, and intervals Bonferroni's: all
-intervals of a table hold together with this confidence. Holm's correction is less strict, so an interval can include 0
-although the p-value is significant. A verdict is about these trained models and may change with the seed and with the
-processor.
 
 ## Over the seeds
 
@@ -59,6 +53,15 @@ processor.
 
 {epochs}
 """
+
+PAIRED_TESTS = """\
+{tests}
+
+The exact McNemar test uses the images that only one of the two runs classifies correctly. The intervals are bootstrap
+intervals over the images. P-values have Holm's correction for the number of tests, and intervals Bonferroni's: all
+intervals of a table hold together with this confidence. Holm's correction is less strict, so an interval can include 0
+although the p-value is significant. A verdict is about these trained models and may change with the seed and with the
+processor."""
 
 SEEDS_TESTS = """\
 {tests}
@@ -192,12 +195,15 @@ def format_report(report: Mapping[str, Any]) -> str:
         over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
         over_seeds += f"\n{report['seeds_without_predictions']}\n" if report["seeds_without_predictions"] else ""
     logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
+    paired_tests = "There is only one run."
+    if report["paired_tests"]:
+        paired_tests = PAIRED_TESTS.format(tests=_tests_table(report["paired_tests"], confidence, margin))
     return PAGE.format(
         data=report["data"],
         results=_results_table(report["runs"], confidence),
         smoothing=SMOOTHING if any(run["label_smoothing"] for run in report["runs"].values()) else "",
         examples=report["test_examples"],
-        paired_tests=_tests_table(report["paired_tests"], confidence, margin) or "There is only one run.",
+        paired_tests=paired_tests,
         seeds=over_seeds,
         logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRICS),
