@@ -24,8 +24,8 @@ MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
 PICTURE_SUFFIXES = (".png", ".jpg", ".pdf", ".svg")  # of a drawing
 
 app = typer.Typer(
-    help="Add data sets and runs; compare, audit, verify and promote trained runs; predict, serve and export; check the "
-    "project. Stages and sweeps have another command line: python -m pipelines.train --help",
+    help="Add data sets and runs; compare, audit, verify and promote trained runs; predict, serve and export; check "
+    "the project. Stages and sweeps have another command line: python -m pipelines.train --help",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import CLI, RUNS, copy_project, run
 from playwright.sync_api import Browser, Page, expect
@@ -55,6 +56,20 @@ def test_the_mistakes_of_a_run_are_its_test_errors(project: Path, page: Page) ->
         page.get_by_label("Wrong answers of").select_option(name)
         accuracy = report["runs"][name]["test_accuracy"]["value"]
         assert count_pictures(page) == round((1 - accuracy) * report["test_examples"])
+
+
+def test_the_filter_for_disputed_labels_selects_what_all_runs_contradict_alike(project: Path, page: Page) -> None:
+    labels, answers, confidences = np.empty(0), [], []
+    for name in RUNS:
+        with np.load(project / f"runs/mnist/{name}/predictions.npz") as predictions:
+            labels, probabilities = predictions["labels"], predictions["probabilities"]
+            answers.append(probabilities.argmax(axis=1))
+            confidences.append(probabilities.max(axis=1))
+    alike = (np.array(answers) == answers[0]).all(axis=0) & (answers[0] != labels)
+    disputed = page.get_by_label("Wrong answers of").locator("option", has_text="disputed label")
+    assert "all runs give one other class, with 90% or more" in disputed.inner_text()
+    page.get_by_label("Wrong answers of").select_option(disputed.inner_text())
+    assert count_pictures(page) == (alike & (np.min(confidences, axis=0) >= 0.9)).sum()
 
 
 def test_the_classes_filter_the_pictures(page: Page) -> None:

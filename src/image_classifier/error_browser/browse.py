@@ -1,8 +1,8 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import load_data, select_runs
-from image_classifier.config.schema import Table
+from image_classifier.config.compose import compose, load_data, resolve, select_runs
+from image_classifier.config.schema import Audit, Table
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
 from image_classifier.files import atomic_write
@@ -35,7 +35,8 @@ def write_page(data: str, params: Table, batch_size: int) -> str:
         from image_classifier.serve.export import to_float32
     models = ((run, to_float32(load_model(paths.pipeline_run(data, run).model))) for run in runs)
     names = read_picture_names(load_data(data))["test"]
-    page, shown, mistakes = make_page(data, test, probabilities, models, names)
+    dispute_probability = resolve(Audit, compose("audit", [])).dispute_probability
+    page, shown, mistakes = make_page(data, test, probabilities, models, names, dispute_probability)
     file = paths.error_page(data)
     with atomic_write(file) as path:
         path.write_text(page, encoding="utf-8")

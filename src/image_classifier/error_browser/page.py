@@ -29,7 +29,8 @@ def make_page(
     test: Examples,
     probabilities: Mapping[str, np.ndarray],
     models: Iterable[tuple[str, "keras.Model"]],
-    names: Sequence[str] = (),
+    names: Sequence[str],
+    dispute_probability: float,
 ) -> tuple[str, int, int]:
     """Make the page of a data set's mistakes.
 
@@ -39,6 +40,8 @@ def make_page(
         probabilities: Class probabilities that each run predicts for them, (n, classes).
         models: Model of each run, in the same order.
         names: File of each test image, or nothing if they have no files.
+        dispute_probability: Least probability that every run has for the same wrong class of an image whose label the
+            filter for disputed labels selects.
 
     Returns:
         The HTML page, the number of images that it shows, and the number of images that a run classifies wrongly. The
@@ -69,6 +72,7 @@ def make_page(
         "labels": test.labels[shown].tolist(),
         "names": [names[position] for position in shown] if names else [],
         "answers": answers,
+        "disputeProbability": dispute_probability,
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return template.replace(DATA_MARKER, _to_json(values)), count, len(indexes)
