@@ -279,9 +279,8 @@ def not_sure() -> str:
     """Return sentences about the answers of a run with a threshold to digits and to other pictures, with conditions."""
     measured = _read("benchmarks/not_sure.json")
     calibration, run = measured["calibration"], measured["run"]
-    others = ", ".join(
-        f"{result['not_sure'] / result['pictures']:.1%} of {result['pictures']:,} {name}"
-        for name, result in measured["pictures"].items()
+    others = ", and of ".join(
+        f"{result['not_sure']:,} of {result['pictures']:,} {name}" for name, result in measured["pictures"].items()
     )
     settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
     return _text(
@@ -290,7 +289,7 @@ def not_sure() -> str:
         f"{calibration['answered_accuracy']:.2%} of these answers are correct; without a threshold, "
         f"{measured['accuracy']:.2%} are. The threshold is fitted on digits and does not recognize other pictures "
         f"reliably. The run is not sure of {others}; to the others it answers with a digit. Conditions: a single run "
-        f"({settings}), seed 42; the uniform images and the random pixels are given to the network directly, because "
+        f"({settings}), seed 42; the uniform and random images are given to the network directly, because "
         f"`predict` refuses a uniform picture; {_machine(measured)}."
     )
 
