@@ -14,11 +14,13 @@ def main(config: Audit) -> str:
         from image_classifier.audit.findings import audit_dataset, format_page
         from image_classifier.audit.pictures import Pictures
         from image_classifier.audit.plots import plot_findings
+        from image_classifier.prepare.picture_names import read_picture_names
 
     name = config.data.name
     check_prepared_data(config.data)
     training, test = (load_examples(paths.prepared_data(name), part) for part in ("train", "test"))
-    findings = audit_dataset(Pictures(training, test), config)
+    names = read_picture_names(config.data)
+    findings = audit_dataset(Pictures(training, test, [*names["train"], *names["test"]]), config)
     with atomic_write(paths.audit(name, "md")) as path:
         path.write_text(format_page(name, findings, config), encoding="utf-8")
     write_figure(paths.audit(name, "png"), plot_findings(name, findings))

@@ -21,7 +21,6 @@ ABOVE_STAGES = {
     "entrypoint",
     "error_browser",
     "label_issues",
-    "picture_names",
     "pipelines",
     "reproduction",
     "serve",

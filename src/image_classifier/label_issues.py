@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import keras
@@ -23,7 +23,7 @@ from image_classifier.determinism import set_seed_and_threads
 from image_classifier.errors import InputError
 from image_classifier.evaluate.metrics import predict
 from image_classifier.files import atomic_write, write_figure
-from image_classifier.picture_names import read_picture_names
+from image_classifier.prepare.picture_names import read_picture_names
 from image_classifier.train.loop import fit
 from image_classifier.train.model import build_model
 from image_classifier.train.optimizer import build_optimizer
@@ -110,7 +110,8 @@ def audit_labels(data: str, run: str | None) -> str:
     suspects = find_suspects(training.labels, probabilities)
     predictions = read_predictions(data, list(table), test)
     disputed = find_disputed(test.labels, predictions, settings.dispute_probability)
-    pictures, names = Pictures(training, test), read_picture_names(load_data(data))
+    names = read_picture_names(load_data(data))
+    pictures = Pictures(training, test, [*names["train"], *names["test"]])
     page = PAGE.format(
         data=data,
         run=run,
@@ -118,12 +119,12 @@ def audit_labels(data: str, run: str | None) -> str:
         training=len(training),
         accuracy=(probabilities.argmax(axis=1) == training.labels).mean(),
         suspects=len(suspects),
-        training_table=_suspects_table(pictures, suspects, probabilities, names["train"]),
+        training_table=_suspects_table(pictures, suspects, probabilities),
         runs=", ".join(f"`{name}`" for name in predictions) or "none",
         probability=settings.dispute_probability,
         disputed=len(disputed),
         test=len(test),
-        test_table=_disputed_table(pictures, disputed, names["test"]),
+        test_table=_disputed_table(pictures, disputed),
         accuracy_table=_accuracy_table(test.labels, predictions, disputed.index.to_numpy()),
     )
     with atomic_write(paths.labels(data, "md")) as path:
@@ -233,11 +234,10 @@ def find_disputed(labels: np.ndarray, predictions: Mapping[str, np.ndarray], pro
     return table.sort_values("probability", ascending=False, kind="stable")
 
 
-def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> str:
+def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.ndarray) -> str:
     rows = [
         {
-            "picture": f"`{pictures.describe(position)}`",
-            **({"file": f"`{names[position]}`"} if names else {}),
+            "picture": f"`{pictures.identify(position)}`",
             "probability of the label": f"{probabilities[position, pictures.labels[position]]:.4f}",
             "network's class": f"`{pictures.classes[probabilities[position].argmax()]}`",
             "its probability": f"{probabilities[position].max():.4f}",
@@ -247,11 +247,10 @@ def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.
     return format_rows(rows, len(suspects))
 
 
-def _disputed_table(pictures: Pictures, disputed: pd.DataFrame, names: Sequence[str]) -> str:
+def _disputed_table(pictures: Pictures, disputed: pd.DataFrame) -> str:
     rows = [
         {
-            "picture": f"`{pictures.describe(len(pictures.training) + row.Index)}`",
-            **({"file": f"`{names[row.Index]}`"} if names else {}),
+            "picture": f"`{pictures.identify(len(pictures.training) + row.Index)}`",
             "class of all runs": f"`{pictures.classes[int(row.other)]}`",
             "lowest probability": f"{row.probability:.4f}",
         }

@@ -1,5 +1,7 @@
 """Positions, batches and statistics of the images of both parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from audit_helpers import make_pictures, noise
@@ -16,6 +18,12 @@ def test_positions_count_through_both_parts() -> None:
     assert (both.read(np.array([6, 0, 4])) == images[[6, 0, 4]]).all()
     assert both.is_test(np.array([3, 4])).tolist() == [False, True]
     assert [both.describe(3), both.describe(4)] == ["train 3: class 1", "test 0: class 0"]
+
+
+def test_an_image_is_identified_by_its_file_if_it_has_one() -> None:
+    both = make_pictures(noise(3, SHAPE), training=2)
+    assert both.identify(2) == "test 0: class 0"
+    assert replace(both, names=["a/1.png", "b/1.png", "a/2.png"]).identify(2) == "test 0: class 0, a/2.png"
 
 
 def test_copies_are_found_in_both_parts_and_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,8 +212,8 @@ def _format_duplicates(findings: Findings) -> str:
         chosen = findings.select_pairs(exact=exact, across=across)
         rows = [
             {
-                "first": f"`{findings.pictures.describe(pair.first)}`",
-                "second": f"`{findings.pictures.describe(pair.second)}`",
+                "first": f"`{findings.pictures.identify(pair.first)}`",
+                "second": f"`{findings.pictures.identify(pair.second)}`",
                 "correlation": f"{pair.similarity:.4f}",
                 "labels": "**different**" if pair.differ else "equal",
             }
@@ -228,7 +228,7 @@ def _format_unusual(findings: Findings) -> str:
     text = []
     for (title, values), measure_name in zip(findings.unusual.items(), measures, strict=True):
         rows = [
-            {"picture": f"`{findings.pictures.describe(position)}`", measure_name: f"{value:.2f}"}
+            {"picture": f"`{findings.pictures.identify(position)}`", measure_name: f"{value:.2f}"}
             for position, value in values.head(MOST_ROWS).items()
         ]
         text += _list(title, rows, len(values))

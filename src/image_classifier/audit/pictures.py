@@ -1,7 +1,7 @@
 """All images of a data set under one numbering, and the brightness and contrast of each."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +14,17 @@ BATCH_BYTES = 4_000_000  # pixels that are in memory at the same time; float64 c
 
 @dataclass(frozen=True)
 class Pictures:
-    """Training and test images. Positions from 0 number the training images, and then the test images."""
+    """Training and test images. Positions from 0 number the training images, and then the test images.
+
+    Attributes:
+        training: Training images.
+        test: Test images.
+        names: File of each image, or nothing if the images have no files.
+    """
 
     training: Examples
     test: Examples
+    names: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -66,6 +73,10 @@ class Pictures:
         test = position >= len(self.training)
         number = position - len(self.training) if test else position
         return f"{'test' if test else 'train'} {number}: {self.classes[self.labels[position]]}"
+
+    def identify(self, position: int) -> str:
+        """Return the description of an image and its file, if it has one, such as "train 5: cat, cat/0031.png"."""
+        return ", ".join([self.describe(position), *self.names[position : position + 1]])
 
 
 @dataclass(frozen=True)

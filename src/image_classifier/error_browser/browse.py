@@ -6,7 +6,7 @@ from image_classifier.config.schema import Audit, Table
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
 from image_classifier.files import atomic_write
-from image_classifier.picture_names import read_picture_names
+from image_classifier.prepare.picture_names import read_picture_names
 from image_classifier.track.exports import log_error_page
 from image_classifier.track.reader import find_predictions
 

@@ -10,8 +10,8 @@ from image_classifier import paths
 from image_classifier.config.schema import Data
 from image_classifier.fetch.picture_arrays import read_pictures
 from image_classifier.fetch.sources import LISTS
-from image_classifier.picture_names import read_picture_names
 from image_classifier.prepare.examples import prepare_examples
+from image_classifier.prepare.picture_names import read_picture_names
 
 WHOLE = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(12)]
 SPLIT = [f"{part}/{name}" for part in ("train", "test") for name in WHOLE]
