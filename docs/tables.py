@@ -67,12 +67,16 @@ def time_to_accuracy() -> str:
     performance = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     epoch_seconds = {run: float(value) for run, value in re.findall(r"`(\w+)`, pipeline *\| ([\d.]+) s", performance)}
     rows = []
-    for run, histories in replicates.groupby("run", sort=False):
+    for run in COMPARISON["seeds"]:
+        if run not in epoch_seconds:
+            continue
+        environment = COMPARISON["seeds_selection"][run]["environment"]
+        histories = replicates[(replicates["run"] == run) & (replicates["environment"] == environment)]
         row = {"run": f"`{run}`", "seeds (n)": histories["seed"].nunique()}
-        row["whole training"] = f"{histories['epoch'].max() * epoch_seconds[str(run)]:.0f} s"
+        row["whole training"] = f"{histories['epoch'].max() * epoch_seconds[run]:.0f} s"
         for accuracy in (0.99, 0.991):
             reached = histories[histories["val_accuracy"] >= accuracy].groupby("seed")["epoch"].min()
-            row[f"first {accuracy:.1%}"] = _epochs(reached, row["seeds (n)"], epoch_seconds[str(run)])
+            row[f"first {accuracy:.1%}"] = _epochs(reached, row["seeds (n)"], epoch_seconds[run])
         rows.append(row)
     share = epoch_seconds["fast"] / epoch_seconds["adadelta_128"]
     conditions = (
@@ -92,7 +96,7 @@ def _epochs(reached: pd.Series, seeds: int, epoch_seconds: float) -> str:
     low, median, high = reached.min(), reached.median(), reached.max()
     spread = f" ({low} to {high})" if low < high else ""
     some = f", by {len(reached)} seeds" if len(reached) < seeds else ""
-    return f"{median:g} epochs{spread}, {median * epoch_seconds:.0f} s{some}"
+    return f"{median:g} epoch{'' if median == 1 else 's'}{spread}, {median * epoch_seconds:.0f} s{some}"
 
 
 def pairs(*runs: str) -> str:
@@ -125,18 +129,18 @@ def published_logs() -> str:
         matches = finding["matches"]
         labelled = next(match for match in matches if (match["run"], match["lag"]) == (log, 0))
         for name, match in (("label", labelled), ("closest run", matches[0])):
-            lag = match["lag"]
+            lag, tested = match["lag"], "p_value" in match
             rows.append(
                 {
                     "published as": f"`{log}`",
                     "compared with": f"{name}: `{match['run']}`"
                     + (f", {lag} epoch{'s' * (lag > 1)} later" if lag else ""),
                     "loss ratio": f"{match['loss_ratio']:.2f}",
-                    "log's first loss": f"{match['loss']:.3f}",
-                    f"{LEVEL} interval": f"{match['low']:.3f} to {match['high']:.3f}",
-                    "p-value": f"{match['p_value']:.2g}",
-                    "corrected": f"{match['adjusted']:.3g}",
-                    "rank p-value": f"{match['rank_p_value']:.2g}",
+                    "log's first loss": f"{match['loss']:.3f}" if tested else "no replicates",
+                    f"{LEVEL} interval": f"{match['low']:.3f} to {match['high']:.3f}" if tested else "",
+                    "p-value": f"{match['p_value']:.2g}" if tested else "",
+                    "corrected": f"{match['adjusted']:.3g}" if tested else "",
+                    "rank p-value": f"{match['rank_p_value']:.2g}" if tested else "",
                 }
             )
     return _table(rows)
@@ -178,11 +182,13 @@ def optimizers() -> str:
 def published_sgd_128() -> str:
     """Return a sentence that compares the log published for SGD at batch size 128 with the run of that name."""
     published, own = COMPARISON["epochs"]["published sgd_128"], COMPARISON["epochs"]["sgd_128"]
-    runs = COMPARISON["runs"]
+    runs, finding = COMPARISON["runs"], COMPARISON["published_logs"]["sgd_128"]
+    label = {"rejected": "rejects", "not rejected": "does not reject", "untested": "has not tested"}[finding["label"]]
     return _text(
         f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
         f"{runs['sgd_128']['test_accuracy']['value']:.2%}. After the first epoch the published log has a validation "
-        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}."
+        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}. The comparison "
+        f"with the seeds {label} the label of this log. The closest run is `{finding['matches'][0]['run']}`."
     )
 
 
@@ -279,14 +285,19 @@ def not_sure() -> str:
     """Return sentences about the answers of a run with a threshold to digits and to other pictures, with conditions."""
     measured = _read("benchmarks/not_sure.json")
     calibration, run = measured["calibration"], measured["run"]
-    others = ", and of ".join(
+    *first, last = (
         f"{result['not_sure']:,} of {result['pictures']:,} {name}" for name, result in measured["pictures"].items()
     )
+    others = f"{', '.join(first)} and {last}"
+    answers = round(calibration["answered"] * COMPARISON["test_examples"])
+    right = round(calibration["answered_accuracy"] * answers)
+    low, high = stats.binomtest(right, answers).proportion_ci(COMPARISON["confidence"], "wilson")
     settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
     return _text(
         f"With all images, the temperature of this run is {calibration['temperature']:.2f} and its threshold "
         f"{calibration['threshold']:.3f}. {calibration['answered']:.1%} of the test images receive an answer, and "
-        f"{calibration['answered_accuracy']:.2%} of these answers are correct; without a threshold, "
+        f"{right / answers:.2%} of these answers are correct ({LEVEL} interval {low:.2%} to {high:.2%}); without a "
+        "threshold, "
         f"{measured['accuracy']:.2%} are. The threshold is fitted on digits and does not recognize other pictures "
         f"reliably. The run is not sure of {others}; to the others it answers with a digit. Conditions: a single run "
         f"({settings}), seed 42; the uniform and random images are given to the network directly, because "
@@ -379,10 +390,11 @@ def turn() -> str:
     rows = []
     for name, times in measured["seconds"].items():
         goal, cpu = goals.get(name), pd.Series(times["cpu"])
+        spread = f"{cpu.min():.2f} to {cpu.max():.2f}, n = {len(cpu)}" if len(cpu) > 1 else "single run"
         rows.append(
             {
                 "measurement": name,
-                "CPU time": f"{cpu.median():.2f} s ({cpu.min():.2f} to {cpu.max():.2f}, n = {len(cpu)})",
+                "CPU time": f"{cpu.median():.2f} s ({spread})",
                 "wall time": f"{pd.Series(times['wall']).median():.1f} s",
                 "goal": f"at most {goal:g} s" if goal else "",
                 "reached": ("yes" if cpu.median() <= goal else "no") if goal else "",
@@ -393,8 +405,8 @@ def turn() -> str:
         f"Conditions: {measured['date']}; {training:,} training and {test:,} test images, one epoch, whose training is "
         f"included in `train`; {_machine(measured)}; load averages from {measured['load'][0]:.0f} to "
         f"{measured['load'][1]:.0f}, which is the number of processes that want to run. The CPU time (user and system) "
-        "is the median, with minimum and maximum. It decides whether a goal is reached. A stage includes DVC's work "
-        "after it."
+        "decides whether a goal is reached; with several measurements it is the median, with minimum and maximum. A "
+        "stage includes DVC's work after it."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
 

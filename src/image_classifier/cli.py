@@ -21,7 +21,7 @@ from image_classifier.errors import InputError
 
 PACKAGE = "src/image_classifier"
 MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
-PICTURE_SUFFIXES = (".png", ".jpg", ".pdf", ".svg")  # of a drawing
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")  # of a drawing
 
 app = typer.Typer(
     help="Add data sets and runs; compare, audit, verify and promote trained runs; predict, serve and export; check "
@@ -227,7 +227,8 @@ def replicate(
     """Train rows of params.yaml with several seeds.
 
     These trainings are called the replicates of a run and show how much its accuracy varies. Writes
-    reports/replicates.csv and reports/replicates.png. An interrupted command resumes when it is repeated.
+    reports/replicates.csv, the environments and predictions of the seeds beside it, and reports/replicates.png. An
+    interrupted command resumes when it is repeated.
 
     Example: image-classifier replicate sgd_32 adadelta_128 --seeds 5
     """

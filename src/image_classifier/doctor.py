@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
+from yaml import CSafeLoader
 
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, load_params
@@ -61,7 +62,7 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
     except DvcException as error:
         yield Problem(f"DVC: {' '.join(str(error).split())}", "Solve it, then check again: image-classifier doctor")
         return  # the results in dvc.lock cannot be read
-    lock = yaml.safe_load(paths.DVC_LOCK.read_text(encoding="utf-8")) if paths.DVC_LOCK.exists() else None
+    lock = yaml.load(paths.DVC_LOCK.read_text(encoding="utf-8"), CSafeLoader) if paths.DVC_LOCK.exists() else None
     yield from pipeline_problems(status, (lock or {}).get("stages", {}))
     yield from replicate_problems(configurations)
     yield from record_problems(load_params())

@@ -22,7 +22,7 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
 INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
 # Variables that change how TensorFlow and its libraries compute. TF_ also begins the names of Terraform's variables
 # (TF_VAR_…), which can be secret, and of log settings: only names that continue with one of these words are recorded.
-# Libraries set three others, which do not change results.
+# HARMLESS names three variables that libraries set themselves and that do not change results.
 WORDS = (
     "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|FUNCTION|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE"
     "|SET_ONEDNN|USE|XLA"
@@ -40,7 +40,8 @@ def describe() -> dict[str, str]:
     """Return the facts that may change the last bits of a result or its speed: machine, variables, versions."""
     cpu_info = _cpu_info()
     flags = set(cpu_info.split())
-    variables = (f"{name}={value}" for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name))
+    in_force = {**_gpu_defaults(), **os.environ}
+    variables = (f"{name}={value}" for name, value in sorted(in_force.items()) if VARIABLES.fullmatch(name))
     return {
         "processor": _processor(cpu_info),
         "processor_family": _processor_family(cpu_info),
@@ -90,8 +91,7 @@ def tensorflow_import() -> Iterator[None]:
     if "keras" in sys.modules:
         yield
         return
-    if _gpus() != "none":
-        os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    os.environ.update({**_gpu_defaults(), **os.environ})
     with gc_paused(), _notices_dropped():
         _import_keras()
         yield
@@ -160,6 +160,11 @@ def _processor_family(cpu_info: str) -> str:
 def _cpu_entry(cpu_info: str, name: str) -> str | None:
     found = re.search(rf"^{name}\s*: *(.*\S)", cpu_info, re.MULTILINE)
     return found[1] if found else None
+
+
+def _gpu_defaults() -> dict[str, str]:
+    """Return the variables that the project sets on a machine with an NVIDIA GPU, unless the user has set them."""
+    return {"TF_DETERMINISTIC_OPS": "1"} if _gpus() != "none" else {}
 
 
 def _gpus() -> str:

@@ -58,7 +58,7 @@ def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() ->
         "  difference +48.50%, 90% interval +46.62% to +50.38%",
         "  3 and 3 seeds; Welch's t test: p = 0.00018",
         "  environment of the seeds: here",
-        "  Seeds of good, bad were recorded without predictions, which other test images need. "
+        "  The interval for other test images needs predictions, which the seeds of good, bad lack. "
         "Add them: `image-classifier replicate good bad --seeds 3`",
         "  good is better than bad.",
     ]

@@ -80,6 +80,6 @@ def test_the_command_that_adds_predictions_has_all_seeds() -> None:
 
 
 def test_seeds_of_an_unknown_environment_are_trained_again_together_with_the_other_runs() -> None:
-    replicates = {"a": history(1, 2, environment="unknown"), "b": history(1, 2, 3)}
-    sentence = predictions.format_missing(replicates, {"b": np.ones((3, 5), bool)})
+    replicates = {"a": history(1, 2, environment="unknown"), "a 2": history(1, 2, 3).assign(run="b")}
+    sentence = predictions.format_missing(replicates, {"a 2": np.ones((3, 5), bool)})
     assert sentence.endswith("Add them: `image-classifier replicate a b --seeds 3`")

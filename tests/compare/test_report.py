@@ -125,15 +125,25 @@ def test_the_page_has_intervals_for_other_images_if_the_seeds_have_predictions()
     add_replicates("unknown", mistakes="3:4")
     page = format_report(compare("mnist")[0])
     assert "| 90% interval, other images   |" in page
-    assert "without predictions" not in page
+    assert "needs predictions" not in page
 
 
 @pytest.mark.usefixtures("report")
 def test_the_page_names_the_runs_whose_seeds_have_no_predictions() -> None:
     add_replicates("unknown")
     page = format_report(compare("mnist")[0])
-    assert "other images" not in page.split("Seeds of good, bad were recorded without predictions")[0]
+    assert "interval, other images" not in page
+    assert "needs predictions, which the seeds of good, bad lack." in page
     assert "Add them: `image-classifier replicate good bad --seeds 2`" in page
+
+
+def test_the_page_says_that_seeds_of_different_environments_are_compared(report: dict[str, Any]) -> None:
+    tests = seeds_tests({run: pd.Series([0.5, 0.6], [1, 2]) for run in TABLE}, 0.9, {})
+    seeds = {run: {1: 0.5, 2: 0.6} for run in TABLE}
+    for environments, is_said in (("aa", False), ("ab", True)):
+        selection = dict(zip(TABLE, ({"environment": name, "left_out": {}} for name in environments), strict=True))
+        page = format_report({**report, "seeds": seeds, "seeds_selection": selection, "seeds_tests": tests})
+        assert ("differences can come from the machine" in page) is is_said
 
 
 @pytest.mark.usefixtures("report")
@@ -150,7 +160,7 @@ def test_the_page_describes_the_environment_of_the_seeds_and_counts_the_others()
 
 def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, Any]) -> None:
     page = format_report(report)
-    assert "no run of this name has replicates. The closest match is `good` at lag 0." in page
+    assert "at least as many epochs as the log. The closest match is `good` at lag 0." in page
 
 
 def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[str, Any]) -> None:
@@ -161,7 +171,10 @@ def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[st
     ]
     logs = {"bad": {"label": "rejected", "matches": matches}}
     page = format_report({**report, "published_logs": logs})
-    assert "**The label is rejected**: the log is not a log of this run (p = 0.008)." in page
+    assert (
+        "**The label is rejected**: the log's first loss does not fit the seeds of this run (corrected p = 0.008)."
+        in page
+    )
     assert "The closest match is `good` at lag 1. Not rejected: `good` at lag 1." in page
 
 

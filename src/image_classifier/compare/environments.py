@@ -21,19 +21,9 @@ RECORDED = (
     "numpy",
     "ml_dtypes",
 )
-FACTS = [
-    "processor",
-    "processor_family",
-    "instructions",
-    "threads",
-    "variables",
-    "gpus",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "ml_dtypes",
-]
+FACTS = [*RECORDED[:3], "threads", *RECORDED[3:]]
 NAME_LENGTH = 8
+DIFFERENT = "Some runs have seeds of different environments: differences can come from the machine or the libraries."
 
 
 def describe_environment(recorded: Mapping[str, str], threads: int) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss
 
 from image_classifier import paths
+from image_classifier.compare.environments import DIFFERENT
 from image_classifier.compare.predictions import correct_images, format_missing
 from image_classifier.compare.seeds import describe_selection, final_accuracies, read_replicates, select_replicates
 from image_classifier.compare.significance import POWER, RunTest, paired_tests, seeds_needed, seeds_tests, verdict
@@ -134,6 +135,8 @@ def _format_seeds(test: RunTest) -> list[str]:
     if environments := list(dict.fromkeys(test.get("environments", []))):
         left_out = f"; {test['left_out']} seeds of other environments are left out" if test["left_out"] else ""
         lines.append(f"environment of the seeds: {' and '.join(environments)}{left_out}")
+        if len(environments) > 1:
+            lines.append(DIFFERENT)
     if crossed := test.get("crossed"):
         low, high = crossed
         level = f"{100 * test['confidence']:g}% interval"

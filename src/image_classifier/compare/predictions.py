@@ -114,6 +114,9 @@ def format_missing(replicates: Mapping[str, pd.DataFrame], correct: Mapping[str,
     is_known = all((replicates[run]["environment"] != UNKNOWN).all() for run in missing)
     to_train = missing if is_known else list(replicates)
     seeds = max(replicates[run]["seed"].max() for run in to_train)
-    command = f"`image-classifier replicate {' '.join(to_train)} --seeds {seeds}`"
+    rows = dict.fromkeys(
+        replicates[run]["run"].iloc[0] for run in to_train
+    )  # a run can be an MLflow run of this recipe
+    command = f"`image-classifier replicate {' '.join(rows)} --seeds {seeds}`"
     names = ", ".join(missing)
-    return f"Seeds of {names} were recorded without predictions, which other test images need. Add them: {command}"
+    return f"The interval for other test images needs predictions, which the seeds of {names} lack. Add them: {command}"

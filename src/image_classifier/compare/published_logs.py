@@ -60,7 +60,7 @@ def match_logs(
 def first_epoch_test(replicates: pd.DataFrame, log: pd.DataFrame, confidence: float) -> dict[str, Any]:
     """Test whether the training loss in the first epoch of a log can be that of one more seed of a run.
 
-    Early losses vary little between seeds and differ most between optimizers. Their logarithms are taken as normally
+    A single value needs no correction for the number of epochs. The logarithms of the losses are taken as normally
     distributed with unknown mean and variance, so Student's t distribution gives the prediction interval of one more
     seed, and the two-sided p-value of the log.
 
@@ -104,10 +104,10 @@ def rank_p_value(replicates: pd.DataFrame, log: pd.DataFrame) -> float:
 def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     """Add the p-value `adjusted` to the matches that have a p-value, corrected over all logs, runs and lags.
 
-    The labels are the hypotheses fixed in advance: each log belongs to the run of its name, without a lag. They are
-    tested first, with Holm's method. All other matches are tested only if every label is rejected, again with Holm's
-    method (serial gatekeeping: Westfall and Krishen 2001). The probability of a false rejection among all hypotheses
-    is at most the significance level.
+    The labels are the hypotheses that come with the logs: each log belongs to the run of its name, without a lag. They
+    are tested first, with Holm's method. All other matches are tested only if every label is rejected, again with
+    Holm's method (serial gatekeeping: Westfall and Krishen 2001). The probability of a false rejection among all
+    hypotheses is at most the significance level.
     """
     tested = [(log, match) for log, of_log in matches.items() for match in of_log if "p_value" in match]
     labels = [match for log, match in tested if (match["run"], match["lag"]) == (log, 0)]

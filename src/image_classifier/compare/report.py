@@ -24,9 +24,10 @@ METRICS = {
 }
 SETTINGS = ("model", "optimizer", "batch_size", "epochs", "training")  # columns of the results, see `Row`
 CONCLUSIONS = {
-    "rejected": "**The label is rejected**: the log is not a log of this run (p = {adjusted:.2g}).",
+    "rejected": "**The label is rejected**: the log's first loss does not fit the seeds of this run (corrected p = "
+    "{adjusted:.2g}).",
     "not rejected": "The log is consistent with its label (p = {adjusted:.2g}).",
-    "untested": "The label is not tested, because no run of this name has replicates.",
+    "untested": "The label is not tested: no run of this name has replicates and at least as many epochs as the log.",
 }
 
 # `image-classifier results` prints the text before the first "## ".
@@ -74,8 +75,8 @@ power of {power:.0%}, as an interval because the standard deviation is an estima
 
 CROSSED = """
 *Interval, other images*: interval of the difference for other seeds and other test images of the same kind, from a
-bootstrap over both (Owen 2007). It has the correction of the other interval and always contains it, because Welch's
-test is about these test images. It errs towards a wide interval.
+bootstrap over both (Owen 2007). It has the correction of the other interval and contains it, because Welch's test is
+about these test images only. It errs towards a wide interval.
 """
 
 LOGS = """
@@ -89,7 +90,8 @@ run of that name at lag 0. The closest losses come first.
   of the run for this epoch: Student's t distribution of the logarithm of the loss.
 - *p-value*: two-sided p-value of the log's first loss in the same distribution.
 - *Corrected*: p-value with Holm's correction. The labels are tested first; all other rows of all logs are tested if
-  every label is rejected (serial gatekeeping).
+  every label is rejected (serial gatekeeping). A row that is not rejected is not thereby likely: read the p-value with
+  the loss ratio.
 - *Rank p-value*: share of the curves, those of the seeds and the log, that are at least as far from the mean of all
   others as the log. With n seeds it is at least 1 / (n + 1), so that a few seeds cannot reject a run by rank.
 
@@ -193,7 +195,9 @@ def format_report(report: Mapping[str, Any]) -> str:
         tests = _tests_table(report["seeds_tests"], confidence, margin)
         over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
         over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
-        over_seeds += f"\n{report['seeds_without_predictions']}\n" if report["seeds_without_predictions"] else ""
+        if len({report["seeds_selection"][run]["environment"] for run in accuracies}) > 1:
+            over_seeds += f"\n{environments.DIFFERENT}\n"
+        over_seeds += f"\n{report['seeds_without_predictions']}" if report["seeds_without_predictions"] else ""
     logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
     paired_tests = "There is only one run."
     if report["paired_tests"]:

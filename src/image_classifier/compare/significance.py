@@ -110,8 +110,9 @@ def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[R
 
     The statistic is Welch's (Welch 1947). The degrees of freedom are the size of the smaller sample minus one, with
     which the test is valid for any variances and sizes (Mickey and Brown 1966); Welch's own approximation rejects too
-    often for two or three seeds. The seeds of two runs are independent samples, even if their numbers are the same: a
-    seed gives two configurations different weights. Standard deviations below `ACCURACY_RESOLUTION` are raised to it.
+    often for two or three seeds. The seeds of two runs are treated as independent samples. Runs of one network that
+    share a seed start from the same weights; if that makes their accuracies more alike, the test rejects less often.
+    Standard deviations below `ACCURACY_RESOLUTION` are raised to it.
 
     Args:
         first: Name of the first run.

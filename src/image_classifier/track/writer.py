@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,6 @@ from mlflow.models import Model, infer_signature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from image_classifier import environment, paths
-from image_classifier.evaluate.calibration import read_calibration
 from image_classifier.files import atomic_write, read_history
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
@@ -186,7 +184,7 @@ def _log_model(store: Store, run: Run, result: Result) -> str:
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             signature=infer_signature(example, np.zeros((1, *keras_model.output_shape[1:]), np.float32)),
             input_example=example,
-            metadata=payload.picture_task(result.dataset) | asdict(read_calibration(result.files.calibration)),
+            metadata=payload.picture_task(result.dataset),
             pip_requirements=[f"{library}=={version(library)}" for library in SERVED_WITH],
         )
         client.log_model_artifacts(model.model_id, folder)
