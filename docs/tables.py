@@ -187,8 +187,8 @@ def published_sgd_128() -> str:
     return _text(
         f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
         f"{runs['sgd_128']['test_accuracy']['value']:.2%}. After the first epoch the published log has a validation "
-        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}. The comparison "
-        f"with the seeds {label} the label of this log. The closest run is `{finding['matches'][0]['run']}`."
+        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}. The "
+        f"comparison with the seeds {label} the label of this log. The closest run is `{finding['matches'][0]['run']}`."
     )
 
 
