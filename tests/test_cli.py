@@ -211,7 +211,9 @@ def test_an_interrupted_command_has_exit_code_130(monkeypatch: pytest.MonkeyPatc
 def test_a_drawing_in_an_unknown_format_is_refused_before_the_model_is_loaded() -> None:
     result = invoke("predict", "sgd_32", "seven.png", "--show", "seen.xyz")
     assert result.exit_code == 1
-    assert result.output == "Error: --show seen.xyz: should end with one of: .png, .jpg, .pdf, .svg.\n"
+    assert result.output == (
+        "Error: --show seen.xyz: should end with one of: .png, .jpg, .jpeg, .webp, .tif, .tiff, .pdf, .svg.\n"
+    )
 
 
 def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
