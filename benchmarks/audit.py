@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_sets import ANIMALS, read_animals
-from benchmarks.measure import say
+from benchmarks.measure import machine_facts, say
 from image_classifier import environment, paths
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Audit, Train
@@ -36,7 +36,7 @@ def main() -> None:
         names, images = zip(*read_animals(Path(folder)), strict=True)
     animals = Examples(np.stack(images)[..., np.newaxis], np.array([ANIMALS.index(name) for name in names]), ANIMALS)
     duplicates["animals"] = count_duplicates(animals[:-1], animals[-1:])
-    machine = {name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")}
+    machine = machine_facts()
     RESULTS.write_text(json.dumps({"labels": labels, "duplicates": duplicates, **machine}, indent=2) + "\n")
 
 

@@ -19,8 +19,7 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import clone, run, say
-from image_classifier import environment
+from benchmarks.measure import clone, machine_facts, run, say
 
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 ANIMAL_FILES = "animal_mnist/data/Animal_MNIST/animal_{}_version_3.gz"
@@ -91,7 +90,7 @@ def summarize(project: Path, data: str) -> dict[str, Any]:
 
 def write_results(results: dict[str, Any]) -> None:
     """Write the results and their conditions."""
-    machine = {name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")}
+    machine = machine_facts()
     RESULTS.write_text(json.dumps({"data_sets": results, **machine}, indent=2) + "\n", encoding="utf-8")
 
 

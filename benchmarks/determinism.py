@@ -120,8 +120,7 @@ def main() -> None:
         for setting, result in zip(SETTINGS, results, strict=True):
             settings.append({"name": setting.name, **compare(baseline, result)})
             measure.say(json.dumps(settings[-1]))
-    described = environment.describe()
-    machine = {name: described[name] for name in ("processor", "instructions", "cores", "tensorflow")}
+    machine = measure.machine_facts("instructions")
     runs = {run: trained["summary"] for run, trained in baseline["runs"].items()}
     RESULTS.write_text(json.dumps({"runs": runs, "settings": settings, **machine}, indent=2) + "\n", encoding="utf-8")
     if missed := [one["name"] for one in settings if any(one["changed"].values()) and one["treatment"] != "recorded"]:

@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.measure import say
-from image_classifier import environment, paths
+from benchmarks.measure import machine_facts, say
+from image_classifier import paths
 from image_classifier.config.compose import find_run_files, load_params
 from image_classifier.dataset import load_examples
 from image_classifier.fetch.pictures import PictureTask
@@ -63,7 +63,7 @@ def main() -> None:
         say(f"{name}: {measured[name]}")
     config = yaml.safe_load(find_run_files(run, load_params().runs).configuration.read_bytes())
     settings = {key: config[key] for key in ("batch_size", "epochs")} | {"optimizer": config["optimizer"]["_target_"]}
-    machine = {name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")}
+    machine = machine_facts()
     results = {"pictures": measured, "run": settings, **machine}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

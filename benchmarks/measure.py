@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from image_classifier import paths
+from image_classifier.environment import describe
 
 Times = Sequence[float]
 
@@ -34,6 +35,12 @@ def ratio(times: Times, others: Times) -> str:
 def say(text: str) -> None:
     """Print progress to standard error; standard output is for the results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def machine_facts(*further: str) -> dict[str, str]:
+    """Return the conditions of a measurement: processor, cores, version of TensorFlow, and further facts by name."""
+    described = describe()
+    return {name: described[name] for name in ("processor", "cores", "tensorflow", *further)}
 
 
 @contextmanager

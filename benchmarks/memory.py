@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import say
+from benchmarks.measure import machine_facts, say
 from image_classifier import environment
 
 COUNTS, TEST_IMAGES = (20_000, 200_000), 2_000
@@ -43,7 +43,7 @@ def main() -> None:
             printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         peaks[str(count)] = json.loads(printed.splitlines()[-1])
         say(f"{count:,} images: {peaks[str(count)]}")
-    machine = {name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")}
+    machine = machine_facts()
     RESULTS.write_text(json.dumps({"image_shape": SHAPE, "megabytes": peaks, **machine}, indent=2) + "\n")
 
 

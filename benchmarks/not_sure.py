@@ -17,8 +17,7 @@ from PIL import Image
 
 from benchmarks.data_sets import read_animals
 from benchmarks.digits import encode
-from benchmarks.measure import say
-from image_classifier import environment
+from benchmarks.measure import machine_facts, say
 from image_classifier.config.compose import find_run_files, load_params
 from image_classifier.fetch.pictures import PictureTask
 from image_classifier.track.reader import find_model
@@ -56,7 +55,7 @@ def main() -> None:
         "calibration": json.loads(files.calibration.read_text(encoding="utf-8")),
         "accuracy": json.loads(files.metrics.read_text(encoding="utf-8"))["test_accuracy"],
         "run": settings,
-        **{name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")},
+        **machine_facts(),
     }
     RESULTS.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
 

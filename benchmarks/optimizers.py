@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from benchmarks.measure import say
+from benchmarks.measure import machine_facts, say
 from image_classifier import environment, paths
 from image_classifier.compare.published_logs import first_epoch_test
 from image_classifier.config.compose import compose, load_compare_config, resolve
@@ -42,7 +42,7 @@ def main() -> None:
         for (optimizer, seed), loss in zip(trainings, pool.map(first_loss, *zip(*trainings, strict=True)), strict=True):
             say(f"{optimizer}, seed {seed}: {loss:.4f}")
             losses[optimizer][seed] = loss
-    machine = {name: environment.describe()[name] for name in ("processor", "cores", "tensorflow")}
+    machine = machine_facts()
     results = {"log": LOG, "batch_size": BATCH_SIZE, "optimizers": compare_log(losses), **machine}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import clone, environment, run, say
+from benchmarks.measure import clone, environment, machine_facts, run, say
 from benchmarks.scaling import ALL, UP_TO_DATE, copy_runs, slice_data, write_table
-from image_classifier.environment import describe
 
 REPETITIONS, FEW = 3, 4
 TRAIN_IMAGES, TEST_IMAGES = 500, 200
@@ -120,7 +119,7 @@ def main() -> None:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "images": [TRAIN_IMAGES, TEST_IMAGES],
         "load": [round(min(LOADS), 1), round(max(LOADS), 1)],
-        **{name: describe()[name] for name in ("processor", "cores", "python", "tensorflow")},
+        **machine_facts("python"),
         "seconds": seconds,
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -262,10 +262,9 @@ def digits() -> str:
         {"pictures": name, "digits": f"{result['digits']:,}", "accuracy": f"{result['accuracy']:.1%}"}
         for name, result in measured["pictures"].items()
     ]
-    run = measured["run"]
-    settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
     conditions = (
-        f"Conditions: a single run ({settings}) on all training images of MNIST, seed 42; {_machine(measured)}."
+        f"Conditions: a single run ({_run_settings(measured['run'])}) on all training images of MNIST, seed 42; "
+        f"{_machine(measured)}."
     )
     return f"{_table(rows)}\n\n{_text(conditions)}"
 
@@ -292,7 +291,6 @@ def not_sure() -> str:
     answers = round(calibration["answered"] * COMPARISON["test_examples"])
     right = round(calibration["answered_accuracy"] * answers)
     low, high = stats.binomtest(right, answers).proportion_ci(COMPARISON["confidence"], "wilson")
-    settings = f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
     return _text(
         f"With all images, the temperature of this run is {calibration['temperature']:.2f} and its threshold "
         f"{calibration['threshold']:.3f}. {calibration['answered']:.1%} of the test images receive an answer, and "
@@ -300,7 +298,7 @@ def not_sure() -> str:
         "threshold, "
         f"{measured['accuracy']:.2%} are. The threshold is fitted on digits and does not recognize other pictures "
         f"reliably. The run is not sure of {others}; to the others it answers with a digit. Conditions: a single run "
-        f"({settings}), seed 42; the uniform and random images are given to the network directly, because "
+        f"({_run_settings(run)}), seed 42; the uniform and random images are given to the network directly, because "
         f"`predict` refuses a uniform picture; {_machine(measured)}."
     )
 
@@ -427,6 +425,10 @@ def _treatment(setting: dict[str, Any]) -> str:
 def _read(file: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
     return values
+
+
+def _run_settings(run: dict[str, Any]) -> str:
+    return f"{_class({'_target_': run['optimizer']})}, batch size {run['batch_size']}, {run['epochs']} epochs"
 
 
 def _shape(image_shape: list[int]) -> str:

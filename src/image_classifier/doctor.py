@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-from yaml import CSafeLoader
-
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, load_params
 from image_classifier.config.schema import Table, Train
 from image_classifier.errors import InputError
+from image_classifier.files import read_text
 
 CHECK_AGAIN = "Correct the value, then check again: image-classifier doctor"
 
@@ -57,13 +55,15 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
     with environment.gc_paused():
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
+
+        from image_classifier.provenance.result import locked_stages
     try:
         status = Repo(str(paths.ROOT)).status()
     except DvcException as error:
         yield Problem(f"DVC: {' '.join(str(error).split())}", "Solve it, then check again: image-classifier doctor")
         return  # the results in dvc.lock cannot be read
-    lock = yaml.load(paths.DVC_LOCK.read_text(encoding="utf-8"), CSafeLoader) if paths.DVC_LOCK.exists() else None
-    yield from pipeline_problems(status, (lock or {}).get("stages", {}))
+    recorded = locked_stages(read_text(paths.DVC_LOCK)) if paths.DVC_LOCK.exists() else {}
+    yield from pipeline_problems(status, recorded)
     yield from replicate_problems(configurations)
     yield from record_problems(load_params())
 

@@ -37,6 +37,8 @@ SWEEP_LOCK = LOCKS / "sweep.lock"
 TRACKING_DATABASE = DVC_ROOT / "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
+CALIBRATION_FILE = "calibration.json"  # in the folder of an evaluated run and among its artifacts in MLflow
+
 
 class RunFiles:
     """The files of one run."""
@@ -48,7 +50,7 @@ class RunFiles:
         self.history = directory / "history.csv"
         self.configuration = directory / "config.yaml"
         self.metrics = directory / "metrics.json"
-        self.calibration = directory / "calibration.json"
+        self.calibration = directory / CALIBRATION_FILE
         self.predictions = directory / "predictions.npz"
 
     def plot(self, name: str) -> Path:

@@ -110,14 +110,19 @@ def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     hypotheses is at most the significance level.
     """
     tested = [(log, match) for log, of_log in matches.items() for match in of_log if "p_value" in match]
-    labels = [match for log, match in tested if (match["run"], match["lag"]) == (log, 0)]
-    others = [match for log, match in tested if (match["run"], match["lag"]) != (log, 0)]
+    labels = [match for log, match in tested if match is find_label(log, matches[log])]
+    others = [match for log, match in tested if match is not find_label(log, matches[log])]
     gate = 0.0
     for family in filter(None, (labels, others)):
         adjusted = multipletests([match["p_value"] for match in family], method="holm")[1]
         for match, p_value in zip(family, adjusted, strict=True):
             match["adjusted"] = max(gate, float(p_value))
         gate = max(match["adjusted"] for match in family)
+
+
+def find_label(log: str, matches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the match that the label of a log claims, the run of its name without a lag, or {} if it was not made."""
+    return next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
 
 
 def judge_label(
@@ -130,7 +135,7 @@ def judge_label(
         matches: Matches of the log from `match_logs`.
         significance: Significance level, 0 to 1, exclusive.
     """
-    label = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
+    label = find_label(log, matches)
     if "adjusted" not in label:
         return "untested"
     return "rejected" if label["adjusted"] < significance else "not rejected"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from image_classifier import paths
 from image_classifier.compare import environments, predictions, seeds, significance
 from image_classifier.compare.plots import plot_curves
-from image_classifier.compare.published_logs import judge_label, match_logs
+from image_classifier.compare.published_logs import find_label, judge_label, match_logs
 from image_classifier.config.schema import Row
 from image_classifier.dataset import read_arrays
 from image_classifier.files import damage_named, read_histories, read_history, read_json
@@ -283,8 +283,7 @@ def _format_log(log: str, confidence: float, label: str, matches: list[dict[str,
         rows.append(row)
     text = "No run has as many epochs as this log."
     if matches:
-        labelled = next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
-        text = f"{CONCLUSIONS[label].format(**labelled)} {format_matches(matches, 1 - confidence)}"
+        text = f"{CONCLUSIONS[label].format(**find_label(log, matches))} {format_matches(matches, 1 - confidence)}"
     return f"### Published as `{log}`\n\n{text}\n\n{seeds.markdown_table(rows)}".rstrip()
 
 

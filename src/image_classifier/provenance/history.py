@@ -96,7 +96,7 @@ def restore(stored: StoredResult, root: Path) -> Result:
             for file in files:
                 (root / file).parent.mkdir(parents=True, exist_ok=True)
                 # Results that are older than calibration.json can have it in dvc.yaml, but not in dvc.lock
-                with suppress(*[FileNotFoundError] if Path(file).name == "calibration.json" else []):
+                with suppress(*[FileNotFoundError] if Path(file).name == paths.CALIBRATION_FILE else []):
                     source.get_file(file, str(root / file))
         return pipeline_result(stored.run, stored.stage, root, revision)
     except (DvcException, DataIndexDirError, OSError) as error:

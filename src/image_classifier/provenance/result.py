@@ -105,6 +105,21 @@ def committed_trainings(repository: git.Repo, commit: str) -> dict[str, Stage]:
     return locked_trainings(lock, params)
 
 
+def locked_stages(lock: str) -> dict[str, Any]:
+    """Return the entries of all stages in dvc.lock by name.
+
+    Args:
+        lock: Text of dvc.lock.
+
+    Raises:
+        InputError: The text is not YAML of this form.
+    """
+    with damage_named(paths.DVC_LOCK):
+        # The parser in C, because dvc.lock has 300 lines for each run
+        stages: dict[str, Any] = (yaml.load(lock, CSafeLoader) or {}).get("stages", {})
+    return stages
+
+
 def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     """Return the `train` stage of each run whose evaluation used the same outputs.
 
@@ -120,8 +135,8 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     with damage_named(paths.PARAMS):
         rows = dict((yaml.safe_load(params) or {}).get("runs", {}))
     trainings = {}
+    stages = locked_stages(lock)
     with damage_named(paths.DVC_LOCK):
-        stages = (yaml.load(lock, CSafeLoader) or {}).get("stages", {})  # dvc.lock has 300 lines for each run
         for name, stage in stages.items():
             kind, _, run = name.partition("@")
             if kind == "train" and run in rows and "data" in rows[run]:

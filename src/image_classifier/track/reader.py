@@ -32,7 +32,6 @@ from image_classifier.track.store import RESULT_TAG, SUPERSEDED_TAG, Store, is_c
 if TYPE_CHECKING:
     import keras
 
-CALIBRATION_FILE = "calibration.json"  # artifact of an evaluated run
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
 
 
@@ -179,9 +178,9 @@ def find_calibration(store: Store, run_id: str) -> Calibration:
         InputError: The store cannot be reached, or the file is damaged.
     """
     with TemporaryDirectory() as folder, store.translate_errors():
-        if CALIBRATION_FILE not in [file.path for file in store.client.list_artifacts(run_id)]:
+        if paths.CALIBRATION_FILE not in [file.path for file in store.client.list_artifacts(run_id)]:
             return UNCALIBRATED
-        return read_calibration(Path(store.client.download_artifacts(run_id, CALIBRATION_FILE, folder)))
+        return read_calibration(Path(store.client.download_artifacts(run_id, paths.CALIBRATION_FILE, folder)))
 
 
 def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model", Calibration]]:
