@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 PIP := $(VENV)/bin/pip install --disable-pip-version-check -qq
+COG := cog -P -I . -p 'from docs import measurements, tables'
 UV := $(VENV)/bin/uv pip install --quiet --compile-bytecode --system-certs --python $(VENV)/bin/python
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -9,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all lint ui serve bench screenshots lock clean
+.PHONY: help install repro test test-all lint numbers ui serve bench screenshots lock clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,7 +33,10 @@ lint: $(INSTALLED)  ## Install if needed, check style, types and the numbers in 
 	ruff check
 	ruff format --check
 	mypy
-	cog --check -P -I docs -p 'import tables' README.md docs/*.md
+	$(COG) --check README.md docs/*.md
+
+numbers: $(INSTALLED)  ## Write the numbers and tables in README and docs from the committed results
+	$(COG) -r README.md docs/*.md
 
 ui: $(INSTALLED)  ## Open the runs in the MLflow UI on http://127.0.0.1:5000
 	image-classifier ui
@@ -40,7 +44,7 @@ ui: $(INSTALLED)  ## Open the runs in the MLflow UI on http://127.0.0.1:5000
 serve: $(INSTALLED)  ## Serve the promoted model, and a page on which to draw, on http://127.0.0.1:5001
 	image-classifier serve
 
-bench: $(INSTALLED)  ## Run the benchmarks and write docs/performance.md, which takes forty minutes
+bench: $(INSTALLED)  ## Repeat the measurements of docs/performance.md, which takes forty minutes
 	python -m benchmarks
 
 screenshots: $(INSTALLED)  ## Take the screenshots in docs/ of the MLflow UI and of the page of `make serve`

@@ -1,7 +1,11 @@
-"""Train without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras adadelta 128 2.
+"""Train `adadelta_128` without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras.
 
-`keras` trains as the notebook does: `fit` receives the arrays, and all other settings are Keras' defaults. `pytorch` is
-the same model and protocol in eager PyTorch, which must be installed. Both use as many threads as the pipeline.
+The first argument is one of these loops. All use as many threads as the pipeline.
+
+    keras                     `fit` receives the arrays, as in the notebook; all other settings are Keras' defaults.
+    keras_without_tuner       The same, without the thread of tf.data that tunes the input while the model trains.
+    pytorch                   The same model and protocol in eager PyTorch, which must be installed.
+    pytorch_channels_last     The same, with the memory layout that suits the convolutions of this library.
 """
 
 import itertools
@@ -9,21 +13,35 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from image_classifier import paths
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import compose, load_table, resolve
 from image_classifier.config.schema import Train
 from image_classifier.dataset import load_examples, scale_pixels
 
-RATES = {"sgd": 0.01, "adadelta": 1.0}
+REFERENCE = "adadelta_128"
+LEARNING_RATE = 1.0
+WARM_UP_STEPS = 20  # of PyTorch, which builds no graph: after them, the first epoch takes as long as any other
 
 
-def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> list[float]:
-    """Train with Keras; seconds of each epoch with its validation."""
+def keras_epochs(batch_size: int, threads: int, *, tuner: bool) -> list[float]:
+    """Train two epochs with Keras; seconds of each with its validation. The first also builds the graph."""
     import keras
     import tensorflow as tf
     from keras import layers
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
+    if not tuner:
+        make_dataset = ArrayDataAdapter.get_tf_dataset
+
+        def make_dataset_without_tuner(adapter: ArrayDataAdapter) -> Any:
+            options = tf.data.Options()
+            options.autotune.enabled = False
+            return make_dataset(adapter).with_options(options)
+
+        ArrayDataAdapter.get_tf_dataset = make_dataset_without_tuner  # fit has no argument for it
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     training, test = (load_examples(paths.prepared_data("mnist"), part) for part in ("train", "test"))
     model = keras.Sequential(
@@ -39,29 +57,30 @@ def keras_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> 
             layers.Dense(10, activation="softmax"),
         ]
     )
-    chosen = {"sgd": keras.optimizers.SGD, "adadelta": keras.optimizers.Adadelta}[optimizer]
-    model.compile(chosen(RATES[optimizer]), "categorical_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adadelta(LEARNING_RATE), "categorical_crossentropy", metrics=["accuracy"])
     stamps = [time.perf_counter()]
     model.fit(
         scale_pixels(training.images),
         keras.utils.to_categorical(training.labels),
         batch_size=batch_size,
-        epochs=epochs,
+        epochs=2,
         validation_data=(scale_pixels(test.images), keras.utils.to_categorical(test.labels)),
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stamps.append(time.perf_counter()))],
     )
     return [end - begin for begin, end in itertools.pairwise(stamps)]
 
 
-def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -> list[float]:
-    """Train with PyTorch; seconds of each epoch with its validation."""
+def pytorch_epochs(batch_size: int, threads: int, *, channels_last: bool) -> list[float]:
+    """Train one epoch with PyTorch; its seconds with its validation."""
     import torch
     from torch import nn
 
     torch.set_num_threads(threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     training, test = (load_examples(paths.prepared_data("mnist"), part) for part in ("train", "test"))
     images, test_images = (
-        torch.from_numpy(scale_pixels(part.images)).permute(0, 3, 1, 2).contiguous() for part in (training, test)
+        torch.from_numpy(scale_pixels(part.images)).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        for part in (training, test)
     )
     labels, test_labels = (torch.from_numpy(part.labels).long() for part in (training, test))
     model = nn.Sequential(
@@ -76,34 +95,42 @@ def pytorch_epochs(optimizer: str, batch_size: int, epochs: int, threads: int) -
         nn.ReLU(),
         nn.Dropout(0.5),
         nn.Linear(128, 10),
-    )
-    chosen = {"sgd": torch.optim.SGD, "adadelta": torch.optim.Adadelta}[optimizer]
-    updater = chosen(model.parameters(), lr=RATES[optimizer])
+    ).to(memory_format=layout)
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=LEARNING_RATE)
     loss = nn.CrossEntropyLoss()
-    taken = []
-    for _ in range(epochs):
-        began = time.perf_counter()
+
+    def train(batches: Any) -> None:
         model.train()
-        for batch in torch.randperm(len(labels)).split(batch_size):
-            updater.zero_grad()
+        for batch in batches:
+            optimizer.zero_grad()
             loss(model(images[batch]), labels[batch]).backward()
-            updater.step()
-        model.eval()
-        with torch.no_grad():
-            right = sum(
-                int((model(some).argmax(1) == expected).sum())
-                for some, expected in zip(test_images.split(1000), test_labels.split(1000), strict=True)
-            )
-        taken.append(time.perf_counter() - began)
-        print(f"test accuracy {right / len(test_labels):.4f}")
-    return taken
+            optimizer.step()
+
+    train(torch.randperm(len(labels)).split(batch_size)[:WARM_UP_STEPS])
+    began = time.perf_counter()
+    train(torch.randperm(len(labels)).split(batch_size))
+    model.eval()
+    with torch.no_grad():
+        right = sum(
+            int((model(some).argmax(1) == expected).sum())
+            for some, expected in zip(test_images.split(1000), test_labels.split(1000), strict=True)
+        )
+    taken = time.perf_counter() - began
+    print(f"test accuracy {right / len(test_labels):.4f}")
+    return [taken]
+
+
+LOOPS: dict[str, Callable[[int, int], list[float]]] = {
+    "keras": partial(keras_epochs, tuner=True),
+    "keras_without_tuner": partial(keras_epochs, tuner=False),
+    "pytorch": partial(pytorch_epochs, channels_last=False),
+    "pytorch_channels_last": partial(pytorch_epochs, channels_last=True),
+}
 
 
 def main() -> None:
-    library, optimizer, batch_size, epochs = sys.argv[1:]
-    loops: dict[str, Callable[[str, int, int, int], list[float]]] = {"keras": keras_epochs, "pytorch": pytorch_epochs}
     threads = resolve(Train, compose("train", [])).training.intra_op_threads
-    print(json.dumps(loops[library](optimizer, int(batch_size), int(epochs), threads)))
+    print(json.dumps(LOOPS[sys.argv[1]](load_table()[REFERENCE].batch_size, threads)))
 
 
 if __name__ == "__main__":

@@ -1,35 +1,16 @@
-"""Shared code of the benchmarks: a clone of the project, timed commands, and the format of times."""
+"""Shared code of the benchmarks: conditions of a measurement, a clone of the project, and its commands."""
 
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from image_classifier import paths
 from image_classifier.environment import describe
-
-Times = Sequence[float]
-
-
-def median(times: Times) -> float:
-    """Return the median, in the unit of the times."""
-    return statistics.median(times)
-
-
-def seconds(times: Times) -> str:
-    """Format times in seconds: median, minimum, maximum and number."""
-    return f"{median(times):.1f} s ({min(times):.1f} to {max(times):.1f}, n = {len(times)})"
-
-
-def ratio(times: Times, others: Times) -> str:
-    """Format the ratio of the medians, with the least and greatest ratio of times that were measured side by side."""
-    pairs = [one / other for one, other in zip(times, others, strict=True)]
-    return f"{median(times) / median(others):.3f} ({min(pairs):.3f} to {max(pairs):.3f})"
 
 
 def say(text: str) -> None:
@@ -41,6 +22,12 @@ def machine_facts(*further: str) -> dict[str, str]:
     """Return the conditions of a measurement: processor, cores, version of TensorFlow, and further facts by name."""
     described = describe()
     return {name: described[name] for name in ("processor", "cores", "tensorflow", *further)}
+
+
+def conditions(*further: str) -> dict[str, str]:
+    """Return the date, the commit that clones have, and `machine_facts`."""
+    commit = run(["git", "rev-parse", "--short=10", "HEAD"]).strip()
+    return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, **machine_facts(*further)}
 
 
 @contextmanager
@@ -73,30 +60,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(command: Sequence[str], project: Path = paths.ROOT, code: int = 0, stderr: int | None = subprocess.PIPE) -> str:
-    """Run a command in a project, and return its standard output.
-
-    Args:
-        command: Program and arguments.
-        project: Working directory.
-        code: Expected exit code.
-        stderr: None shows standard error at once, the default only after a failure.
+def run(command: Sequence[str], project: Path = paths.ROOT) -> str:
+    """Run a command in a project, and return its standard output; shows standard error only after a failure.
 
     Raises:
-        subprocess.CalledProcessError: The exit code is another one.
+        subprocess.CalledProcessError: The command fails.
     """
-    done = subprocess.run(
-        list(command), cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
-    )
-    if done.returncode != code:
-        if done.stderr:
-            say(done.stderr)
+    done = subprocess.run(list(command), cwd=project, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        say(done.stderr)
         raise subprocess.CalledProcessError(done.returncode, command)
     return done.stdout
-
-
-def timed(command: Sequence[str], project: Path = paths.ROOT, code: int = 0) -> float:
-    """Run a command as `run` does, and return its duration in seconds."""
-    started = time.perf_counter()
-    run(command, project, code)
-    return time.perf_counter() - started

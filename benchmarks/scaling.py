@@ -1,23 +1,79 @@
-"""Time how cost grows with the work, on a slice of the data: python -m benchmarks.scaling. Takes five minutes."""
+"""Time how cost grows with the work, on a slice of the data, and write benchmarks/scaling.json.
 
+python -m benchmarks.scaling       takes five minutes; works in a clone of the last commit
+
+CPU seconds (user and system, of a process and its children) vary less than wall seconds when others use the machine.
+"""
+
+import json
+import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import psutil
 import typer
-from tabulate import tabulate
 
-from benchmarks.measure import clone, median, replace, run, say, seconds, timed
+from benchmarks.measure import clone, conditions, environment, replace, run, say
 from image_classifier import paths
 from image_classifier.cli import app
 
-TRAIN_IMAGES, TEST_IMAGES = 3000, 1000
+TRAIN_IMAGES, TEST_IMAGES = 500, 200
 SINGLE, MANY, ALL, REPETITIONS = 3, 10, 50, 5
+REPRO = ("dvc", "repro")
 UP_TO_DATE = "Data and pipelines are up to date."
 STAGES = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")
 SUBCOMMANDS = sorted(typer.main.get_group(app).commands)
+KERAS = "import image_classifier.environment as e\nwith e.tensorflow_import(): import keras"
+FLOORS = {
+    "`python -c pass`": (sys.executable, "-c", "pass"),
+    "`dvc version`": ("dvc", "version"),
+    "import of MLflow": (sys.executable, "-c", "import mlflow"),
+    "import of TensorFlow": (sys.executable, "-c", "import tensorflow"),
+    "import of Keras, as the stages do it": (sys.executable, "-c", KERAS),
+}
+LOADS: list[float] = []  # average number of running processes after each measurement, including its own
+RESULTS = Path(__file__).with_name("scaling.json")
+Times = tuple[float, float]  # CPU seconds and wall seconds
+
+
+def measure(command: Sequence[str], project: Path = paths.ROOT, code: int = 0) -> tuple[Times, dict[str, Times]]:
+    """Run a command; return its times and, of `dvc repro`, those of each kind of stage with DVC's work after it.
+
+    Args:
+        command: Program and arguments.
+        project: Working directory.
+        code: Expected exit code.
+
+    Raises:
+        subprocess.CalledProcessError: The exit code is another one.
+    """
+    before, began = os.times(), time.perf_counter()
+    stage, since, stages = "start of DVC", (0.0, began), {}
+    with subprocess.Popen(
+        command, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        watched = psutil.Process(process.pid)
+        printed = []
+        for line in process.stdout or ():
+            printed.append(line)
+            if started := re.match(r"Running stage '(\w+)", line):
+                now = (sum(watched.cpu_times()[:4]), time.perf_counter())
+                stages[stage] = (now[0] - since[0], now[1] - since[1])
+                stage, since = f"`{started[1]}`", now
+    after, ended = os.times(), time.perf_counter()
+    if process.returncode != code:
+        say("".join(printed))
+        raise subprocess.CalledProcessError(process.returncode, command)
+    LOADS.append(os.getloadavg()[0])
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    stages[stage] = (cpu - since[0], ended - since[1])
+    return (cpu, ended - began), stages
 
 
 def write_table(project: Path, optimizers: Iterable[str]) -> None:
@@ -39,72 +95,90 @@ def copy_runs(project: Path, numbers: range) -> None:
     run(["dvc", "commit", "--force"], project)
 
 
-def slice_data(project: Path, train_images: int, test_images: int) -> None:
+def slice_data(project: Path) -> None:
     """Let a project without results use few images."""
-    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {train_images}")
-    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {test_images}")
+    replace(project / "conf/data/mnist.yaml", "train_examples: 60000", f"train_examples: {TRAIN_IMAGES}")
+    replace(project / "conf/data/mnist.yaml", "test_examples: 10000", f"test_examples: {TEST_IMAGES}")
     (project / "dvc.lock").unlink()
 
 
-def rows(project: Path) -> list[list[str]]:
-    """Time runs that are added, an optimizer that is edited, and `dvc repro` with nothing to do."""
-    repro = ["dvc", "repro"]
+def grow(project: Path, samples: dict[str, list[Times]]) -> list[str]:
+    """Add runs to a project, edit an optimizer, and run `dvc repro` with nothing to do.
+
+    Args:
+        project: Project without results.
+        samples: Receives the times.
+
+    Returns:
+        The stages of training that run after the edit.
+    """
     say("Scaling: one run after the other")
     write_table(project, ["adam"])
-    run(repro, project)
-    single = []
+    measure(REPRO, project)
     for count in range(1, 1 + SINGLE):
         write_table(project, ["adam", *["sgd"] * count])
-        single.append(timed(repro, project))
+        times, stages = measure(REPRO, project)
+        for stage, stage_times in stages.items():
+            samples[stage].append(stage_times)
+        samples["one more run"].append(times)
     say(f"Scaling: {MANY} runs")
     write_table(project, ["adam", *["sgd"] * (SINGLE + MANY)])
-    many = timed(repro, project)
+    samples[f"{MANY} more runs"].append(measure(REPRO, project)[0])
 
     say("Scaling: an edit")
     replace(project / "conf/optimizer/adam.yaml", "beta_1: 0.9", "beta_1: 0.8")
-    trained = re.findall(r"^Running stage '(train@.+)':", run(repro, project), re.MULTILINE)
+    trained = re.findall(r"^Running stage '(train@.+)':", run(REPRO, project), re.MULTILINE)
 
     say(f"Scaling: {ALL} runs")
     copy_runs(project, range(1 + SINGLE + MANY, ALL))
-    idle = [timed(repro, project) for _ in range(REPETITIONS)]
-    if UP_TO_DATE not in run(repro, project):
+    if UP_TO_DATE not in run(REPRO, project):
         raise RuntimeError("`dvc repro` had something to do")
-    return [
-        ["one more run", seconds(single)],
-        [f"{MANY} more runs", f"{seconds([many])}: {many / median(single):.2f} times one"],
-        [
-            f"runs trained after an edit of the optimizer of 1 of {1 + SINGLE + MANY} runs",
-            f"{len(trained)} ({', '.join(f'`{stage}`' for stage in trained)})",
-        ],
-        [f"`dvc repro` with nothing to do, {ALL} runs", seconds(idle)],
-    ]
+    samples[f"nothing to do, {ALL} runs"] = [measure(REPRO, project)[0] for _ in range(REPETITIONS)]
+    return trained
 
 
-def answers() -> list[list[str]]:
-    """Time the answers that commands give before they start to work."""
+def answers() -> dict[str, list[Times]]:
+    """Time the answers that commands give before they start to work; return those of the slowest of each kind."""
     say("Scaling: answers of the commands")
     stages = {stage: [sys.executable, "-m", f"pipelines.{stage}"] for stage in STAGES}
     subcommands = {name: ["image-classifier", name] for name in SUBCOMMANDS}
     cases = [
         ("`--help`", "stages", stages, "--help", 0),
         ("an unknown key", "stages", stages, "nonsense=1", 1),
-        ("`--help`", "subcommands of `image-classifier`", subcommands, "--help", 0),
+        ("`--help`", "subcommands", subcommands, "--help", 0),
     ]
-    table = []
+    slowest = {}
     for answer, kind, commands, argument, code in cases:
-        taken = {name: [timed([*line, argument], code=code) for _ in range(3)] for name, line in commands.items()}
-        slowest = max(taken, key=lambda name: median(taken[name]))
-        table.append([f"{answer}, slowest of {len(commands)} {kind} (`{slowest}`)", seconds(taken[slowest])])
-    return table
+        taken = {
+            name: sorted(measure([*line, argument], code=code)[0] for _ in range(REPETITIONS))
+            for name, line in commands.items()
+        }
+        name = max(taken, key=lambda name: taken[name][REPETITIONS // 2])
+        slowest[f"{answer}, slowest of {len(commands)} {kind} (`{name}`)"] = taken[name]
+    return slowest
 
 
 def main() -> None:
+    samples: dict[str, list[Times]] = defaultdict(list)
     with clone() as project:
-        slice_data(project, TRAIN_IMAGES, TEST_IMAGES)
-        table = [*rows(project), *answers()]
-    print("## How cost grows with the work\n")
-    print(f"Conditions: {TRAIN_IMAGES:,} training and {TEST_IMAGES:,} test images, one epoch.\n")
-    print(tabulate(table, ["", ""], "github"))
+        slice_data(project)
+        trained = grow(project, samples)
+    for _ in range(REPETITIONS):
+        for name, command in FLOORS.items():
+            samples[name].append(measure(command)[0])
+    samples.update(answers())
+    results = {
+        **conditions("python"),
+        "images": [TRAIN_IMAGES, TEST_IMAGES],
+        "load": [round(min(LOADS), 1), round(max(LOADS), 1)],
+        "runs": 1 + SINGLE + MANY,
+        "trained_after_an_edit": trained,
+        "seconds": {
+            name: {kind: [round(times[index], 2) for times in taken] for index, kind in enumerate(("cpu", "wall"))}
+            for name, taken in samples.items()
+        },
+    }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

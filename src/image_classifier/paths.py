@@ -29,7 +29,6 @@ REPLICATES_ENVIRONMENTS = REPORTS / "replicates_environments.csv"
 REPLICATES_PREDICTIONS = REPORTS / "replicates_predictions.csv"
 
 SCREENSHOTS = ROOT / "docs"
-PERFORMANCE = ROOT / "docs/performance.md"
 
 LOCKS = ROOT / ".dvc/tmp/locks"
 SWEEP_LOCK = LOCKS / "sweep.lock"

@@ -76,7 +76,7 @@ def test_sweeps_in_examples_take_minutes(file: str) -> None:
 def test_the_drawing_of_the_stages_fits_on_a_screen() -> None:
     lines = run(paths.ROOT, "dvc", "dag", "--collapse-foreach-matrix").splitlines()
     assert len(lines) <= 40
-    assert max(map(len, lines)) <= 130  # the layout has a random part
+    assert max(map(len, lines)) <= 140  # the layout has a random part: 108 to 132 columns
 
 
 @pytest.mark.slow
