@@ -43,7 +43,7 @@ Times = tuple[float, float]  # CPU seconds and wall seconds
 
 
 def measure(command: Sequence[str], project: Path = paths.ROOT, code: int = 0) -> tuple[Times, dict[str, Times]]:
-    """Run a command; return its times and, of `dvc repro`, those of each kind of stage with DVC's work after it.
+    """Run a command; return its times and, if it is `dvc repro`, the times of its stages with DVC's work after them.
 
     Args:
         command: Program and arguments.
@@ -138,7 +138,7 @@ def grow(project: Path, samples: dict[str, list[Times]]) -> list[str]:
 
 
 def answers() -> dict[str, list[Times]]:
-    """Time the answers that commands give before they start to work; return those of the slowest of each kind."""
+    """Time the answers that commands give before they start to work; return the times of the slowest command."""
     say("Scaling: answers of the commands")
     stages = {stage: [sys.executable, "-m", f"pipelines.{stage}"] for stage in STAGES}
     subcommands = {name: ["image-classifier", name] for name in SUBCOMMANDS}

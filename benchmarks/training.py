@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def main() -> None:
         rounds.append(measured)
     config = resolve(Train, compose("train", []))
     results = {
-        **conditions("python", "keras", "torch"),
+        **conditions("python", "keras"),
+        "torch": version("torch"),
         "images": [config.data.train_examples, config.data.test_examples],
         "batch_size": load_table()[REFERENCE].batch_size,
         "epochs": EPOCHS,
