@@ -3,7 +3,8 @@
 python -m benchmarks.audit
 
 One in a hundred labels of a slice of MNIST is flipped at random. Duplicates are counted in MNIST and in the package
-`animal-mnist` (see benchmarks/data_sets.py). Needs data/prepared/mnist/. Takes a few minutes on two cores.
+`animal-mnist` (see benchmarks/data_sets.py). The disputed test labels of the pipeline runs are compared with the
+judgement of people. Needs the results of `dvc repro`. Takes a few minutes on two cores.
 """
 
 import json
@@ -16,13 +17,19 @@ import numpy as np
 from benchmarks.data_sets import ANIMALS, read_animals
 from benchmarks.measure import machine_facts, say
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import compose, load_table, resolve
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples
 
 IMAGES, FLIPPED = 10_000, 100
 TRAINING = ["optimizer=adam", "batch_size=128", "epochs=6", "validation=final_test"]
 SIMILARITIES = (0.97, 0.98, 0.99)
+# Test images of MNIST, with their labels, for which at most two of five people chose the label (Northcutt, Athalye and
+# Mueller, 2021, arXiv:2103.14749; mturk/mnist_mturk.json in https://github.com/cleanlab/label-errors)
+WITHOUT_MAJORITY = {
+    947: 8, 1621: 0, 1901: 9, 2130: 4, 2462: 2, 2597: 5, 2654: 6, 3520: 6, 3558: 5, 5937: 5, 6651: 0, 6783: 1, 8527: 4,
+    9679: 6, 9729: 5,
+}  # fmt: skip
 RESULTS = Path(__file__).with_name("audit.json")
 
 
@@ -36,8 +43,8 @@ def main() -> None:
         names, images = zip(*read_animals(Path(folder)), strict=True)
     animals = Examples(np.stack(images)[..., np.newaxis], np.array([ANIMALS.index(name) for name in names]), ANIMALS)
     duplicates["animals"] = count_duplicates(animals[:-1], animals[-1:])
-    machine = machine_facts()
-    RESULTS.write_text(json.dumps({"labels": labels, "duplicates": duplicates, **machine}, indent=2) + "\n")
+    measured = {"labels": labels, "without_majority": compare_with_people(), "duplicates": duplicates}
+    RESULTS.write_text(json.dumps({**measured, **machine_facts()}, indent=2) + "\n")
 
 
 def measure_labels() -> dict[str, Any]:
@@ -64,6 +71,33 @@ def measure_labels() -> dict[str, Any]:
         "folds": settings.folds,
         "training": " ".join(TRAINING[:-1]),
         "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == examples.labels).mean()),
+    }
+
+
+def compare_with_people() -> dict[str, Any]:
+    """Return how many of the labels without a majority of people are disputed by the pipeline runs, or wrong for some.
+
+    Raises:
+        RuntimeError: A run has no predictions.
+    """
+    with environment.tensorflow_import():
+        from image_classifier.label_issues import find_disputed, read_predictions
+    runs, test = list(load_table()), load_examples(paths.prepared_data("mnist"), "test")
+    predictions = read_predictions("mnist", runs, test)
+    if list(predictions) != runs:
+        raise RuntimeError(f"these runs have no predictions: {', '.join(set(runs) - set(predictions))}")
+    settings = resolve(Audit, compose("audit", []))
+    disputed = set(find_disputed(test.labels, predictions, settings.dispute_probability).index)
+    wrong = np.stack([chosen.argmax(axis=1) for chosen in predictions.values()]) != test.labels
+    for_all = set(np.flatnonzero(wrong.all(axis=0)))
+    return {
+        "images": len(WITHOUT_MAJORITY),
+        "runs": runs,
+        "probability": settings.dispute_probability,
+        "disputed": len(disputed),
+        "disputed_without_majority": len(disputed & WITHOUT_MAJORITY.keys()),
+        "wrong_for_all": len(for_all),
+        "wrong_for_all_without_majority": len(for_all & WITHOUT_MAJORITY.keys()),
     }
 
 

@@ -1,4 +1,4 @@
-"""Train `adadelta_128` without the pipeline, and print the seconds of each epoch: python -m benchmarks.loop keras.
+"""Train `adadelta_128` without the pipeline, and print the seconds of an epoch: python -m benchmarks.loop keras.
 
 The first argument is one of these loops. All use as many threads as the pipeline.
 
@@ -8,7 +8,6 @@ The first argument is one of these loops. All use as many threads as the pipelin
     pytorch_channels_last     The same, with the memory layout that suits the convolutions of this library.
 """
 
-import itertools
 import json
 import sys
 import time
@@ -23,11 +22,11 @@ from image_classifier.dataset import load_examples, scale_pixels
 
 REFERENCE = "adadelta_128"
 LEARNING_RATE = 1.0
-WARM_UP_STEPS = 20  # of PyTorch, which builds no graph: after them, the first epoch takes as long as any other
+WARM_UP_STEPS = 20  # in which Keras also builds its graph; after them, an epoch takes as long as any other
 
 
-def keras_epochs(batch_size: int, threads: int, *, tuner: bool) -> list[float]:
-    """Train two epochs with Keras; seconds of each with its validation. The first also builds the graph."""
+def keras_epoch(batch_size: int, threads: int, *, tuner: bool) -> float:
+    """Train one epoch with Keras; its seconds with its validation."""
     import keras
     import tensorflow as tf
     from keras import layers
@@ -58,19 +57,16 @@ def keras_epochs(batch_size: int, threads: int, *, tuner: bool) -> list[float]:
         ]
     )
     model.compile(keras.optimizers.Adadelta(LEARNING_RATE), "categorical_crossentropy", metrics=["accuracy"])
-    stamps = [time.perf_counter()]
-    model.fit(
-        scale_pixels(training.images),
-        keras.utils.to_categorical(training.labels),
-        batch_size=batch_size,
-        epochs=2,
-        validation_data=(scale_pixels(test.images), keras.utils.to_categorical(test.labels)),
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stamps.append(time.perf_counter()))],
-    )
-    return [end - begin for begin, end in itertools.pairwise(stamps)]
+    images, test_images = (scale_pixels(part.images) for part in (training, test))
+    labels, test_labels = (keras.utils.to_categorical(part.labels) for part in (training, test))
+    few = WARM_UP_STEPS * batch_size
+    model.fit(images[:few], labels[:few], batch_size, validation_data=(test_images[:few], test_labels[:few]))
+    began = time.perf_counter()
+    model.fit(images, labels, batch_size, validation_data=(test_images, test_labels))
+    return time.perf_counter() - began
 
 
-def pytorch_epochs(batch_size: int, threads: int, *, channels_last: bool) -> list[float]:
+def pytorch_epoch(batch_size: int, threads: int, *, channels_last: bool) -> float:
     """Train one epoch with PyTorch; its seconds with its validation."""
     import torch
     from torch import nn
@@ -117,14 +113,14 @@ def pytorch_epochs(batch_size: int, threads: int, *, channels_last: bool) -> lis
         )
     taken = time.perf_counter() - began
     print(f"test accuracy {right / len(test_labels):.4f}")
-    return [taken]
+    return taken
 
 
-LOOPS: dict[str, Callable[[int, int], list[float]]] = {
-    "keras": partial(keras_epochs, tuner=True),
-    "keras_without_tuner": partial(keras_epochs, tuner=False),
-    "pytorch": partial(pytorch_epochs, channels_last=False),
-    "pytorch_channels_last": partial(pytorch_epochs, channels_last=True),
+LOOPS: dict[str, Callable[[int, int], float]] = {
+    "keras": partial(keras_epoch, tuner=True),
+    "keras_without_tuner": partial(keras_epoch, tuner=False),
+    "pytorch": partial(pytorch_epoch, channels_last=False),
+    "pytorch_channels_last": partial(pytorch_epoch, channels_last=True),
 }
 
 

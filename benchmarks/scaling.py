@@ -24,7 +24,7 @@ from image_classifier import paths
 from image_classifier.cli import app
 
 TRAIN_IMAGES, TEST_IMAGES = 500, 200
-SINGLE, MANY, ALL, REPETITIONS = 3, 10, 50, 5
+SINGLE, MANY, ALL, REPETITIONS = 3, 5, 50, 3
 REPRO = ("dvc", "repro")
 UP_TO_DATE = "Data and pipelines are up to date."
 STAGES = sorted(file.stem for file in paths.CONF.glob("*.yaml") if file.stem != "base")

@@ -22,7 +22,7 @@ def training() -> str:
     rounds, epochs = measured["rounds"], pipeline_epochs()
     ours = epochs["adadelta_128"]
     rows = [_compared("the pipeline", ours)]
-    rows += [_compared(name, [times[arm][-1] for times in rounds], ours) for arm, name in ARMS.items()]
+    rows += [_compared(name, [times[arm] for times in rounds], ours) for arm, name in ARMS.items()]
     rows.append(_compared("the pipeline, `fast` (bfloat16)", epochs["fast"], ours))
     training_images, test_images = measured["images"]
     forward, both = (sum(passes) for passes in zip(*measured["operations_per_image"].values(), strict=True))
@@ -33,8 +33,8 @@ def training() -> str:
     conditions = (
         f"Conditions: {_conditions(measured)}, torch {measured['torch']}; {training_images:,} training and "
         f"{test_images:,} test images, batch size {measured['batch_size']}. Each of {len(rounds)} rounds measures "
-        "everything once, in an order of its own. An epoch includes its validation; the epoch in which TensorFlow "
-        f"builds its graph does not count. The {LEVEL} intervals of the medians and of the ratio of the medians are "
+        "everything once, in an order of its own. An epoch includes its validation, and TensorFlow has built "
+        f"its graph before. The {LEVEL} intervals of the medians and of the ratio of the medians are "
         f"bootstrap intervals over the rounds; with {len(rounds)} rounds they are little narrower than the range. "
         f"The lower bound is the time of {both / 1e6:.1f} million operations for each training image and "
         f"{forward / 1e6:.1f} million for each test image at the best rate of large matrix multiplications."
@@ -45,7 +45,7 @@ def training() -> str:
 def headline() -> str:
     """Return a sentence with the ratios of an epoch of the pipeline to an epoch of the loops in Keras and PyTorch."""
     rounds, ours = read_json("benchmarks/training.json")["rounds"], pipeline_epochs()["adadelta_128"]
-    keras, default, *torch = ([times[arm][-1] for times in rounds] for arm in ARMS)
+    keras, default, *torch = ([times[arm] for times in rounds] for arm in ARMS)
     fastest = min(torch, key=np.median)
     name = list(ARMS.values())[2:][torch.index(fastest)]
     return to_text(
@@ -125,6 +125,19 @@ def scaling() -> str:
         "stage includes DVC's work after it."
     )
     return f"{to_table(rows)}\n\n{to_text(conditions)}"
+
+
+def sweep() -> str:
+    """Return a sentence with the trials per minute of a sweep of short trials, and its conditions."""
+    measured = read_json("benchmarks/sweep.json")
+    trials, training_images = measured["trials"], measured["images"][0]
+    per_minute = [60 * trials / taken for taken in measured["seconds"]]
+    return to_text(
+        f"A sweep of {trials} trials, each one epoch on {training_images:,} images, finishes "
+        f"{np.median(per_minute):.0f} trials per minute ({min(per_minute):.0f} to {max(per_minute):.0f}, n = "
+        f"{len(per_minute)} sweeps), including the start of the command and its report. Conditions: "
+        f"{_conditions(measured)}."
+    )
 
 
 def _compared(name: str, times: list[float], reference: list[float] | None = None) -> dict[str, str]:
@@ -320,6 +333,21 @@ def label_issues() -> str:
         f"{found / suspects:.0%} and a recall of {found / flipped:.0%}. Conditions: {labels['folds']} folds, "
         f"`{labels['training']}`, {labels['out_of_fold_accuracy']:.1%} of the predictions right; a single draw; "
         f"{_machine(measured)}. `python -m benchmarks.audit` repeats this."
+    )
+
+
+def people() -> str:
+    """Return a sentence that compares the disputed test labels of MNIST with the judgement of people."""
+    measured = read_json("benchmarks/audit.json")
+    found, examples = measured["without_majority"], COMPARISON["test_examples"]
+    runs = ", ".join(f"`{run}`" for run in found["runs"])
+    return to_text(
+        f"For {found['images']} of the {examples:,} test images of MNIST, at most two of five people chose the label "
+        "([arXiv:2103.14749](https://arxiv.org/abs/2103.14749), which showed 100 images to people). The runs "
+        f"{runs} dispute {found['disputed']} labels with a probability of {found['probability']:g}, and "
+        f"{found['disputed_without_majority']} of these are among the {found['images']}. All of these runs are wrong "
+        f"about {found['wrong_for_all']} images, {found['wrong_for_all_without_majority']} of which are among the "
+        f"{found['images']}. Conditions: a single run each, seed 42; {_machine(measured)}."
     )
 
 

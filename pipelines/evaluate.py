@@ -1,31 +1,31 @@
 """Evaluate a run, and draw its plots."""
 
-import numpy as np
-
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_prepared_data, find_run_files, load_data, load_table, read_data_name
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
-from image_classifier.files import atomic_write, write_figure, write_json
+from image_classifier.files import write_arrays, write_figure, write_json
+from image_classifier.provenance.result import check_training_data
 
 
 @entrypoint("evaluate", Evaluate)
 def main(config: Evaluate) -> str:
-    files = find_run_files(config.run, load_table())
+    table = load_table()
+    files = find_run_files(config.run, table)
+    if config.run not in table:
+        check_training_data(config.run)
     data = read_data_name(files)
     check_prepared_data(load_data(data))
     test = load_examples(paths.prepared_data(data), "test")
     with environment.tensorflow_import():
         from image_classifier.evaluate.run import evaluate_run
-
     metrics, probabilities, calibration, figures = evaluate_run(
         files, test, config.batch_size, config.seed, config.target_accuracy
     )
     write_json(files.metrics, metrics)
     write_json(files.calibration, calibration)
-    with atomic_write(files.predictions) as path:
-        np.savez(path, probabilities=probabilities, labels=test.labels)
+    write_arrays(files.predictions, probabilities=probabilities, labels=test.labels)
     for name, figure in figures.items():
         write_figure(files.plot(name), figure)
     return f"{config.run} has {metrics['test_accuracy']:.2%} test accuracy, loss {metrics['test_loss']:.4f}"

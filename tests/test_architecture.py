@@ -34,6 +34,7 @@ MAX_LINES = 35  # of an entry point
 NEVER_CHANGES_OUTPUTS = {"config", "entrypoint", "environment", "errors", "files", "paths"}
 # The same for the code that one package imports.
 ALSO_NEVER = {
+    "pipelines": {"provenance"},  # refuses to evaluate an ad hoc run whose data set changed
     "train": {"provenance"},  # writes run_metadata/, which is not an output of DVC
     "track": {"compare", "dataset", "evaluate", "train"},  # the output is only the fingerprint of a result
 }

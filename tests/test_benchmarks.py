@@ -1,12 +1,17 @@
 """Computations and reports of the benchmarks."""
 
-from benchmarks import determinism, training
+from benchmarks import audit, determinism, training
+from image_classifier.dataset import Arrays
 
 
 def test_training_on_an_image_takes_71_6_million_operations() -> None:
     # Forward 2 x (26 x 26 x 32 x 9 + 24 x 24 x 64 x 288 + 9216 x 128 + 128 x 10); the first layer has no input gradient
     counted = training.operations().values()
     assert (sum(forward for forward, _ in counted), sum(both for _, both in counted)) == (23_984_896, 71_565_312)
+
+
+def test_the_labels_that_people_judged_are_those_of_the_test_images(raw: Arrays) -> None:
+    assert raw["test_labels"][list(audit.WITHOUT_MAJORITY)].tolist() == list(audit.WITHOUT_MAJORITY.values())
 
 
 def test_a_setting_is_recorded_if_a_fact_of_the_training_differs() -> None:

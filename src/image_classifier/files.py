@@ -178,6 +178,14 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays as an .npz file."""
+    import numpy as np
+
+    with atomic_write(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
 def write_figure(path: Path, figure: "Figure") -> None:
     """Write a figure; the suffix of the path decides the format."""
     with atomic_write(path) as temporary:

@@ -1,5 +1,6 @@
 import hashlib
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.paths import RunFiles
+from image_classifier.provenance import result as result_module
 from image_classifier.provenance.fingerprint import (
     TrainingInput,
     code_fingerprint,
@@ -20,7 +22,7 @@ from image_classifier.provenance.fingerprint import (
     training_files,
 )
 from image_classifier.provenance.history import StoredResult, find_commit, stored_results
-from image_classifier.provenance.result import Result, read_result
+from image_classifier.provenance.result import Result, check_training_data, read_result
 from image_classifier.provenance.revision import Revision, committed_revision
 from image_classifier.provenance.run_metadata import RunMetadata
 
@@ -99,6 +101,24 @@ def test_a_changed_file_is_refused(project: Path) -> None:
     (project / "runs/mnist/sgd_32/history.csv").write_text("epoch,loss\n1,0.1\n")
     with pytest.raises(InputError, match=r"^runs/mnist/sgd_32/history\.csv differs from dvc\.lock\. .* dvc checkout"):
         read_result("sgd_32")
+
+
+@pytest.mark.parametrize(("md5_now", "is_refused"), [("2.dir", False), ("3.dir", True)])
+@pytest.mark.usefixtures("project")
+def test_an_ad_hoc_run_whose_images_changed_after_the_training_is_refused(
+    monkeypatch: pytest.MonkeyPatch, md5_now: str, is_refused: bool
+) -> None:
+    run = paths.adhoc_run("mine")
+    run.directory.mkdir(parents=True)
+    for name, content in FILES.items():
+        (run.directory / name).write_bytes(content)
+    command = "python -m pipelines.train run=mine"
+    trained = TrainingInput("mine", command, CONFIGURATION, INPUT)
+    RunMetadata(trained, 0.0, 5, {}, Revision(None)).write(run)
+    monkeypatch.setattr(result_module, "training_files", lambda _data: {**INPUT, "data/prepared/mnist": md5_now})
+    expected = rf"^run=mine was trained on other images than data/prepared/mnist has now\. Train again: {command}$"
+    with pytest.raises(InputError, match=expected) if is_refused else nullcontext():
+        check_training_data("mine")
 
 
 def test_every_distinct_result_of_the_workspace_history_and_experiments_is_listed_once(project: Path) -> None:

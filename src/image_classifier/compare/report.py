@@ -1,5 +1,6 @@
 """Report on all pipeline runs, for programs (JSON) and readers (Markdown)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ METRICS = {
     "val_loss": "Validation loss",
     "loss": "Training loss",
 }
+DIGITS = 10  # significant digits in the JSON file
 SETTINGS = ("model", "optimizer", "batch_size", "epochs", "training")  # columns of the results, see `Row`
 CONCLUSIONS = {
     "rejected": "**The label is rejected**: the log's first loss does not fit the seeds of this run (corrected p = "
@@ -179,7 +181,15 @@ def compare_runs(
         },
     }
     bands = seeds.prediction_intervals(replicates, confidence)
-    return report, plot_curves(histories, bands, published, confidence)
+    return _round(report), plot_curves(histories, bands, published, confidence)
+
+
+def _round(report: dict[str, Any]) -> dict[str, Any]:
+    """Round all numbers: the last bits of logarithms depend on the instructions of the processor."""
+    rounded: dict[str, Any] = json.loads(
+        json.dumps(report), parse_float=lambda number: float(f"{float(number):.{DIGITS}g}")
+    )
+    return rounded
 
 
 def format_report(report: Mapping[str, Any]) -> str:

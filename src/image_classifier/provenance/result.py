@@ -12,7 +12,13 @@ from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, digest, file_hashes, read_text
 from image_classifier.paths import RunFiles
-from image_classifier.provenance.fingerprint import TrainingInput, data_name, workspace_recipe
+from image_classifier.provenance.fingerprint import (
+    TrainingInput,
+    data_hash,
+    data_name,
+    training_files,
+    workspace_recipe,
+)
 from image_classifier.provenance.revision import Revision, workspace_revision
 from image_classifier.provenance.run_metadata import OUTPUTS, RunMetadata, read_metadata
 
@@ -82,6 +88,20 @@ def read_result(run: str) -> Result:
         raise InputError(f"{files.directory} has changed since it was trained, or run_metadata/ is lost. Train again.")
     report = paths.dataset_report(metadata.input.data)
     return Result(metadata.input, outputs, files, False, metadata.revision, metadata, (), report)
+
+
+def check_training_data(run: str) -> None:
+    """Check that an ad hoc run was trained on the images that its data set has now.
+
+    Otherwise its held-out images are not known, and its metrics would be recorded beside another hash of the data.
+
+    Raises:
+        InputError: The data set has changed since the training, or the result cannot be read.
+    """
+    trained = read_result(run).input
+    if data_hash(trained.files) != data_hash(training_files(trained.data)):
+        place = paths.prepared_data(trained.data).relative_to(paths.ROOT)
+        raise InputError(f"run={run} was trained on other images than {place} has now. Train again: {trained.command}")
 
 
 def workspace_trainings() -> dict[str, Stage]:
