@@ -47,11 +47,11 @@ def headline() -> str:
     rounds, ours = read_json("benchmarks/training.json")["rounds"], pipeline_epochs()["adadelta_128"]
     keras, default, *torch = ([times[arm] for times in rounds] for arm in ARMS)
     fastest = min(torch, key=np.median)
-    name = list(ARMS.values())[2:][torch.index(fastest)]
+    name = list(ARMS.values())[2:][torch.index(fastest)].removeprefix("PyTorch, ")
     return to_text(
         f"An epoch of the pipeline takes {_ratio(ours, keras)} times as long as an epoch of Keras' loop without the "
         f"tuner. Against the loop as the notebook has it, the ratio is {_ratio(ours, default)}; the difference between "
-        f"the two is the tuner. Against the faster layout in PyTorch ({name}), the ratio is {_ratio(ours, fastest)}. "
+        f"the two is the tuner. Against the faster loop in PyTorch ({name}), the ratio is {_ratio(ours, fastest)}. "
         f"The {LEVEL} intervals are in parentheses."
     )
 
@@ -344,10 +344,11 @@ def people() -> str:
     return to_text(
         f"For {found['images']} of the {examples:,} test images of MNIST, at most two of five people chose the label "
         "([arXiv:2103.14749](https://arxiv.org/abs/2103.14749), which showed 100 images to people). The runs "
-        f"{runs} dispute {found['disputed']} labels with a probability of {found['probability']:g}, and "
-        f"{found['disputed_without_majority']} of these are among the {found['images']}. All of these runs are wrong "
-        f"about {found['wrong_for_all']} images, {found['wrong_for_all_without_majority']} of which are among the "
-        f"{found['images']}. Conditions: a single run each, seed 42; {_machine(measured)}."
+        f"{runs} are all wrong about {found['wrong_for_all']} test images, and "
+        f"{found['wrong_for_all_without_majority']} of these are among the {found['images']}. Disputed labels, with a "
+        f"probability of {found['probability']:g} for each run: {found['disputed']}, of which "
+        f"{found['disputed_without_majority']} are among the {found['images']}. Conditions: a single run each, seed "
+        f"42; {_machine(measured)}."
     )
 
 
