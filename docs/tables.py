@@ -50,6 +50,7 @@ def seeds() -> str:
         rows.append(
             {
                 "run": f"`{run}`",
+                "environment": f"`{COMPARISON['seeds_selection'][run]['environment']}`",
                 "seeds (n)": len(values),
                 "mean": f"{values.mean():.2%}",
                 "standard deviation": f"{values.std():.2%}",
@@ -180,11 +181,15 @@ def conditions() -> str:
 
 
 def seeds_conditions() -> str:
-    """Return the conditions of the table of the seeds."""
-    return to_text(
-        f"{_setup()} Each training uses one thread. The accuracy is the one on the test images after the last epoch. "
-        "The interval of the mean uses Student's t distribution."
+    """Return the conditions of the table of the seeds, and its environments."""
+    dataset = read_json("reports/dataset_mnist.json")
+    conditions = (
+        f"Conditions: all {dataset['train']['examples']:,} training and {dataset['test']['examples']:,} test images. "
+        "The accuracy is the one on the test images after the last epoch. The interval of the mean uses Student's t "
+        "distribution. Environments:"
     )
+    environments = [to_text(line, hanging=2) for line in COMPARISON["seeds_environments"].splitlines()]
+    return "\n".join([to_text(conditions), "", *environments])
 
 
 def read_json(file: str) -> dict[str, Any]:
