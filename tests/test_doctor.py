@@ -104,6 +104,13 @@ def test_a_stage_that_does_not_match_dvc_lock_is_named_with_its_changes(changes:
     ]
 
 
+def test_a_folder_of_pictures_that_was_removed_is_to_be_restored() -> None:
+    status = {"fetch@pets": [{"changed deps": {"/mnt/pets": "deleted"}}]}
+    message, fix = "fetch@pets does not match dvc.lock: /mnt/pets deleted.", "Restore /mnt/pets, or correct its path in"
+    (problem,) = pipeline_problems(status, status)
+    assert problem == Problem(message, f"{fix} params.yaml.")
+
+
 def test_the_files_of_a_stage_that_has_not_run_are_not_listed() -> None:
     changes = [{"changed deps": {"data/prepared/a": "modified"}}, {"changed outs": {"runs/a/a/model.h5": "deleted"}}]
     assert list(pipeline_problems({"train@a": changes}, {})) == [Problem("train@a has not run yet.", "dvc repro")]

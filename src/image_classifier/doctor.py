@@ -163,8 +163,10 @@ def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Itera
         }
         if outputs or inputs or "changed command" in changes:
             listed = ", ".join(f"{path} {change}" for path, change in (inputs | outputs).items())
+            lost = [path for path, change in inputs.items() if change == "deleted"]
             pull = "dvc pull, or " if "not in cache" in outputs.values() and not inputs else ""
-            yield Problem(f"{stage} does not match dvc.lock: {listed or 'its command changed'}.", f"{pull}dvc repro")
+            fix = f"Restore {', '.join(lost)}, or correct its path in params.yaml." if lost else f"{pull}dvc repro"
+            yield Problem(f"{stage} does not match dvc.lock: {listed or 'its command changed'}.", fix)
 
 
 def _list_changes(changes: list[Any], kind: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Suspect labels: training labels that cross-validation contradicts, and test labels that all runs contradict."""
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -106,6 +107,7 @@ def audit_labels(data: str, run: str | None) -> str:
     check_prepared_data(load_data(data))
     training, test = (load_examples(paths.prepared_data(data), part) for part in ("train", "test"))
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each fold traces a network of its own
     probabilities = cross_validate(training, config, settings.folds, settings.seed, _print_progress)
     suspects = find_suspects(training.labels, probabilities)
     predictions = read_predictions(data, list(table), test)

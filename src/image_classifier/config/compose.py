@@ -283,8 +283,10 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
         known = _keys(compose(stage, [], conf))
         groups = {name.partition(".")[0] for name in known}
-        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, [*known, *groups], n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(known)}."
+        siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0] != ""]
+        similar = siblings or [*known, *groups]
+        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, similar, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(siblings or known)}."
         if key in known:
             hint = "Not every choice of the groups on the command line has it."
         return InputError(f"Unknown key '{key}'. {hint}")

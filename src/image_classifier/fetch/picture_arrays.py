@@ -124,7 +124,9 @@ def _report_failures(failures: Sequence[str], total: int, skip_unreadable: bool)
     if skip_unreadable:
         print(f"Warning: {summary} and are left out.", file=sys.stderr)
         return
-    raise InputError(f"{summary}. Repair or remove them, or leave them out with skip_unreadable=true.")
+    raise InputError(
+        f"{summary}. Repair or remove them, or leave them out: skip_unreadable: true below source: in conf/data/."
+    )
 
 
 def _check_classes_left(kept: Mapping[str | None, Sequence[Entry]], classes: Sequence[str]) -> None:
