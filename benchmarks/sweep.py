@@ -1,7 +1,7 @@
 """Time a sweep of short trials, and write benchmarks/sweep.json: python -m benchmarks.sweep. Takes about ten minutes.
 
-Each sweep trains one epoch on a slice of the data, in a clone of the last commit. The times are those of the whole
-command, from its start to its report.
+Each trial is one epoch on a slice of the data, in a clone of the last commit. A time is measured from the start of the
+command to its end.
 """
 
 import json

@@ -78,7 +78,7 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("data=emnist", f"Unknown data 'emnist'. Choose one of: {', '.join(DATA_SETS)} (conf/data/)."),
         ("epoch=3", "Unknown key 'epoch'. Did you mean 'epochs'?"),
         ("modl=cnn", "Unknown key 'modl'. Did you mean 'model'?"),
-        ("optimizer.lr=1", "Unknown key 'optimizer.lr'. Did you mean 'optimizer.learning_rate'?"),
+        ("optimizer.learning=1", "Unknown key 'optimizer.learning'. Did you mean 'optimizer.learning_rate'?"),
         ("learning_rate=-1", "Unknown key 'learning_rate'. Did you mean 'optimizer.learning_rate'?"),
         ("+momentum=0.9", "momentum: unknown key"),
         ("epochs=ten", "epochs=ten: should be a valid integer"),

@@ -283,9 +283,13 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
         known = _keys(compose(stage, [], conf))
         groups = {name.partition(".")[0] for name in known}
-        siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0] != ""]
-        similar = siblings or [*known, *groups]
-        close = [name for name in known if name.split(".")[-1] == key] or get_close_matches(key, similar, n=1)
+        group, _, last = key.rpartition(".")
+        siblings = [name for name in known if group and name.rpartition(".")[0] == group]
+        close = [name for name in known if name.split(".")[-1] == key]
+        if siblings:
+            close = [f"{group}.{name}" for name in get_close_matches(last, [name.split(".")[-1] for name in siblings])]
+        elif not close:
+            close = get_close_matches(key, [*known, *groups], n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(siblings or known)}."
         if key in known:
             hint = "Not every choice of the groups on the command line has it."
