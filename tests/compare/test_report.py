@@ -116,7 +116,7 @@ def test_replicates_of_the_current_recipe_are_part_of_the_report(report: dict[st
     ]
     pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
     report, figure = compare("mnist")
-    assert report["seeds"] == {"good": {1: pytest.approx(0.91), 2: pytest.approx(0.92)}}
+    assert report["seeds"] == {"good": {"1": pytest.approx(0.91), "2": pytest.approx(0.92)}}
     assert [len(axes.collections) for axes in figure.axes] == [1, 1]
 
 
