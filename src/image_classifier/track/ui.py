@@ -68,9 +68,9 @@ def open_ui(experiments: Sequence[str], port: int) -> None:
         raise InputError(f"--port {port}: the port is in use. End the other server, or choose another port.")
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # otherwise it starts 13 more processes
-    for closing in (signal.SIGHUP, signal.SIGTERM):  # as Ctrl-C: the server has a process group of its own
-        signal.signal(closing, signal.default_int_handler)
-    with subprocess.Popen([sys.executable, "-m", *command], env=environment, process_group=0) as server:
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the server ends without a traceback
+    with subprocess.Popen([sys.executable, "-m", *command], env=environment) as server:
+        signal.signal(signal.SIGINT, on_interrupt)
         try:
             while server.poll() is None and not _answers(port):
                 time.sleep(0.2)
@@ -79,7 +79,7 @@ def open_ui(experiments: Sequence[str], port: int) -> None:
             if server.wait() > 0:
                 raise InputError(f"The MLflow UI ended with exit code {server.returncode}.")
         except KeyboardInterrupt:
-            os.killpg(server.pid, signal.SIGTERM)  # Ctrl-C itself would make it print a traceback
+            server.terminate()
 
 
 def view() -> dict[str, Any]:
