@@ -137,7 +137,8 @@ def test_few_recorded_seeds_are_rejected_as_seeds_of_their_own_run() -> None:
     replicates = read_replicates(paths.REPLICATES)
     p_values = []
     for _, of_run in replicates.groupby(["recipe", "environment"]):
-        for seed in of_run["seed"].unique():
+        seeds = of_run["seed"].unique()
+        for seed in seeds if len(seeds) > 2 else ():  # a prediction needs two others
             others, one = of_run[of_run["seed"] != seed], of_run[of_run["seed"] == seed].set_index("epoch")
             p_values.append((first_epoch_test(others, one, 0.95)["p_value"], rank_p_value(others, one[LOSSES])))
     assert len(p_values) >= 10
