@@ -127,19 +127,6 @@ def scaling() -> str:
     return f"{to_table(rows)}\n\n{to_text(conditions)}"
 
 
-def sweep() -> str:
-    """Return a sentence with the trials per minute of a sweep of short trials, and its conditions."""
-    measured = read_json("benchmarks/sweep.json")
-    trials, training_images = measured["trials"], measured["images"][0]
-    per_minute = [60 * trials / taken for taken in measured["seconds"]]
-    return to_text(
-        f"A sweep of {trials} trials, each one epoch on {training_images:,} images, finishes "
-        f"{np.median(per_minute):.0f} trials per minute ({min(per_minute):.0f} to {max(per_minute):.0f}, n = "
-        f"{len(per_minute)} sweeps), including the start of the command and its report. Conditions: "
-        f"{_conditions(measured)}."
-    )
-
-
 def _compared(name: str, times: list[float], reference: list[float] | None = None) -> dict[str, str]:
     """Return a row with the times of an epoch, and with the ratio of a reference to them."""
     return {
