@@ -1,6 +1,7 @@
-"""Run the benchmarks behind docs/performance.md: make bench. Takes forty minutes on two cores, which should be idle.
+"""Run the benchmarks behind docs/performance.md: make bench.
 
-Other pages use further benchmarks, which have command lines of their own; docs/contributing.md lists them.
+Takes up to fifty minutes on two cores, which should be idle. Other pages use further benchmarks, which have command
+lines of their own; docs/contributing.md lists them.
 """
 
 import subprocess

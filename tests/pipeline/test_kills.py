@@ -104,7 +104,7 @@ def test_kills_at_random_moments_of_all_stages_leave_exactly_one_complete_run_of
             killed += 1
         else:
             forget_results(project_copy)  # this stage was complete already
-            (project_copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # or the remedy of the documentation is needed
+            (project_copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # it may name processes of other programs
     assert killed == KILLS
     status = subprocess.run(
         ["dvc", "status"], cwd=project_copy, env=environment(project_copy), capture_output=True, text=True, check=False
