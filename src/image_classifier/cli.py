@@ -377,7 +377,7 @@ def export(
         Literal["int8"] | None, typer.Option(help="Quantize weights and activations. Not for saved_model.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to write. Default: outputs/exports/RUN/FORMAT.")
+        Path | None, typer.Option(metavar="DIR", help="Folder to write. Default: exports/RUN/FORMAT.")
     ] = None,
     max_difference: Annotated[
         float, typer.Option(min=0, max=1, help="Accepted difference of any probability. Not checked with int8.")

@@ -131,7 +131,7 @@ def export(run: str, kind: str) -> Path:
         run: Name or id of a run, or address of an MLflow model, whose special characters become underscores.
         kind: Format of the model, with its quantization if it has one.
     """
-    return ROOT / "outputs/exports" / re.sub(r"[^\w.-]", "_", run) / kind
+    return ROOT / "exports" / re.sub(r"[^\w.-]", "_", run) / kind
 
 
 def finished_adhoc_runs() -> list[str]:

@@ -94,6 +94,11 @@ def test_adadelta_has_the_learning_rate_of_its_paper_and_not_keras_3_s_default()
         ("training.intra_op_threads=1025", "training.intra_op_threads=1025: should be less than or equal to 1024"),
         ("sweep.cpus_per_trial=1025", "sweep.cpus_per_trial=1025: should be less than or equal to 1024"),
         ("~epochs", "epochs: missing"),
+        ("epochs=1,2", "'epochs=1,2' has several values, which need -m: python -m pipelines.train -m …"),
+        (
+            "optimizer=choice(sgd,adam)",
+            "'optimizer=choice(sgd,adam)' has several values, which need -m: python -m pipelines.train -m …",
+        ),
         ("epochs=[", "Cannot read 'epochs=[': give key=value, with quotes around special characters."),
         ("training=slow", "Unknown training 'slow'. Choose one of: default, fast (conf/training/)."),
         ("training.precision=float16", "training.precision=float16: should be 'float32' or 'mixed_bfloat16'"),

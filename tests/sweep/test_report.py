@@ -92,9 +92,9 @@ def test_equal_accuracies_have_no_importance(results: Results) -> None:
 @pytest.mark.parametrize(
     ("search", "scheduler", "epoch_seconds", "expected"),
     [
-        ("grid", "none", 50.0, "12 epochs, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:30."),
-        ("tpe", "none", 50.0, "12 epochs, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:00."),
-        ("grid", "asha", 50.0, "Expected duration: at most, because asha stops trials early, 0:02:30."),
+        ("grid", "none", 50.0, "12 epochs, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:35."),
+        ("tpe", "none", 50.0, "12 epochs, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:10."),
+        ("grid", "asha", 50.0, "Expected duration: at most, because asha stops trials early, 0:02:35."),
         ("grid", "none", None, "Expected duration: unknown, no similar training is recorded."),
     ],
 )

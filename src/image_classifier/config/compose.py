@@ -278,6 +278,8 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
         return InputError(f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/")
     if isinstance(error, OverrideParseException):
         return InputError(f"Cannot read '{error.override}': give key=value, with quotes around special characters.")
+    if several := re.search(r"'(\S+)'.*--multirun", str(error), re.DOTALL):
+        return InputError(f"'{several[1]}' has several values, which need -m: python -m pipelines.train -m …")
     if missing_group := re.match(r"Could not override '([^']+)'\.\s+No match in the defaults list", str(error)):
         return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):

@@ -15,6 +15,8 @@ from image_classifier.config.schema import Sweep
 from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import STATES, Outcome
 
+START_SECONDS = 5  # from the start of a trial's process to its first step, on two cores
+
 
 def format_plan(
     plan: Plan, settings: Sweep, remaining: tuple[int, int], slots: int, epoch_seconds: float | None
@@ -35,7 +37,11 @@ def format_plan(
     slots = min(slots, trials, settings.proposal_batch if settings.search == "tpe" else trials)
     limit = "" if settings.scheduler == "none" else f"at most, because {settings.scheduler} stops trials early, "
     unknown = "unknown, no similar training is recorded"
-    duration = timedelta(seconds=round(epochs * epoch_seconds / slots)) if epoch_seconds else unknown
+    duration = (
+        timedelta(seconds=round((trials * START_SECONDS + epochs * epoch_seconds) / slots))
+        if epoch_seconds
+        else unknown
+    )
     return (
         f"{text}\n{epochs} epochs, {slots} trials at a time, CPUs for each: {settings.cpus_per_trial}.\n"
         f"Expected duration: {limit}{duration}."
