@@ -21,7 +21,7 @@ def say(text: str) -> None:
 def machine_facts(*further: str) -> dict[str, str]:
     """Return the conditions of a measurement: processor, cores, version of TensorFlow, and further facts by name."""
     described = describe()
-    return {name: described[name] for name in ("processor", "cores", "tensorflow", *further)}
+    return {name: described[name] for name in ("processor", "processor_family", "cores", "tensorflow", *further)}
 
 
 def conditions(*further: str) -> dict[str, str]:

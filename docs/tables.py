@@ -75,7 +75,7 @@ def time_to_accuracy() -> str:
         row["whole training"] = f"{epochs} epochs" + (f", {epochs * taken:.0f} s" if taken else "")
         for accuracy in (0.99, 0.991):
             reached = histories[histories["val_accuracy"] >= accuracy].groupby("seed")["epoch"].min()
-            row[f"first {accuracy:.1%}"] = _epochs(reached, row["seeds (n)"], taken)
+            row[f"first {accuracy:.1%}"] = _epochs(reached, row["seeds (n)"], taken, epochs)
         rows.append(row)
     share = epoch_seconds["fast"] / epoch_seconds["adadelta_128"]
     conditions = (
@@ -83,15 +83,15 @@ def time_to_accuracy() -> str:
         "that reach it, with the least and the greatest; times are epochs times the median duration of an epoch from "
         f"[performance](performance.md), on two cores of an AMD EPYC. An epoch of `fast` takes {share:.0%} of the time "
         "of an epoch of `adadelta_128`, because it computes with bfloat16; the rest of the gain is that it needs fewer "
-        "epochs. On a processor without instructions for bfloat16, `fast` is slower than `adadelta_128`."
+        "epochs. These times do not hold on a processor without instructions for bfloat16."
     )
     return f"{to_table(rows)}\n\n{to_text(conditions)}"
 
 
-def _epochs(reached: pd.Series, seeds: int, epoch_seconds: float | None) -> str:
+def _epochs(reached: pd.Series, seeds: int, epoch_seconds: float | None, last_epoch: int) -> str:
     """Return the median of the numbers of epochs, their range, their time, and how many of the seeds have a number."""
     if reached.empty:
-        return "never"
+        return f"not within {last_epoch} epochs"
     low, median, high = reached.min(), reached.median(), reached.max()
     spread = f" ({low} to {high})" if low < high else ""
     some = f", by {len(reached)} seeds" if len(reached) < seeds else ""
@@ -106,25 +106,38 @@ def pipeline_epochs() -> dict[str, list[float]]:
 
 
 def pairs(*runs: str) -> str:
-    """Return the table of the tests of every two of these runs, on the test images and over the seeds."""
+    """Return the table of the tests of every two of these runs, on the test images and over the seeds.
+
+    It also has the interval for other seeds and other test images of runs whose seeds have predictions.
+    """
     rows = []
-    for basis, tests in (("test images", COMPARISON["paired_tests"]), ("seeds", COMPARISON["seeds_tests"])):
-        for test in tests:
-            if {test["first"], test["second"]} <= set(runs):
-                size = test["examples"] if basis == "test images" else test["seeds"]
-                method = "exact McNemar" if basis == "test images" else "Welch's t"
-                rows.append(
-                    {
-                        "first": f"`{test['first']}`",
-                        "second": f"`{test['second']}`",
-                        "basis": basis,
-                        "n": f"{size:,}" if isinstance(size, int) else " and ".join(map(str, size)),
-                        "test": method,
-                        "first - second": f"{test['difference']:+.2%}",
-                        f"{LEVEL} interval": f"{test['low']:+.2%} to {test['high']:+.2%}",
-                        "p (Holm)": f"{test['adjusted']:.2g}",
-                    }
-                )
+
+    def add(test: dict[str, Any], basis: str, size: str, method: str, ends: tuple[float, float], p_value: str) -> None:
+        rows.append(
+            {
+                "first": f"`{test['first']}`",
+                "second": f"`{test['second']}`",
+                "basis": basis,
+                "n": size,
+                "method": method,
+                "first - second": f"{test['difference']:+.2%}",
+                f"{LEVEL} interval": "{:+.2%} to {:+.2%}".format(*ends),
+                "p (Holm)": p_value,
+            }
+        )
+
+    for basis, method in (("paired_tests", "exact McNemar"), ("seeds_tests", "Welch's t")):
+        for test in COMPARISON[basis]:
+            if not {test["first"], test["second"]} <= set(runs):
+                continue
+            ends, p_value = (test["low"], test["high"]), f"{test['adjusted']:.2g}"
+            if basis == "paired_tests":
+                add(test, "test images", f"{test['examples']:,}", method, ends, p_value)
+                continue
+            size = " and ".join(map(str, test["seeds"]))
+            add(test, "seeds", size, method, ends, p_value)
+            if test["crossed"]:
+                add(test, "seeds and images", size, "bootstrap", test["crossed"], "")
     return to_table(rows)
 
 
@@ -142,6 +155,7 @@ def published_logs() -> str:
                     "compared with": f"{name}: `{match['run']}`"
                     + (f", {lag} epoch{'s' * (lag > 1)} later" if lag else ""),
                     "loss ratio": f"{match['loss_ratio']:.2f}",
+                    "seeds": str(match["seeds"]) if tested else "",
                     "log's first loss": f"{match['loss']:.3f}" if tested else "no replicates",
                     f"{LEVEL} interval": f"{match['low']:.3f} to {match['high']:.3f}" if tested else "",
                     "p-value": f"{match['p_value']:.2g}" if tested else "",
@@ -161,22 +175,34 @@ def published_conclusions() -> str:
 
 def published_sgd_128() -> str:
     """Return a sentence that compares the log published for SGD at batch size 128 with the run of that name."""
-    published, own = COMPARISON["epochs"]["published sgd_128"], COMPARISON["epochs"]["sgd_128"]
-    runs, finding = COMPARISON["runs"], COMPARISON["published_logs"]["sgd_128"]
-    label = {"rejected": "rejects", "not rejected": "does not reject", "untested": "has not tested"}[finding["label"]]
+    published, own = COMPARISON["epochs"]["published sgd_128"], COMPARISON["runs"]["sgd_128"]["test_accuracy"]["value"]
+    finding = COMPARISON["published_logs"]["sgd_128"]
+    tested = next(match for match in finding["matches"] if (match["run"], match["lag"]) == ("sgd_128", 0))
+    verdict = {"rejected": "rejects", "not rejected": "does not reject", "untested": "cannot test"}[finding["label"]]
+    evidence = f" ({tested['seeds']} seeds, corrected p = {tested['adjusted']:.2g})" if "adjusted" in tested else ""
     return to_text(
-        f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
-        f"{runs['sgd_128']['test_accuracy']['value']:.2%}. After the first epoch the published log has a validation "
-        f"accuracy of {published['val_accuracy'][0]:.2%}, and `sgd_128` has {own['val_accuracy'][0]:.2%}. The "
-        f"comparison with the seeds {label} the label of this log. The closest run is `{finding['matches'][0]['run']}`."
+        f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; a single run of this "
+        f"project measures {own:.2%}. A test of the training loss after the first epoch {verdict} the label of the "
+        f"published log{evidence}. The run with the closest losses is `{finding['matches'][0]['run']}`."
     )
 
 
 def conditions() -> str:
     """Return the conditions of the table of the pipeline runs."""
+    dataset = read_json("reports/dataset_mnist.json")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
+    installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)
+    reference = next(
+        machine
+        for machine, results in read_json("benchmarks/machines.json").items()
+        if results["adadelta_128"]["bytes"] == "reference"
+    )
     return to_text(
-        f"{_setup()} The single runs use two threads, the replicates one. The interval (Wilson) covers the noise of "
-        "the test images, and ± is one standard deviation over the seeds."
+        f"Conditions: all {dataset['train']['examples']:,} training and {dataset['test']['examples']:,} test images; "
+        f"{installed}. The single runs use two threads of an {reference}. The seeds use one thread each; "
+        "[statistics](docs/statistics.md#results-over-seeds) names their environments. The interval (Wilson) covers "
+        "the noise of the test images, and ± is one standard deviation over the seeds."
     )
 
 
@@ -196,18 +222,6 @@ def read_json(file: str) -> dict[str, Any]:
     """Return the values of a committed JSON file; its path is relative to the project."""
     values: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
     return values
-
-
-def _setup() -> str:
-    """Return the data, the library versions and the machine of the results."""
-    dataset = read_json("reports/dataset_mnist.json")
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    versions = {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE) for name in ("tensorflow", "keras", "numpy")}
-    installed = ", ".join(f"{name} {found[1]}" for name, found in versions.items() if found)
-    return (
-        f"Conditions: all {dataset['train']['examples']:,} training and {dataset['test']['examples']:,} test images; "
-        f"{installed}; Linux on two virtual cores of an AMD EPYC (Zen 5)."
-    )
 
 
 def _seeds(run: str) -> pd.Series:

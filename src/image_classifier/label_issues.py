@@ -67,7 +67,7 @@ disputed.**
 - Labels that are wrong in the same way in many pictures are not found, because the networks learn them.
 - All runs are wrong about a disputed label. Without these images the accuracy of every run is therefore higher, and the
   difference between two runs in the number of errors is the same. The value is no better estimate of the true
-  accuracy. It is an upper limit for the case that all disputed labels are wrong.
+  accuracy.
 - Do not choose between runs, or change the test labels, by this list alone.
 """
 

@@ -51,7 +51,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def metadata(path: Path) -> Any:
-    """Return the metadata of a file, read as docs/deployment.md says."""
+    """Return the metadata of a file, read as docs/export.md says."""
     if path.suffix == ".onnx":
         (text,) = [entry.value for entry in onnx.load(path).metadata_props if entry.key == "picture_task"]
     elif path.suffix == ".tflite":
@@ -250,7 +250,7 @@ def test_a_file_is_run_without_tensorflow(
 def test_the_example_in_the_documentation_classifies_a_picture(tmp_path: Path) -> None:
     (example,) = re.findall(
         r"^```python\n((?:(?!```).)*onnxruntime.*?)^```$",
-        (paths.ROOT / "docs/deployment.md").read_text(),
+        (paths.ROOT / "docs/export.md").read_text(),
         re.MULTILINE | re.DOTALL,
     )
     task = PictureTask("colours", ("dark", "bright"), (4, 6, 3), "stretch")

@@ -23,7 +23,10 @@ RECORDED = (
 )
 FACTS = [*RECORDED[:3], "threads", *RECORDED[3:]]
 NAME_LENGTH = 8
-DIFFERENT = "Some runs have seeds of different environments: differences can come from the machine or the libraries."
+DIFFERENT = (
+    "The seeds of some runs come from different environments, so their difference can come from the machine or the "
+    "libraries."
+)
 
 
 def describe_environment(recorded: Mapping[str, str], threads: int) -> pd.DataFrame:

@@ -310,9 +310,10 @@ def format_matches(matches: Sequence[Mapping[str, Any]], significance: float) ->
 
 
 def _name_match(match: Mapping[str, Any]) -> str:
-    return f"`{match['run']}` at lag {match['lag']}"
+    return f"`{match['run']}` at lag {match['lag']} (loss ratio {match['loss_ratio']:.2f})"
 
 
 def _epochs_section(curves: Mapping[str, dict[str, list[float]]], metric: str) -> str:
     table = pd.DataFrame({name: pd.Series(curve[metric], curve["epoch"]) for name, curve in curves.items()})
-    return f"### {METRICS[metric]}\n\n{table.rename_axis('epoch').to_markdown(floatfmt='.4f')}"
+    cells = table.rename_axis("epoch").map("{:.4f}".format, na_action="ignore").fillna("")
+    return f"### {METRICS[metric]}\n\n{cells.to_markdown(floatfmt='.4f')}"
