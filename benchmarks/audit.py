@@ -60,7 +60,7 @@ def measure_labels() -> dict[str, Any]:
     labels = np.array(examples.labels)
     labels[flipped] = (labels[flipped] + random.integers(1, 10, FLIPPED)) % 10
     noisy = Examples(examples.images, labels, examples.classes)
-    probabilities = cross_validate(noisy, config, settings.folds, settings.seed, lambda *progress: say(str(progress)))
+    probabilities = cross_validate(noisy, config, settings.folds, lambda *progress: say(str(progress)))
     suspects = find_suspects(labels, probabilities)
     found = len(set(flipped.tolist()) & set(suspects.tolist()))
     return {
@@ -81,7 +81,8 @@ def compare_with_people() -> dict[str, Any]:
         RuntimeError: A run has no predictions.
     """
     with environment.tensorflow_import():
-        from image_classifier.label_issues import find_disputed, read_predictions
+        from image_classifier.audit.disputed_labels import find_disputed
+        from image_classifier.label_issues import read_predictions
     runs, test = list(load_table()), load_examples(paths.prepared_data("mnist"), "test")
     predictions = read_predictions("mnist", runs, test)
     if list(predictions) != runs:

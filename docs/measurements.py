@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from docs.tables import COMPARISON, LEVEL, class_name, pipeline_epochs, read_json, to_table, to_text
+from docs.tables import COMPARISON, LEVEL, class_name, pipeline_epochs, read_json, to_text
+from image_classifier.markdown import markdown_table
 
 ARMS = {
     "keras_without_tuner": "Keras' loop without the tuner",
@@ -40,7 +41,7 @@ def training() -> str:
         f"The lower bound is the time of {both / 1e6:.1f} million operations for each training image and "
         f"{forward / 1e6:.1f} million for each test image at the best rate of large matrix multiplications."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def headline() -> str:
@@ -78,7 +79,7 @@ def layers() -> str:
         "difference consists of the optimizer, the validation and the loop. The share compares with large matrix "
         "multiplications in float32."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def stages() -> str:
@@ -95,7 +96,7 @@ def stages() -> str:
         sums += taken
         rows.append({"stage": f"`{stage}`" + ", without its epochs" * (kind == "train"), "time": _seconds(taken)})
     rows.append({"stage": "all of these", "time": _seconds(list(sums))})
-    return to_table(rows)
+    return markdown_table(rows)
 
 
 def scaling() -> str:
@@ -125,7 +126,7 @@ def scaling() -> str:
         "decides whether a goal is reached; with several measurements it is the median, with minimum and maximum. A "
         "stage includes DVC's work after it."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def _compared(name: str, times: list[float], reference: list[float] | None = None) -> dict[str, str]:
@@ -194,7 +195,7 @@ def optimizers() -> str:
         f"rates, momentum 0.9; {_machine(measured)}. The interval is the prediction interval of one more seed. The "
         "p-values are corrected for this table with Holm's method."
     )
-    return f"{to_table(rows)}\n\n{to_text(f'{conclusion} {conditions}')}"
+    return f"{markdown_table(rows)}\n\n{to_text(f'{conclusion} {conditions}')}"
 
 
 def machines() -> str:
@@ -207,7 +208,7 @@ def machines() -> str:
             sameness = {None: "", "reference": ", in git", "same": ", same bytes", "other": ", other bytes"}
             row[f"`{run}`"] = f"{result['accuracy']:.2%}{sameness[result['bytes']]}" if result else "not measured"
         rows.append(row)
-    return to_table(rows)
+    return markdown_table(rows)
 
 
 def memory() -> str:
@@ -241,7 +242,7 @@ def own_data() -> str:
             }
         )
     conditions = f"Conditions: a single run each, seed 42; {_machine(measured)}. The interval is Wilson's."
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def digits() -> str:
@@ -255,7 +256,7 @@ def digits() -> str:
         f"Conditions: a single run ({_run_settings(measured['run'])}) on all training images of MNIST, seed 42; "
         f"{_machine(measured)}."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def scanned_digits() -> str:
@@ -309,7 +310,7 @@ def duplicates() -> str:
         f"The limit of 0.99 keeps the list short. The {measured['mnist']['near']['0.99']} pairs of MNIST above it are "
         "pictures of the digit 1, which may only be similar. The last columns count pairs of different images."
     )
-    return f"{to_table(rows)}\n\n{to_text(text)}"
+    return f"{markdown_table(rows)}\n\n{to_text(text)}"
 
 
 def label_issues() -> str:
@@ -366,7 +367,7 @@ def exports() -> str:
         "test images, one at a time on one thread, with the 5th and the 95th percentile in parentheses. The last two "
         "columns compare the file with the model."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def determinism() -> str:
@@ -385,7 +386,7 @@ def determinism() -> str:
         f"{_machine(measured)}, with the instruction sets {measured['instructions']}. Each training is compared with "
         "one under the project's own settings; the first row repeats that training."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def _bits(changed: list[str] | None) -> str:

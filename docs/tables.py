@@ -14,6 +14,8 @@ import pandas as pd
 import yaml
 from scipy import stats
 
+from image_classifier.markdown import markdown_table
+
 ROOT = Path(__file__).resolve().parents[1]
 COMPARISON: dict[str, Any] = json.loads((ROOT / "reports/comparison_mnist.json").read_text(encoding="utf-8"))
 LEVEL = f"{100 * COMPARISON['confidence']:g}%"
@@ -38,7 +40,7 @@ def results() -> str:
                 "accuracy over seeds": over_seeds,
             }
         )
-    return to_table(rows)
+    return markdown_table(rows)
 
 
 def seeds() -> str:
@@ -59,7 +61,7 @@ def seeds() -> str:
                 "highest": f"{values.max():.2%}",
             }
         )
-    return to_table(rows) if rows else "No run has replicates at present."
+    return markdown_table(rows) if rows else "No run has replicates at present."
 
 
 def time_to_accuracy() -> str:
@@ -85,7 +87,7 @@ def time_to_accuracy() -> str:
         "of an epoch of `adadelta_128`, because it computes with bfloat16; the rest of the gain is that it needs fewer "
         "epochs. These times do not hold on a processor without instructions for bfloat16."
     )
-    return f"{to_table(rows)}\n\n{to_text(conditions)}"
+    return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
 def _epochs(reached: pd.Series, seeds: int, epoch_seconds: float | None, last_epoch: int) -> str:
@@ -138,7 +140,7 @@ def pairs(*runs: str) -> str:
             add(test, "seeds", size, method, ends, p_value)
             if test["crossed"]:
                 add(test, "seeds and images", size, "bootstrap", test["crossed"], "")
-    return to_table(rows)
+    return markdown_table(rows)
 
 
 def published_logs() -> str:
@@ -163,7 +165,7 @@ def published_logs() -> str:
                     "rank p-value": f"{match['rank_p_value']:.2g}" if tested else "",
                 }
             )
-    return to_table(rows)
+    return markdown_table(rows)
 
 
 def published_conclusions() -> str:
@@ -237,11 +239,6 @@ def _optimizer(name: str) -> str:
 def class_name(config: dict[str, Any]) -> str:
     """Return the name of the class that a configuration with `_target_` describes."""
     return str(config["_target_"].rpartition(".")[2])
-
-
-def to_table(rows: list[dict[str, Any]]) -> str:
-    """Return a table in Markdown, whose columns are the keys of the rows."""
-    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
 
 
 def to_text(sentences: str, hanging: int = 0) -> str:

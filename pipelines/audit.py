@@ -5,7 +5,7 @@ from image_classifier.config.compose import check_prepared_data
 from image_classifier.config.schema import Audit
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
-from image_classifier.files import atomic_write, write_figure
+from image_classifier.files import write_figure, write_text
 
 
 @entrypoint("audit", Audit)
@@ -21,8 +21,7 @@ def main(config: Audit) -> str:
     training, test = (load_examples(paths.prepared_data(name), part) for part in ("train", "test"))
     names = read_picture_names(config.data)
     findings = audit_dataset(Pictures(training, test, [*names["train"], *names["test"]]), config)
-    with atomic_write(paths.audit(name, "md")) as path:
-        path.write_text(format_page(name, findings, config), encoding="utf-8")
+    write_text(paths.audit(name, "md"), format_page(name, findings, config))
     write_figure(paths.audit(name, "png"), plot_findings(name, findings))
     page = paths.audit(name, "md").relative_to(paths.ROOT)
     return f"{page}: {len(findings.pairs):,} copies or near copies, {findings.count_unusual():,} unusual pictures"

@@ -4,7 +4,7 @@ from image_classifier import environment, paths
 from image_classifier.config.compose import load_table, select_runs
 from image_classifier.config.schema import Compare
 from image_classifier.entrypoint import entrypoint
-from image_classifier.files import atomic_write, write_figure, write_json
+from image_classifier.files import write_figure, write_json, write_text
 from image_classifier.provenance.fingerprint import workspace_recipes
 
 
@@ -21,8 +21,7 @@ def main(config: Compare) -> str:
     recipes = workspace_recipes(data, runs)
     report, figure = compare_runs(data, runs, recipes, config.confidence, config.margin, config.max_epoch_lag)
     write_json(paths.comparison(data, "json"), report)
-    with atomic_write(paths.comparison(data, "md")) as path:
-        path.write_text(format_report(report), encoding="utf-8")
+    write_text(paths.comparison(data, "md"), format_report(report))
     write_figure(paths.comparison(data, "png"), figure)
     return f"{len(runs)} run{'s' * (len(runs) > 1)} on {data}"
 

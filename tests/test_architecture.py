@@ -11,7 +11,7 @@ import yaml
 from image_classifier import paths
 
 PACKAGE = "image_classifier"
-LEAVES = {"dataset", "determinism", "environment", "errors", "files", "paths"}
+LEAVES = {"dataset", "determinism", "environment", "errors", "files", "markdown", "paths"}
 STAGE_PACKAGES = {"fetch", "prepare", "audit", "diagram", "train", "evaluate", "compare"}
 ABOVE_STAGES = {
     "add_data",

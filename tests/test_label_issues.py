@@ -9,12 +9,13 @@ import pytest
 from audit_helpers import make_pictures, noise
 
 from image_classifier import label_issues, paths
+from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Data, Train
 from image_classifier.dataset import Arrays, Examples
 from image_classifier.errors import InputError
 from image_classifier.files import write_figure
-from image_classifier.label_issues import cross_validate, find_disputed, find_suspects, plot_labels
+from image_classifier.label_issues import cross_validate, find_suspects, plot_labels
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_flipped_labels_are_suspect(raw: Arrays, data_config: Data, config: Trai
     labels[flipped] = (labels[flipped] + 3) % 10
     examples = Examples(raw["train_images"][:1000, ..., np.newaxis], labels, tuple(data_config.classes))
     epochs = []
-    probabilities = cross_validate(examples, config, 3, 42, lambda *progress: epochs.append(progress))
+    probabilities = cross_validate(examples, config, 3, lambda *progress: epochs.append(progress))
     assert epochs == [(fold, 3, epoch, 3) for fold in (1, 2, 3) for epoch in (1, 2, 3)]
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(1000), abs=1e-5)
     found = set(flipped) & set(find_suspects(labels, probabilities)[:20])
@@ -40,7 +41,7 @@ def test_a_class_with_fewer_images_than_folds_is_refused(examples: Examples, con
     with pytest.raises(
         InputError, match=r"^conf/audit.yaml: folds=100: the class . has only \d+ training images\. Low"
     ):
-        cross_validate(examples, config, 100, 42, lambda *_progress: None)
+        cross_validate(examples, config, 100, lambda *_progress: None)
 
 
 def test_a_test_label_is_disputed_if_all_runs_are_sure_of_the_same_other_class() -> None:

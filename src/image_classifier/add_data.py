@@ -21,7 +21,7 @@ from image_classifier.fetch.classes import check_class_counts
 from image_classifier.fetch.picture_lists import Entry
 from image_classifier.fetch.pictures import decode_picture
 from image_classifier.fetch.sources import LISTS, READERS
-from image_classifier.files import atomic_write
+from image_classifier.files import write_text
 
 LARGEST_SIDE = 64  # pixels, unless the user asks for more: time and memory grow with the square
 SMALLEST_SIDE = 16  # pixels, so that the layers of conf/model/ have something left to see
@@ -89,14 +89,8 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
     notes = "\n# Numbers of images that are used; null stands for all. Smaller numbers make a quick trial.\n"
     values = data.model_dump()
     sizes = {key: values.pop(key) for key in ("train_examples", "test_examples")}
-    with atomic_write(file) as path:
-        text = (
-            header
-            + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-            + notes
-            + yaml.safe_dump(sizes, sort_keys=False)
-        )
-        path.write_text(text, encoding="utf-8")
+    description = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    write_text(file, f"{header}{description}{notes}{yaml.safe_dump(sizes, sort_keys=False)}")
     add_to_params(datasets={name: entry}, runs={name: row})
     print(f"\nWrote {file.relative_to(paths.ROOT)}, and the data set and the run {name} into params.yaml.")
     print("Train, evaluate and record it: dvc repro")

@@ -17,11 +17,11 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from image_classifier import paths
 from image_classifier.compare.plots import plot_curves
-from image_classifier.compare.seeds import markdown_table
 from image_classifier.compare.significance import Interval, RunTest, correct_tests, paired_test, verdict
 from image_classifier.dataset import Arrays, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, write_figure
+from image_classifier.markdown import markdown_table
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import data_name
 from image_classifier.provenance.result import locked_trainings
@@ -30,7 +30,7 @@ from image_classifier.provenance.revision import checked_out
 ABSENT = "-"
 KEYS = ("key", "before", "after")
 UNCHANGED = "unchanged: the same bytes"
-MAX_MISTAKES = 10  # of each run
+MAX_MISTAKES = 10  # mistakes that are listed for each run
 STALE = "dvc.lock is the same in both. If a stage depends on these changes, type `dvc repro`."
 # Comments on GitHub show every line break, so each note is one line.
 TESTS = (
@@ -219,8 +219,7 @@ def _compare(
         counts = [(round(side.accuracy * side.examples), side.examples) for side in (after, before)]
         return Change(accuracies, ""), unpaired_test(counts[0], counts[1])
     was_right, is_right = (side["probabilities"].argmax(axis=1) == side["labels"] for side in (old, new))
-    gained, lost = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
-    test = paired_test("after", "before", gained, lost, len(is_right))
+    test = paired_test("after", "before", is_right, was_right)
     mistakes = new_mistakes(old["probabilities"], new["probabilities"], new["labels"])
     return Change([float(was_right.mean()), float(is_right.mean())], "", mistakes=mistakes), test
 

@@ -21,7 +21,7 @@ from image_classifier.errors import InputError
 
 PACKAGE = "src/image_classifier"
 MARKERS = ("pyproject.toml", PACKAGE)  # a folder with all of them is a project
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")  # of a drawing
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")  # file names of drawings
 
 app = typer.Typer(
     help="Add data sets and runs; compare, audit, verify and promote trained runs; predict, serve and export; check "

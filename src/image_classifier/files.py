@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,10 +33,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     next writer removes the file of a killed process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
-        process = partial.name.removeprefix(f".{path.stem}.").removesuffix(f".partial{path.suffix}")
+    for leftover in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
+        process = leftover.name.removeprefix(f".{path.stem}.").removesuffix(f".partial{path.suffix}")
         if not psutil.pid_exists(int(process)):
-            _remove_file_or_folder(partial)
+            _remove_file_or_folder(leftover)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
@@ -147,9 +148,10 @@ def file_hashes(root: Path, paths: Iterable[str]) -> dict[str, str]:
 
 def _path_hash(path: Path) -> str:
     if path.is_file():
-        return md5(path.read_bytes())
+        with path.open("rb") as stream:  # read in parts: the images of a data set can exceed the memory
+            return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
     files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    entries = [{"md5": md5((path / file).read_bytes()), "relpath": file} for file in files if "__pycache__" not in file]
+    entries = [{"md5": _path_hash(path / file), "relpath": file} for file in files if "__pycache__" not in file]
     return f"{md5(json.dumps(entries, sort_keys=True).encode())}.dir"
 
 
@@ -172,10 +174,15 @@ def acquire_lock(path: Path, busy: str) -> FileLock:
     return lock
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, as UTF-8."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:

@@ -14,23 +14,24 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold
 
 from image_classifier import paths
+from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
 from image_classifier.audit.plots import COLUMNS, Example, plot_rows
-from image_classifier.config.compose import check_prepared_data, compose, load_data, load_table, resolve, select_runs
+from image_classifier.config.compose import check_prepared_data, compose, load_table, resolve, select_runs
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.determinism import set_seed_and_threads
 from image_classifier.errors import InputError
 from image_classifier.evaluate.metrics import predict
-from image_classifier.files import atomic_write, write_figure
+from image_classifier.files import write_figure, write_text
 from image_classifier.prepare.picture_names import read_picture_names
 from image_classifier.train.loop import fit
 from image_classifier.train.model import build_model
 from image_classifier.train.optimizer import build_optimizer
 
-MOST_ROWS = 50  # of a list; the page gives the number of all
-ROWS = 4  # of pictures of training images, and as many of test images
+MOST_ROWS = 50  # rows of a list; the page gives the number of all
+ROWS = 4  # rows of training images in the figure, and as many rows of test images
 PAGE = """\
 # Suspect labels of {data}
 
@@ -103,16 +104,17 @@ def audit_labels(data: str, run: str | None) -> str:
     if run not in table:
         raise InputError(f"run={run} is not a run of {data} in params.yaml. Choose one of: {', '.join(table)}.")
     settings = resolve(Audit, compose("audit", [f"data={data}"]))
-    config = resolve(Train, compose("train", [*table[run].overrides(run), "validation=final_test"]))
-    check_prepared_data(load_data(data))
+    overrides = [*table[run].overrides(run), "validation=final_test", f"training.seed={settings.seed}"]
+    config = resolve(Train, compose("train", overrides))
+    check_prepared_data(settings.data)
     training, test = (load_examples(paths.prepared_data(data), part) for part in ("train", "test"))
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each fold traces a network of its own
-    probabilities = cross_validate(training, config, settings.folds, settings.seed, _print_progress)
+    probabilities = cross_validate(training, config, settings.folds, _print_progress)
     suspects = find_suspects(training.labels, probabilities)
     predictions = read_predictions(data, list(table), test)
     disputed = find_disputed(test.labels, predictions, settings.dispute_probability)
-    names = read_picture_names(load_data(data))
+    names = read_picture_names(settings.data)
     pictures = Pictures(training, test, [*names["train"], *names["test"]])
     page = PAGE.format(
         data=data,
@@ -129,8 +131,7 @@ def audit_labels(data: str, run: str | None) -> str:
         test_table=_disputed_table(pictures, disputed),
         accuracy_table=_accuracy_table(test.labels, predictions, disputed.index.to_numpy()),
     )
-    with atomic_write(paths.labels(data, "md")) as path:
-        path.write_text(page, encoding="utf-8")
+    write_text(paths.labels(data, "md"), page)
     write_figure(paths.labels(data, "png"), plot_labels(data, pictures, suspects, probabilities, disputed))
     written = paths.labels(data, "md").relative_to(paths.ROOT)
     return f"{written}: {len(suspects):,} suspect training labels, {len(disputed):,} disputed test labels"
@@ -141,15 +142,14 @@ def _print_progress(fold: int, folds: int, epoch: int, epochs: int) -> None:
 
 
 def cross_validate(
-    examples: Examples, config: Train, folds: int, seed: int, progress: Callable[[int, int, int, int], None]
+    examples: Examples, config: Train, folds: int, progress: Callable[[int, int, int, int], None]
 ) -> np.ndarray:
     """Return the class probabilities that networks predict for images that they were not trained on.
 
     Args:
         examples: Images and labels, n.
-        config: Configuration of each training; `validation` should be final_test.
+        config: Configuration of each training; `validation` should be final_test. Its seed also chooses the parts.
         folds: Number of trainings, each without another part of the images with all classes.
-        seed: Choice of the parts, and seed of each training.
         progress: Receives fold, folds, epoch and epochs after each epoch.
 
     Returns:
@@ -165,14 +165,14 @@ def cross_validate(
             f"training images. {'Lower folds' if counts.min() > 1 else 'Add pictures'}."
         )
     probabilities = np.empty((len(examples), len(examples.classes)), np.float32)
-    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(examples.labels, examples.labels)
-    for fold, parts in enumerate(splits, 1):
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=config.training.seed)
+    for fold, parts in enumerate(splitter.split(examples.labels, examples.labels), 1):
         training, held_out = (
             Examples(cast(np.ndarray, _Selection(examples.images, part)), examples.labels[part], examples.classes)
             for part in parts
         )
         keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(config.training.seed)
         shape, model = examples.images.shape[1:], config.model
         network = build_model(model.name, model.layers, shape, len(examples.classes), config.training.precision)
         optimizer = build_optimizer(config.optimizer, config.epochs * math.ceil(len(training) / config.batch_size))
@@ -212,28 +212,6 @@ def read_predictions(data: str, runs: list[str], test: Examples) -> dict[str, np
             if np.array_equal(labels, test.labels) and probabilities.shape == (len(test), len(test.classes)):
                 found[run] = probabilities
     return found
-
-
-def find_disputed(labels: np.ndarray, predictions: Mapping[str, np.ndarray], probability: float) -> pd.DataFrame:
-    """Return the test labels that all runs contradict alike.
-
-    Args:
-        labels: (n,), positions of classes.
-        predictions: Class probabilities of each run, (n, classes).
-        probability: Least probability that each run has for the other class.
-
-    Returns:
-        Columns other (position of the class that all runs choose) and probability (the lowest one of the runs); index
-        position. The highest probability comes first.
-    """
-    if not predictions:
-        return pd.DataFrame({"other": [], "probability": []}, dtype=float)
-    stacked = np.stack(list(predictions.values()))
-    choices, lowest = stacked.argmax(axis=2), stacked.max(axis=2).min(axis=0)
-    alike = (choices == choices[0]).all(axis=0) & (choices[0] != labels) & (lowest >= probability)
-    positions = np.flatnonzero(alike)
-    table = pd.DataFrame({"other": choices[0][positions], "probability": lowest[positions]}, positions)
-    return table.sort_values("probability", ascending=False, kind="stable")
 
 
 def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.ndarray) -> str:

@@ -28,8 +28,6 @@ REPLICATES_PLOT = REPORTS / "replicates.png"
 REPLICATES_ENVIRONMENTS = REPORTS / "replicates_environments.csv"
 REPLICATES_PREDICTIONS = REPORTS / "replicates_predictions.csv"
 
-SCREENSHOTS = ROOT / "docs"
-
 LOCKS = ROOT / ".dvc/tmp/locks"
 SWEEP_LOCK = LOCKS / "sweep.lock"
 

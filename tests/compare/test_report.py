@@ -143,7 +143,7 @@ def test_the_page_says_that_seeds_of_different_environments_are_compared(report:
     for environments, is_said in (("aa", False), ("ab", True)):
         selection = dict(zip(TABLE, ({"environment": name, "left_out": {}} for name in environments), strict=True))
         page = format_report({**report, "seeds": seeds, "seeds_selection": selection, "seeds_tests": tests})
-        assert ("differences can come from the machine" in page) is is_said
+        assert ("their difference can come from the machine" in page) is is_said
 
 
 @pytest.mark.usefixtures("report")
@@ -160,7 +160,7 @@ def test_the_page_describes_the_environment_of_the_seeds_and_counts_the_others()
 
 def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, Any]) -> None:
     page = format_report(report)
-    assert "at least as many epochs as the log. The closest match is `good` at lag 0." in page
+    assert "at least as many epochs as the log. The closest match is `good` at lag 0 (loss ratio " in page
 
 
 def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[str, Any]) -> None:
@@ -175,7 +175,10 @@ def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[st
         "**The label is rejected**: the log's first loss does not fit the seeds of this run (corrected p = 0.008)."
         in page
     )
-    assert "The closest match is `good` at lag 1. Not rejected: `good` at lag 1." in page
+    assert (
+        "The closest match is `good` at lag 1 (loss ratio 1.50). Not rejected: `good` at lag 1 (loss ratio 1.50)."
+        in page
+    )
 
 
 def test_every_metric_is_shown_by_epoch_for_runs_and_published_logs(report: dict[str, Any]) -> None:

@@ -115,5 +115,5 @@ def chromium() -> Iterator[Browser]:
 def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder for screenshots."""
     if request.config.getoption("screenshots"):
-        return paths.SCREENSHOTS
+        return paths.ROOT / "docs"
     return tmp_path_factory.mktemp("screenshots")

@@ -10,7 +10,7 @@ from image_classifier.config.schema import Data
 from image_classifier.dataset import ARRAY_NAMES, Arrays, Examples, load_examples
 from image_classifier.errors import InputError
 from image_classifier.prepare.examples import describe_dataset, describe_examples, prepare_examples
-from image_classifier.prepare.split import shuffle_by_content, split_by_content
+from image_classifier.prepare.split import split_by_content, split_raw
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,9 @@ def test_arrays_with_a_split_keep_their_order(tmp_path: Path, form: str) -> None
 @pytest.mark.parametrize("form", ["image_folder", "csv"])
 def test_pictures_with_a_split_are_shuffled_by_their_content(tmp_path: Path, form: str) -> None:
     arrays = tiny((5, 4, 1))  # with a channel, as `fetch` writes them
-    parts = prepared(describe(form), save(tmp_path / "raw", arrays), tmp_path / "out")
-    for part, name in zip(parts, ("train", "test"), strict=True):
-        images, labels = arrays[f"{name}_images"], arrays[f"{name}_labels"]
-        order = shuffle_by_content(images, labels)
+    raw = save(tmp_path / "raw", arrays)
+    parts = prepared(describe(form), raw, tmp_path / "out")
+    for part, (images, labels, order) in zip(parts, split_raw(describe(form), raw).values(), strict=True):
         assert order.tolist() != list(range(len(labels)))
         np.testing.assert_array_equal(part.images, images[order])
         np.testing.assert_array_equal(part.labels, labels[order])

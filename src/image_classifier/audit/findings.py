@@ -1,6 +1,5 @@
 """The findings of an audit, and the page that lists them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,13 @@ from threadpoolctl import threadpool_limits
 
 from image_classifier.audit.duplicates import find_neighbours
 from image_classifier.audit.pictures import Pictures, fences, measure
+from image_classifier.markdown import markdown_table
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Audit
 
-MOST_ROWS = 20  # of a list; the page gives the number of all
-MOST_CLASSES = 30  # of the table of classes
+MOST_ROWS = 20  # rows of a list; the page gives the number of all
+MOST_CLASSES = 30  # rows of the table of classes
 
 PAGE = """\
 # Audit of {data}
@@ -169,7 +169,7 @@ def format_page(data: str, findings: Findings, settings: "Audit") -> str:
         test=len(pictures.test),
         shape=" × ".join(map(str, pictures.training.images.shape[1:])),
         classes=len(pictures.classes),
-        summary=_table(_summary_rows(findings)),
+        summary=markdown_table(_summary_rows(findings)),
         similarity=settings.similarity,
         contrast=settings.min_contrast,
         outliers=settings.outlier_ranges,
@@ -242,7 +242,7 @@ def _list(title: str, rows: list[dict[str, str]], total: int) -> list[str]:
 def format_rows(rows: list[dict[str, str]], total: int) -> str:
     """Return the first rows of a table, or all of them, as Markdown; nothing without a row."""
     before = "" if total <= len(rows) else f"The first {len(rows)} of {total:,}:\n\n"
-    return before + _table(rows) if rows else ""
+    return before + markdown_table(rows) if rows else ""
 
 
 def _judge_balance(counts: pd.Series, limit: float) -> str:
@@ -260,9 +260,9 @@ def _class_table(counts: pd.DataFrame) -> str:
     if len(counts) > MOST_CLASSES:
         counts = counts.sort_values(["train", "test"], kind="stable")
         half = MOST_CLASSES // 2
-        table = _table(_count_rows(pd.concat([counts.head(half), counts.tail(half)])))
+        table = markdown_table(_count_rows(pd.concat([counts.head(half), counts.tail(half)])))
         return f"The {half} smallest and the {half} largest classes:\n\n{table}"
-    return _table(_count_rows(counts))
+    return markdown_table(_count_rows(counts))
 
 
 def _count_rows(counts: pd.DataFrame) -> list[dict[str, str]]:
@@ -270,7 +270,3 @@ def _count_rows(counts: pd.DataFrame) -> list[dict[str, str]]:
         {"class": f"`{name}`", "training images": f"{train:,}", "test images": f"{test:,}"}
         for name, train, test in counts.itertuples()
     ]
-
-
-def _table(rows: Iterable[dict[str, str]]) -> str:
-    return str(pd.DataFrame(rows).fillna("").to_markdown(index=False, disable_numparse=True))

@@ -10,18 +10,18 @@ from image_classifier.compare.seeds import UNKNOWN
 from image_classifier.files import damage_named, digest
 
 # The number of cores, the versions of Python, h5py and the operating system do not change the weights.
-RECORDED = (
+FACTS = [
     "processor",
     "processor_family",
     "instructions",
+    "threads",
     "variables",
     "gpus",
     "tensorflow",
     "keras",
     "numpy",
     "ml_dtypes",
-)
-FACTS = [*RECORDED[:3], "threads", *RECORDED[3:]]
+]
 NAME_LENGTH = 8
 DIFFERENT = (
     "The seeds of some runs come from different environments, so their difference can come from the machine or the "
@@ -37,7 +37,7 @@ def describe_environment(recorded: Mapping[str, str], threads: int) -> pd.DataFr
             `UNKNOWN`.
         threads: Number of threads of the training.
     """
-    facts = {**{name: recorded.get(name, UNKNOWN) for name in RECORDED}, "threads": str(threads)}
+    facts = {name: recorded.get(name, UNKNOWN) for name in FACTS} | {"threads": str(threads)}
     name = digest(facts)[:NAME_LENGTH] if recorded else UNKNOWN
     return pd.DataFrame(facts, pd.Index([name], name="environment"))[FACTS]
 

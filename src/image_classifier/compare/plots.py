@@ -46,7 +46,7 @@ def plot_curves(
         figure.suptitle(f"Lines: {lines}. Bands: {confidence:.0%} prediction intervals for another seed")
     loss.set(
         title="Training loss (with dropout, and smoothed labels if any)",
-        ylabel="Cross-entropy, logarithmic",
+        ylabel="Loss, logarithmic",
         yscale="log",
     )
     loss.yaxis.set_major_formatter("{x:g}")

@@ -24,17 +24,6 @@ def read_predictions(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, usecols=COLUMNS, dtype=types, keep_default_na=False)[COLUMNS]
 
 
-def make_row(replicate: Mapping[str, object], images: int, mistakes: str) -> pd.DataFrame:
-    """Return the predictions of one seed as a table with the columns `COLUMNS`.
-
-    Args:
-        replicate: Values of the columns `KEY`.
-        images: Number of test images.
-        mistakes: Text from `encode_mistakes`.
-    """
-    return pd.DataFrame([{**replicate, "images": images, "mistakes": mistakes}])
-
-
 def encode_mistakes(predicted: np.ndarray, labels: np.ndarray) -> str:
     """Return the wrongly classified images as a text: position, colon and predicted class of each, between spaces.
 
@@ -65,9 +54,6 @@ def merge_predictions(parts: Sequence[pd.DataFrame], histories: pd.DataFrame) ->
         parts: Tables with the columns `COLUMNS`, the newest last.
         histories: Replicates, columns `seeds.COLUMNS`.
     """
-    parts = [part for part in parts if len(part)]  # an empty table has no types
-    if not parts:
-        return pd.DataFrame(columns=COLUMNS)
     merged = pd.concat(parts).drop_duplicates(KEY, keep="last")
     return merged.merge(histories[KEY].drop_duplicates()).sort_values(KEY)[COLUMNS]
 

@@ -110,8 +110,8 @@ def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     hypotheses is at most the significance level.
     """
     tested = [(log, match) for log, of_log in matches.items() for match in of_log if "p_value" in match]
-    labels = [match for log, match in tested if match is find_label(log, matches[log])]
-    others = [match for log, match in tested if match is not find_label(log, matches[log])]
+    labels = [match for log, match in tested if is_label(log, match)]
+    others = [match for log, match in tested if not is_label(log, match)]
     gate = 0.0
     for family in filter(None, (labels, others)):
         adjusted = multipletests([match["p_value"] for match in family], method="holm")[1]
@@ -120,9 +120,14 @@ def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
         gate = max(match["adjusted"] for match in family)
 
 
+def is_label(log: str, match: Mapping[str, Any]) -> bool:
+    """Return whether a match is the one that the label of a log claims: the run of its name, without a lag."""
+    return bool(match["run"] == log and match["lag"] == 0)
+
+
 def find_label(log: str, matches: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the match that the label of a log claims, the run of its name without a lag, or {} if it was not made."""
-    return next((match for match in matches if (match["run"], match["lag"]) == (log, 0)), {})
+    """Return the match that the label of a log claims, or {} if it was not made."""
+    return next((match for match in matches if is_label(log, match)), {})
 
 
 def judge_label(

@@ -16,6 +16,7 @@ from image_classifier.compare.published_logs import find_label, judge_label, mat
 from image_classifier.config.schema import Row
 from image_classifier.dataset import read_arrays
 from image_classifier.files import damage_named, read_histories, read_history, read_json
+from image_classifier.markdown import markdown_table
 
 METRICS = {
     "val_accuracy": "Validation accuracy",
@@ -240,7 +241,7 @@ def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str
             "test loss": f"{result['test_loss']:.4f}" + "*" * (result["label_smoothing"] > 0),
         }
         rows.append({"run": f"`{run}`", **settings, **results})
-    return seeds.markdown_table(rows)
+    return markdown_table(rows)
 
 
 def _tests_table(tests: list[significance.RunTest], confidence: float, margin: float) -> str:
@@ -269,7 +270,7 @@ def _tests_table(tests: list[significance.RunTest], confidence: float, margin: f
             **needed,
         }
         rows.append(row)
-    return seeds.markdown_table(rows)
+    return markdown_table(rows)
 
 
 def _has_crossed(tests: list[significance.RunTest]) -> bool:
@@ -294,7 +295,7 @@ def _format_log(log: str, confidence: float, label: str, matches: list[dict[str,
     text = "No run has as many epochs as this log."
     if matches:
         text = f"{CONCLUSIONS[label].format(**find_label(log, matches))} {format_matches(matches, 1 - confidence)}"
-    return f"### Published as `{log}`\n\n{text}\n\n{seeds.markdown_table(rows)}".rstrip()
+    return f"### Published as `{log}`\n\n{text}\n\n{markdown_table(rows)}".rstrip()
 
 
 def format_matches(matches: Sequence[Mapping[str, Any]], significance: float) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 from scipy import stats
-from tabulate import tabulate
 
 from image_classifier.files import METRICS, read_histories
+from image_classifier.markdown import markdown_table
 
 KEY = ["run", "recipe", "environment", "seed"]
 COLUMNS = [*KEY, "epoch", *METRICS]
@@ -33,9 +33,6 @@ def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         parts: Tables with the columns `COLUMNS`, the newest last. A later row replaces an earlier one of the same run,
             recipe, environment, seed and epoch.
     """
-    parts = [part for part in parts if len(part)]  # an empty table has no types
-    if not parts:
-        return pd.DataFrame(columns=COLUMNS)
     merged = pd.concat(parts).drop_duplicates([*KEY, "epoch"], keep="last")
     newest = merged["run"].map(merged.groupby("run")["recipe"].last())
     merged = merged[merged["recipe"] == newest].sort_values([*KEY, "epoch"]).reset_index(drop=True)[COLUMNS]
@@ -152,15 +149,6 @@ def format_summary(
     if left_out:
         notes.append(f"Seeds of different environments are not pooled. Left out: {', '.join(left_out)}.")
     return "\n\n".join([*([markdown_table(rows)] if rows else []), *notes])
-
-
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return a Markdown table with left-aligned columns.
-
-    Args:
-        rows: Cells by column title; None is an empty cell.
-    """
-    return str(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
 
 
 def prediction_intervals(replicates: Mapping[str, pd.DataFrame], confidence: float) -> dict[str, pd.DataFrame]:

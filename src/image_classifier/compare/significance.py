@@ -13,8 +13,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-RESAMPLES = 10_000  # of the bootstrap
-CROSSED_RESAMPLES = 2_000  # of the crossed bootstrap, which gives a standard error and no quantiles
+RESAMPLES = 10_000  # number of draws of the bootstrap
+CROSSED_RESAMPLES = 2_000  # number of draws of the crossed bootstrap, which gives a standard error and no quantiles
 ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation of the accuracies of seeds
 POWER = 0.8
 
@@ -40,15 +40,11 @@ def paired_tests(correct: Mapping[str, np.ndarray], confidence: float) -> list[R
         correct: Whether each run classifies each image correctly, bool, (n,); the same n images for all runs.
         confidence: Level of the intervals, 0 to 1, exclusive.
     """
-    tests = []
-    for first, second in combinations(correct, 2):
-        only_first, only_second = correct[first] & ~correct[second], correct[second] & ~correct[first]
-        counts = int(only_first.sum()), int(only_second.sum()), len(correct[first])
-        tests.append(paired_test(first, second, *counts))
+    tests = [paired_test(first, second, correct[first], correct[second]) for first, second in combinations(correct, 2)]
     return correct_tests(tests, confidence)
 
 
-def paired_test(first: str, second: str, only_first: int, only_second: int, examples: int) -> tuple[RunTest, Interval]:
+def paired_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, Interval]:
     """Compare two runs on the same images.
 
     The p-value is that of the exact McNemar test (McNemar 1947), which is a sign test of the images that only one run
@@ -57,13 +53,16 @@ def paired_test(first: str, second: str, only_first: int, only_second: int, exam
     Args:
         first: Name of the first run.
         second: Name of the second run.
-        only_first: Number of images that only the first run classifies correctly.
-        only_second: Number of images that only the second run classifies correctly.
-        examples: Number of images.
+        a: Whether the first run classifies each image correctly, bool, (n,).
+        b: The same for the second run and the same n images.
 
     Returns:
-        The arguments with the keys difference and p_value, see `correct_tests`, and the interval of the difference.
+        The keys first, second, difference and p_value, see `correct_tests`, the interval of the difference, and:
+
+        - only_first, only_second: Numbers of images that only the first, or only the second, run classifies correctly.
+        - examples: Number of images.
     """
+    only_first, only_second, examples = int((a & ~b).sum()), int((b & ~a).sum()), len(a)
     difference = (only_first - only_second) / examples
     p_value = float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
     evidence = {"only_first": only_first, "only_second": only_second, "examples": examples}

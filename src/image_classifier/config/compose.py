@@ -31,7 +31,7 @@ def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF)
         return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key} has no value: give {error.full_key}=… on the command line.") from None
-    except OmegaConfBaseException as error:  # of an interpolation
+    except OmegaConfBaseException as error:  # an interpolation fails
         reason = str(error).splitlines()[0].rpartition("raised while resolving interpolation: ")[2]
         raise InputError(f"{error.full_key}: {reason}") from None
     except InputError:

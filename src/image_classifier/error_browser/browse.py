@@ -1,11 +1,11 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_data, resolve, select_runs
+from image_classifier.config.compose import compose, resolve, select_runs
 from image_classifier.config.schema import Audit, Table
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
-from image_classifier.files import atomic_write
+from image_classifier.files import write_text
 from image_classifier.prepare.picture_names import read_picture_names
 from image_classifier.track.exports import log_error_page
 from image_classifier.track.reader import find_predictions
@@ -34,12 +34,11 @@ def write_page(data: str, params: Table, batch_size: int) -> str:
         from image_classifier.evaluate.saved_model import load_model
         from image_classifier.serve.export import to_float32
     models = ((run, to_float32(load_model(paths.pipeline_run(data, run).model))) for run in runs)
-    names = read_picture_names(load_data(data))["test"]
-    dispute_probability = resolve(Audit, compose("audit", [])).dispute_probability
-    page, shown, mistakes = make_page(data, test, probabilities, models, names, dispute_probability)
+    audit = resolve(Audit, compose("audit", [f"data={data}"]))
+    names = read_picture_names(audit.data)["test"]
+    page, shown, mistakes = make_page(data, test, probabilities, models, names, audit.dispute_probability)
     file = paths.error_page(data)
-    with atomic_write(file) as path:
-        path.write_text(page, encoding="utf-8")
+    write_text(file, page)
     part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"
     written = f"Wrote {file.relative_to(paths.ROOT)} with {part} that a run classifies wrongly. Open it in a browser."
     logged = ", ".join(log_error_page(runs, params, file))

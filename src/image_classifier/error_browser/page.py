@@ -12,15 +12,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.dataset import Examples
-from image_classifier.error_browser.occlusion import BATCH_SIZE, occlusion_maps
+from image_classifier.error_browser.occlusion import BATCH_SIZE, CELLS, occlusion_maps
 
 if TYPE_CHECKING:
     import keras
 
-MAX_BYTES = 4_500_000  # of the pictures and numbers in the page
+MAX_BYTES = 4_500_000  # size of the pictures and numbers in the page
 COLUMNS = 50  # pictures in a row of the atlas, one image with all pictures side by side
-BYTES_PER_ANSWER = 110  # of an answer with its occlusion map in JSON, at most
+BYTES_PER_ANSWER = 110  # greatest size of an answer with its occlusion map in JSON
 DATA_MARKER = "{{DATA}}"
 
 
@@ -72,6 +73,8 @@ def make_page(
         "labels": test.labels[shown].tolist(),
         "names": [names[position] for position in shown] if names else [],
         "answers": answers,
+        "cells": CELLS,
+        "disputed": np.isin(shown, find_disputed(test.labels, probabilities, dispute_probability).index).tolist(),
         "disputeProbability": dispute_probability,
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")

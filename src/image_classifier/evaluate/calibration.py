@@ -14,9 +14,10 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_recall_curve
 
 from image_classifier.files import read_json
 
-BINS = 15  # of equal width between 0 and 1, as in Guo et al. (2017); a value on an edge belongs to the upper bin
-LEVEL = 0.95  # of the interval of the calibration error
-RESAMPLES = 1000  # of its bootstrap
+# Number of bins of equal width between 0 and 1, as in Guo et al. (2017). A value on an edge belongs to the upper bin.
+BINS = 15
+LEVEL = 0.95  # confidence level of the interval of the calibration error
+RESAMPLES = 1000  # number of draws of its bootstrap
 TEMPERATURES = (0.05, 20.0)  # range of the search
 NEVER = float(np.nextafter(1, 2))  # a threshold above every probability
 

@@ -11,7 +11,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from image_classifier.dataset import Examples, scale_pixels
 from image_classifier.evaluate.calibration import BINS, calibration_error, find_bins, judge, scale
 
-CURVES = {"loss": "Loss (cross-entropy)", "accuracy": "Accuracy"}
+CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
 LONGEST_NAME = 12  # characters of a class beside an image
 NAME_POINTS = 110  # font size times characters that fit beside an image

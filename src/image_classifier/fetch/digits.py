@@ -19,7 +19,7 @@ MIN_CONTRAST = 16  # levels of 0…255 between strokes and background
 NOISE_FACTOR = 4  # a pixel of a stroke differs from the background by this multiple of the noise
 STROKE_SHARE = 0.3  # a pixel of a stroke has at least this share of the brightness that strokes have typically
 SPECK_SHARE = 0.05  # a shape with less than this share of the largest shape's area is a speck
-ENLARGEMENT = 8  # of digits that are smaller than the box
+ENLARGEMENT = 8  # factor for digits that are smaller than the box
 
 
 def to_mnist(picture: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def _fit_background(grey: np.ndarray, level: float) -> tuple[np.ndarray, float]:
     for _ in range(5):
         coefficients = np.linalg.lstsq(terms[used], values[used])[0]
         deviations = np.abs(values - terms @ coefficients)
-        noise = 1.4826 * float(np.median(deviations[used]))  # of a normal distribution
+        noise = 1.4826 * float(np.median(deviations[used]))  # standard deviation of a normal distribution
         used = deviations <= max(3 * noise, 1)
     return (_quadratic_terms(grey.shape, 1) @ coefficients).reshape(grey.shape), noise
 

@@ -64,7 +64,7 @@ def list_pictures(folder: Path) -> list[Entry]:
             f"{folder} has the part {next(iter(parts))} and beside it the folder {others[0]}. Move all class folders "
             "into train/ and test/, or rename the class."
         )
-    depth = 2 if parts else 1  # of the class folders
+    depth = 2 if parts else 1  # levels from the root to the class folders
     for file in files:
         if len(file.parts) <= depth and file.suffix.lower() in picture_suffixes():
             raise InputError(

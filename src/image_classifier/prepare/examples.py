@@ -10,7 +10,7 @@ from image_classifier.dataset import ARRAY_NAMES, DESCRIPTION, Examples, read_ar
 from image_classifier.errors import InputError
 from image_classifier.fetch.arrays import image_shape
 from image_classifier.fetch.mnist import verify_digests
-from image_classifier.prepare.split import shuffle_by_content, split_by_content
+from image_classifier.prepare.split import split_raw
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Data
@@ -30,7 +30,10 @@ def prepare_examples(data: "Data", raw: Path, folder: Path) -> None:
         FileNotFoundError: The raw images are missing.
         InputError: A raw file is damaged, or a class does not occur among the images that are used.
     """
-    for part, (images, labels, positions) in _split(data, raw).items():
+    if data.source.form == "mnist":
+        arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
+        verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
+    for part, (images, labels, positions) in split_raw(data, raw).items():
         size = data.train_examples if part == "train" else data.test_examples
         used = positions[:size]
         present = np.unique(labels[used]).tolist()
@@ -41,41 +44,6 @@ def prepare_examples(data: "Data", raw: Path, folder: Path) -> None:
         _write_images(folder / f"{part}_images.npy", images, used)
         np.save(folder / f"{part}_labels.npy", labels[used])
     (folder / DESCRIPTION).write_text(json.dumps({"classes": data.classes}, indent=2) + "\n", encoding="utf-8")
-
-
-def _split(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Split the raw images into "train" and "test".
-
-    Returns:
-        For each part: raw images, raw labels, and the positions of its images in the order in which they are used.
-    """
-    if (raw / "images.npy").exists():
-        return _split_single_part(data, raw)
-    if data.test_fraction is not None:
-        raise InputError(f"conf/data/{data.name}.yaml: test_fraction: the data has test images of its own. Write null.")
-    arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
-    if data.source.form == "mnist":
-        verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
-    is_sorted_by_class = data.source.form in ("image_folder", "csv")
-    parts = {}
-    for part in ("train", "test"):
-        images = arrays[f"{part}_images"]
-        labels = arrays[f"{part}_labels"]
-        order = shuffle_by_content(images, labels) if is_sorted_by_class else np.arange(len(labels))
-        parts[part] = (images, labels, order)
-    return parts
-
-
-def _split_single_part(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Split raw images without test images by `split_by_content`; returns the same as `_split`."""
-    if data.test_fraction is None:
-        raise InputError(
-            f"conf/data/{data.name}.yaml: test_fraction: the data has no test images. Write 0.2, for example."
-        )
-    images = read_array(raw / "images.npy")
-    labels = read_array(raw / "labels.npy")
-    training, test = split_by_content(images, labels, data.test_fraction, data.classes)
-    return {"train": (images, labels, training), "test": (images, labels, test)}
 
 
 def _write_images(path: Path, images: np.ndarray, positions: np.ndarray) -> None:

@@ -2,10 +2,50 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from image_classifier.dataset import read_array
 from image_classifier.errors import InputError
+
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Data
+
+
+def split_raw(data: "Data", raw: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Split the images that `fetch` wrote into "train" and "test".
+
+    Pictures that their folders sort by class are shuffled; other sources with test images keep their order.
+
+    Args:
+        data: Description of the data set.
+        raw: Folder that `fetch` wrote.
+
+    Returns:
+        For each part: raw images, raw labels, and the positions of its images in the order in which they are used.
+
+    Raises:
+        FileNotFoundError: The raw images are missing.
+        InputError: A file is damaged, `data.test_fraction` does not fit the source, or see `split_by_content`.
+    """
+    conf = f"conf/data/{data.name}.yaml: test_fraction"
+    if (raw / "images.npy").exists():
+        if data.test_fraction is None:
+            raise InputError(f"{conf}: the data has no test images. Write 0.2, for example.")
+        images, labels = read_array(raw / "images.npy"), read_array(raw / "labels.npy")
+        split = split_by_content(images, labels, data.test_fraction, data.classes)
+        return {part: (images, labels, order) for part, order in zip(("train", "test"), split, strict=True)}
+    if data.test_fraction is not None:
+        raise InputError(f"{conf}: the data has test images of its own. Write null.")
+    parts = {}
+    for part in ("train", "test"):
+        images, labels = read_array(raw / f"{part}_images.npy"), read_array(raw / f"{part}_labels.npy")
+        is_sorted_by_class = data.source.form in ("image_folder", "csv")
+        order = _order_by_content(images, labels)[0] if is_sorted_by_class else np.arange(len(labels))
+        parts[part] = (images, labels, order)
+    return parts
 
 
 def split_by_content(
@@ -40,11 +80,6 @@ def split_by_content(
                 f"Add pictures, or {'raise' if part == 'test' else 'lower'} the fraction."
             )
     return parts["training"], parts["test"]
-
-
-def shuffle_by_content(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the positions of all images, int64, in the order that `split_by_content` gives to each part."""
-    return _order_by_content(images, labels)[0]
 
 
 def _order_by_content(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

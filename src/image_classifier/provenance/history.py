@@ -1,6 +1,6 @@
 """Results that DVC stores: in the workspace, in git's history, and in DVC experiments."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,7 +96,8 @@ def restore(stored: StoredResult, root: Path) -> Result:
             for file in files:
                 (root / file).parent.mkdir(parents=True, exist_ok=True)
                 # Results that are older than calibration.json can have it in dvc.yaml, but not in dvc.lock
-                with suppress(*[FileNotFoundError] if Path(file).name == paths.CALIBRATION_FILE else []):
+                can_be_missing = Path(file).name == paths.CALIBRATION_FILE
+                with suppress(FileNotFoundError) if can_be_missing else nullcontext():
                     source.get_file(file, str(root / file))
         return pipeline_result(stored.run, stored.stage, root, revision)
     except (DvcException, DataIndexDirError, OSError) as error:

@@ -34,7 +34,7 @@ PROOF = "proof.json"
 MODULES: dict[Format, tuple[str, ...]] = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "litert": ("ai_edge_litert",)}
 METADATA = "picture_task"  # name of the metadata in a file: the fields of the `PictureTask` as JSON
 CALIBRATION_IMAGES = 500  # at most; int8 gets its ranges from them
-BATCH_SIZE = 128  # of the model's own predictions
+BATCH_SIZE = 128  # images per forward step of the model's own predictions
 
 
 def check_request(form: Format, quantize: Quantization | None) -> None:

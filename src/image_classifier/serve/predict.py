@@ -72,7 +72,7 @@ def predict_pictures(
 
     Args:
         model: Model from images to class probabilities.
-        images: Image of each picture, uint8, (height, width, channels).
+        images: Image of each picture, at least one, uint8, (height, width, channels).
         classes: Names of the classes.
         calibration: Temperature of the probabilities, and threshold of the answers.
 
@@ -81,8 +81,6 @@ def predict_pictures(
         classes, the third ones are empty. If the calibration has a threshold, the second column is `ANSWER`: the most
         probable class, or `NOT_SURE`.
     """
-    if not images:
-        return pd.DataFrame(columns=COLUMNS)
     probabilities = calibration.apply(model.predict(scale_pixels(np.stack(list(images.values()))), verbose=0))
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
     rows = [

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 HOST = "127.0.0.1"
-MAX_BYTES = 10_000_000  # of a request; a thousand images with four digits per pixel are 6 MB
+MAX_BYTES = 10_000_000  # size of a request; a thousand images with four digits per pixel are 6 MB
 PAGE = Path(__file__).with_name("page")
 PAGE_FILES = ("index.html", "page.css", "page.js")
 PAGE_HEADERS = {

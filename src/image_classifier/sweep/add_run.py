@@ -11,7 +11,7 @@ from image_classifier.config.compose import compose, load_params, load_yaml, res
 from image_classifier.config.edit import add_to_params, check_new_name
 from image_classifier.config.schema import Row, Table, Train
 from image_classifier.errors import InputError
-from image_classifier.files import atomic_write
+from image_classifier.files import write_text
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep.plan import COMMAND
 
@@ -45,8 +45,7 @@ def add_run(source: str, name: str) -> None:
             raise InputError(f"conf/{group}/{name}.yaml exists with other values. Choose another name.")
     header = f"# {shlex.join([*COMMAND, *row.overrides(name)[1:]])}\n#   {origin}\n"
     for group, values in new_files.items():
-        with atomic_write(paths.CONF / group / f"{name}.yaml") as path:
-            path.write_text(header + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        write_text(paths.CONF / group / f"{name}.yaml", header + yaml.safe_dump(values, sort_keys=False))
         print(f"Wrote conf/{group}/{name}.yaml")
     add_to_params(runs={name: row})
     print(f"Wrote the row {name} of params.yaml. Train, evaluate and record it: dvc repro")

@@ -31,9 +31,9 @@ NODE = "node"
 STATE = "state"
 REASON = "reason"
 DEFAULT_REASONS = {"pruned": "stopped by the scheduler", "crashed": "its process was killed, for lack of memory?"}
-MAX_RESTARTS = 2  # of a trial whose process dies, for example with its node
+MAX_RESTARTS = 2  # restarts of a trial whose process dies, for example with its node
 SECONDS_TO_CONNECT = 5
-MAX_TMPDIR = 30  # of 107 characters in the path of a socket; Ray's names below it take up to 75
+MAX_TMPDIR = 30  # characters, because the path of a socket has at most 107; Ray's names below it take up to 75
 
 
 @contextmanager
@@ -126,7 +126,7 @@ class TrialSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self.running: dict[str, Trial] = {}
         self.finished = False
         self.error: InputError | None = None
-        self._trials: list[Trial] = []  # of all batches so far
+        self._trials: list[Trial] = []  # trials of all batches so far
         self._queue: list[Trial] = []  # trials of the last batch that have not started
         self._accuracies: dict[str, dict[int, float]] = {}
 

@@ -74,9 +74,8 @@ def execute_plan(
             lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
             cleanup.callback(lock.release)
         sweep_run = SweepRun(store, plan.fingerprint)
-        find_outcome = partial(_settle_trial, store, sweep_run, settings.dry_run)
-        on_outcome = partial(_on_outcome, sweep_run, find_outcome)
-        searcher = TrialSearcher(plan, settings.max_failures, find_outcome, on_outcome)
+        settle = partial(_settle_trial, store, sweep_run, settings.dry_run)
+        searcher = TrialSearcher(plan, settings.max_failures, settle, partial(_on_outcome, sweep_run, settle))
         with cluster(settings, store.uri) as slots:
             speed = median_images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
             epoch_seconds = num_images / speed if speed else None
@@ -145,12 +144,11 @@ def _is_lost(sweep_run: SweepRun, trial: Trial, outcome: Outcome) -> bool:
     return is_new and sweep_run.find_outcome(trial.input) is None
 
 
-def _on_outcome(
-    sweep_run: SweepRun, find_outcome: Callable[[Trial], Outcome | None], trial: Trial, outcome: Outcome
-) -> None:
+def _on_outcome(sweep_run: SweepRun, settle: Callable[[Trial], Outcome | None], trial: Trial, outcome: Outcome) -> None:
     """Print and record the outcome of a trial."""
     print(report.format_outcome(trial, outcome), flush=True)
     if outcome.state != "complete":
         sweep_run.record_outcome(trial.input, outcome)
-    if find_outcome(trial) is None and outcome.state == "complete":
+    recorded = settle(trial)
+    if recorded is None and outcome.state == "complete":
         print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import sys
 
+import pandas as pd
 import yaml
 
 from image_classifier import environment, paths
@@ -107,7 +108,7 @@ def replicate_runs(
             replicate = dict(zip(replicates.KEY, key, strict=True))
             histories.append(record.history.reset_index().assign(**replicate))
             if key not in known and (mistakes := predict(record, name)) is not None:
-                predicted.append(predictions.make_row(replicate, len(test), mistakes))
+                predicted.append(pd.DataFrame([{**replicate, "images": len(test), "mistakes": mistakes}]))
         merged = replicates.merge_replicates(histories)
         tables = {  # the seeds last: a killed process then leaves no seed without the facts of its environment
             paths.REPLICATES_ENVIRONMENTS: environments.merge_environments(described, merged).reset_index(),

@@ -27,13 +27,11 @@ class Dimension:
     """A key whose value the sweep chooses.
 
     Attributes:
-        key: Key as on the command line, such as `batch_size` or `+training.new`.
         text: Text of the values on the command line.
         distribution: Distribution for Optuna; for a range, the distribution of the positions in `values`.
         values: All values in Hydra's order, or None for an interval.
     """
 
-    key: str
     text: str
     distribution: BaseDistribution
     values: tuple[str, ...] | None
@@ -60,7 +58,7 @@ class Space:
 
     Attributes:
         fixed: Overrides that all trials share.
-        dimensions: Keys whose values differ between trials.
+        dimensions: Keys whose values differ between trials, as on the command line, such as `+training.new`.
     """
 
     fixed: tuple[str, ...]
@@ -76,10 +74,10 @@ class Space:
         Raises:
             InputError: A dimension is an interval.
         """
-        for dimension in self.dimensions.values():
+        for key, dimension in self.dimensions.items():
             if dimension.values is None:
                 raise InputError(
-                    f"{dimension.key}={dimension.text}: a grid cannot list an interval. "
+                    f"{key}={dimension.text}: a grid cannot list an interval. "
                     "Give values (a,b,c), or choose sweep=random or sweep=tpe."
                 )
         combinations = product(*(dimension.values or () for dimension in self.dimensions.values()))
@@ -126,15 +124,15 @@ def _parse_dimension(override: Override) -> Dimension:
     text = override.get_value_string()
     swept: Any = override.value()
     if override.is_interval_sweep():
-        return Dimension(key, text, _interval_distribution(key, text, swept), None)
+        return Dimension(text, _interval_distribution(key, text, swept), None)
     if swept.shuffle:  # Hydra draws another order in each process
         raise InputError(f"{key}={text}: shuffle is not supported. Give the values in the order of their trials.")
     values = list(dict.fromkeys(override.sweep_string_iterator()))
     if not values:
         raise InputError(f"{key}={text}: has no values.")
     if override.is_range_sweep():
-        return Dimension(key, text, IntDistribution(0, len(values) - 1), tuple(values))
-    return Dimension(key, text, CategoricalDistribution(values), tuple(values))
+        return Dimension(text, IntDistribution(0, len(values) - 1), tuple(values))
+    return Dimension(text, CategoricalDistribution(values), tuple(values))
 
 
 def _interval_distribution(key: str, text: str, interval: IntervalSweep) -> BaseDistribution:

@@ -57,8 +57,8 @@ def abandoned_runs(experiment: str) -> Iterator[tuple[str, str, str]]:
             row = name.partition(" (")[0]  # without the name of a DVC experiment
             active = any(_is_locked(lock) for lock in paths.training_locks(row))
         if not active:
-            command = "dvc exp run with its values" if EXPERIMENT_TAG in tags else tags[MLFLOW_SOURCE_NAME]
-            yield str(run.info.run_id), name, command
+            command = tags.get(MLFLOW_SOURCE_NAME, "the sweep")
+            yield str(run.info.run_id), name, "dvc exp run with its values" if EXPERIMENT_TAG in tags else command
 
 
 def _is_locked(lock: Path) -> bool:

@@ -29,7 +29,7 @@ from image_classifier.track.registry import (
 from image_classifier.track.store import RESULT_TAG, Store, has_files
 from image_classifier.track.writer import record_result
 
-MOVE_TAG = "promotion."  # of a registered model, with the number of a move
+MOVE_TAG = "promotion."  # prefix of a registered model's tags; the number of a move follows
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def find_recorded(run: str, params: Table) -> tuple[Store, str] | None:
             found = [(store, recorded)]
     elif RUN_ID.fullmatch(run):
         for store in map(Store, params.datasets):
-            if len(run) == 32:  # of any experiment
+            if len(run) == 32:  # a complete id can belong to any experiment
                 return store, run
             with store.translate_errors():
                 query = f"attributes.run_id LIKE '{run}%'"

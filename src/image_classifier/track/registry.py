@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CHAMPION = "champion"  # alias of the version that `image-classifier serve` serves
-FILES_TAG = "files.md5"  # of a version: MD5 of each of its files, as JSON, which its promotion recorded
+FILES_TAG = "files.md5"  # tag of a version: MD5 of each of its files, as JSON, which its promotion recorded
 
 
 def find_registered(store: Store, model: str) -> RegisteredModel | None:
@@ -149,4 +149,5 @@ def _load(store: Store, location: str) -> "keras.Model":
 def find_model_run(store: Store, address: str) -> str:
     """Return the id of the run that logged the model at an address, such as models:/mnist@champion."""
     mlflow.set_tracking_uri(store.uri)
-    return str(mlflow.models.get_model_info(address).run_id)
+    with store.translate_errors():
+        return str(mlflow.models.get_model_info(address).run_id)

@@ -28,7 +28,7 @@ SQLITE = "sqlite:///"
 INPUT_TAG, RESULT_TAG = "input_fingerprint", "result_fingerprint"
 SUPERSEDED_TAG = "superseded_by"  # id of the current run of the same name
 FINISHED, RUNNING = RunStatus.to_string(RunStatus.FINISHED), RunStatus.to_string(RunStatus.RUNNING)
-MODEL_FILE = "MLmodel"  # of a model in MLflow's format
+MODEL_FILE = "MLmodel"  # description of a model in MLflow's format
 LOCATION_COLUMNS = (  # in MLflow's database: table and column
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),

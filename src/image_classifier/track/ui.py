@@ -53,7 +53,7 @@ def open_ui(experiments: Sequence[str], port: int) -> None:
     """
     stores = [Store(experiment) for experiment in experiments]
     for store in stores:
-        if sqlite_file(store.uri):  # of this workspace alone, which `dvc checkout` may have changed
+        if sqlite_file(store.uri):  # it belongs to this workspace alone, which `dvc checkout` may have changed
             mark_current(store, [digest(stage["outs"]) for stage in workspace_trainings().values()])
         with store.translate_errors():
             store.client.set_experiment_tag(store.experiment_id, MLFLOW_RUN_NOTE, DESCRIPTION)

@@ -12,7 +12,7 @@ from mlflow.models import Model, infer_signature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from image_classifier import environment, paths
-from image_classifier.files import atomic_write, read_history
+from image_classifier.files import read_history, write_text
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import Result, read_result
 from image_classifier.provenance.run_metadata import RunMetadata
@@ -39,8 +39,7 @@ def track_run(run: str) -> str:
     store = Store(result.data)
     run_id = record_result(store, result)
     if result.is_pipeline_run:
-        with atomic_write(paths.tracked_marker(run)) as path:
-            path.write_text(f"{result.fingerprint}\n", encoding="utf-8")
+        write_text(paths.tracked_marker(run), f"{result.fingerprint}\n")
     for other in store.find({INPUT_TAG: result.input.fingerprint}):
         if other.data.tags.get(RESULT_TAG, result.fingerprint) != result.fingerprint:
             runs = f"MLflow runs {other.info.run_id} and {run_id}"
