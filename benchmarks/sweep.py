@@ -1,4 +1,4 @@
-"""Time a sweep of short trials, and write benchmarks/sweep.json: python -m benchmarks.sweep. Takes about ten minutes.
+"""Time a sweep of short trials, and write benchmarks/sweep.json: python -m benchmarks.sweep. Takes about six minutes.
 
 Each trial is one epoch on a slice of the data, in a clone of the last commit. A time is measured from the start of the
 command to its end.

@@ -129,6 +129,19 @@ def scaling() -> str:
     return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
 
+def sweep() -> str:
+    """Return a sentence about the duration of a sweep of short trials, with its conditions."""
+    measured = read_json("benchmarks/sweep.json")
+    seconds, trials = pd.Series(measured["seconds"]), measured["trials"]
+    training_images, test_images = measured["images"]
+    return to_text(
+        f"A sweep of {trials} short trials takes {seconds.median():.0f} s ({seconds.min():.0f} to {seconds.max():.0f}, "
+        f"n = {len(seconds)}), which is {60 * trials / seconds.median():.0f} trials per minute. Conditions: "
+        f"{_conditions(measured)}; {training_images:,} training and {test_images:,} test images, one epoch; two trials "
+        "at a time. The time runs from the start of the command to its end."
+    )
+
+
 def _compared(name: str, times: list[float], reference: list[float] | None = None) -> dict[str, str]:
     """Return a row with the times of an epoch, and with the ratio of a reference to them."""
     return {
