@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.data_sets import ANIMALS, read_animals
 from benchmarks.measure import machine_facts, say
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_table, resolve
+from image_classifier.config.compose import compose, load_params, resolve
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples
 
@@ -83,7 +83,7 @@ def compare_with_people() -> dict[str, Any]:
     with environment.tensorflow_import():
         from image_classifier.audit.disputed_labels import find_disputed
         from image_classifier.label_issues import read_predictions
-    runs, test = list(load_table()), load_examples(paths.prepared_data("mnist"), "test")
+    runs, test = list(load_params().runs), load_examples(paths.prepared_data("mnist"), "test")
     predictions = read_predictions("mnist", runs, test)
     if list(predictions) != runs:
         raise RuntimeError(f"these runs have no predictions: {', '.join(set(runs) - set(predictions))}")

@@ -8,14 +8,14 @@ import statistics
 import sys
 import time
 
-from image_classifier.config.compose import compose_run, load_table
+from image_classifier.config.compose import compose_run, load_params
 
 REPETITIONS, WARM_UP = 30, 3
 
 
 def main() -> None:
     run = sys.argv[1]
-    config = compose_run(run, load_table()[run])
+    config = compose_run(run, load_params().runs[run])
 
     import keras
     import tensorflow as tf

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from image_classifier import paths
-from image_classifier.config.compose import compose, load_table, resolve
+from image_classifier.config.compose import compose, load_params, resolve
 from image_classifier.config.schema import Train
 from image_classifier.dataset import load_examples, scale_pixels
 
@@ -126,7 +126,7 @@ LOOPS: dict[str, Callable[[int, int], float]] = {
 
 def main() -> None:
     threads = resolve(Train, compose("train", [])).training.intra_op_threads
-    print(json.dumps(LOOPS[sys.argv[1]](load_table()[REFERENCE].batch_size, threads)))
+    print(json.dumps(LOOPS[sys.argv[1]](load_params().runs[REFERENCE].batch_size, threads)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import yaml
 
 from benchmarks.loop import LOOPS, REFERENCE
 from benchmarks.measure import clone, conditions, environment, run, say
-from image_classifier.config.compose import compose, load_table, resolve
+from image_classifier.config.compose import compose, load_params, resolve
 from image_classifier.config.schema import Train
 
 ROUNDS = 5
@@ -115,7 +115,7 @@ def main() -> None:
         **conditions("python", "keras"),
         "torch": version("torch"),
         "images": [config.data.train_examples, config.data.test_examples],
-        "batch_size": load_table()[REFERENCE].batch_size,
+        "batch_size": load_params().runs[REFERENCE].batch_size,
         "epochs": EPOCHS,
         "operations_per_image": operations(),
         "rounds": rounds,

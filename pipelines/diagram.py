@@ -1,7 +1,7 @@
 """Draw the models of params.yaml."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose_run, load_table
+from image_classifier.config.compose import compose_run, load_params
 from image_classifier.config.schema import Diagram
 from image_classifier.entrypoint import entrypoint
 from image_classifier.files import atomic_folder
@@ -9,7 +9,7 @@ from image_classifier.files import atomic_folder
 
 @entrypoint("diagram", Diagram)
 def main(_: Diagram) -> str:
-    configurations = [compose_run(run, row) for run, row in load_table().items()]
+    configurations = [compose_run(run, row) for run, row in load_params().runs.items()]
     with environment.tensorflow_import():
         from image_classifier.diagram.drawing import draw_models
 

@@ -1,7 +1,7 @@
 """Evaluate a run, and draw its plots."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data, find_run_files, load_data, load_table, read_data_name
+from image_classifier.config.compose import check_prepared_data, find_run_files, load_data, load_params, read_data_name
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
@@ -11,7 +11,7 @@ from image_classifier.provenance.result import check_training_data
 
 @entrypoint("evaluate", Evaluate)
 def main(config: Evaluate) -> str:
-    table = load_table()
+    table = load_params().runs
     files = find_run_files(config.run, table)
     if config.run not in table:
         check_training_data(config.run)
@@ -20,9 +20,7 @@ def main(config: Evaluate) -> str:
     test = load_examples(paths.prepared_data(data), "test")
     with environment.tensorflow_import():
         from image_classifier.evaluate.run import evaluate_run
-    metrics, probabilities, calibration, figures = evaluate_run(
-        files, test, config.batch_size, config.seed, config.target_accuracy
-    )
+    metrics, probabilities, calibration, figures = evaluate_run(files, test, config)
     write_json(files.metrics, metrics)
     write_json(files.calibration, calibration)
     write_arrays(files.predictions, probabilities=probabilities, labels=test.labels)

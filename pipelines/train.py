@@ -5,7 +5,7 @@ import sys
 from functools import partial
 
 from image_classifier import paths
-from image_classifier.config.compose import check_prepared_data, is_pipeline_run, load_table
+from image_classifier.config.compose import check_prepared_data, is_pipeline_run, load_params
 from image_classifier.config.schema import Train
 from image_classifier.entrypoint import entrypoint
 from image_classifier.track.process import TrackingProcess
@@ -14,7 +14,7 @@ from image_classifier.train.runner import train_run
 
 @entrypoint("train", Train)
 def main(config: Train) -> str:
-    in_pipeline = is_pipeline_run(config, load_table())
+    in_pipeline = is_pipeline_run(config, load_params().runs)
     name = config.run
     files = paths.pipeline_run(config.data.name, name) if in_pipeline else paths.new_adhoc_run(name)
     check_prepared_data(config.data)

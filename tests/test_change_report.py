@@ -19,6 +19,7 @@ from image_classifier.change_report import (
     report_change,
     unpaired_test,
 )
+from image_classifier.config.schema import Compare
 from image_classifier.errors import InputError
 from image_classifier.files import md5
 
@@ -108,7 +109,7 @@ def commit(repository: git.Repo) -> None:
 
 
 def report(base: str = "main", plots: Path | None = None) -> str:
-    return report_change(base, 0.95, 0.001, plots)
+    return report_change(base, Compare.model_construct(confidence=0.95, margin=0.001), plots)
 
 
 def forget_predictions(wrong: Collection[int]) -> None:

@@ -18,13 +18,14 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from image_classifier import paths
 from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.significance import Interval, RunTest, correct_tests, paired_test, verdict
+from image_classifier.config.schema import Compare
 from image_classifier.dataset import Arrays, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, write_figure
 from image_classifier.markdown import markdown_table
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import data_name
-from image_classifier.provenance.result import locked_trainings
+from image_classifier.provenance.result import locked_stages, locked_trainings
 from image_classifier.provenance.revision import checked_out
 
 ABSENT = "-"
@@ -74,13 +75,12 @@ class Change(NamedTuple):
     mistakes: Sequence[tuple[int, int, int, float]] = ()
 
 
-def report_change(base: str, confidence: float, margin: float, plots: Path | None) -> str:
+def report_change(base: str, config: Compare, plots: Path | None) -> str:
     """Report the differences between a revision of git and the workspace, including uncommitted changes.
 
     Args:
         base: Revision of git.
-        confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
-        margin: Difference of the accuracies that does not matter, above 0; see `verdict`.
+        config: Settings of the tests; the significance level is 1 - `confidence`.
         plots: Folder that receives a picture of the curves for each data set; without it the report has a table.
 
     Returns:
@@ -106,14 +106,14 @@ def report_change(base: str, confidence: float, margin: float, plots: Path | Non
     values, stages = changed_values(before.values, after.values), changed_stages(before.stages, after.stages)
     if not (values or code or stages):
         return f"Configuration, code and results are the same in {versions}."
-    runs = compare_runs(before, after, confidence, margin)
+    runs = compare_runs(before, after, config)
     changed = {run: change for run, change in runs.items() if change.verdict != UNCHANGED}
     sections = {
         "Configuration": markdown_table([dict(zip(KEYS, map(_code, value), strict=True)) for value in values]),
         "Code": "; ".join(f"`{path}` ({', '.join(names)})" for path, names in code.items()),
         "Stages": markdown_table(stages) or STALE,
-        "Test accuracy": _format_accuracies(runs, confidence),
-        "Curves": _format_curves(changed, {"before": before, "after": after}, confidence, plots),
+        "Test accuracy": _format_accuracies(runs, config.confidence),
+        "Curves": _format_curves(changed, {"before": before, "after": after}, config.confidence, plots),
         "New mistakes": _format_mistakes(changed),
     }
     text = "\n\n".join(f"## {title}\n\n{content}" for title, content in sections.items() if content)
@@ -136,7 +136,7 @@ def read_version(root: Path) -> Version:
         values[name] = {key: value for key, value in entries if not key.startswith("hydra.help.")}
     trainings = locked_trainings(read_text(lock), read_text(params))
     with damage_named(lock):
-        stages = {name: _read_stage(stage) for name, stage in yaml.safe_load(lock.read_bytes())["stages"].items()}
+        stages = {name: _read_stage(stage) for name, stage in locked_stages(read_text(lock)).items()}
     outcomes = {}
     for run, training in trainings.items():
         data = data_name(training["deps"])
@@ -192,7 +192,7 @@ def changed_stages(before: Mapping[str, Stage], after: Mapping[str, Stage]) -> l
     return rows
 
 
-def compare_runs(before: Version, after: Version, confidence: float, margin: float) -> dict[Run, Change]:
+def compare_runs(before: Version, after: Version, config: Compare) -> dict[Run, Change]:
     """Compare each run of two versions; the corrections cover the tests of all runs."""
     runs, tests = {}, {}
     with Repo(str(paths.ROOT)) as repository:
@@ -200,8 +200,8 @@ def compare_runs(before: Version, after: Version, confidence: float, margin: flo
             runs[run], test = _compare(run, before.outcomes.get(run), after.outcomes.get(run), repository)
             if test:
                 tests[run] = test
-    for run, corrected in zip(tests, correct_tests(list(tests.values()), confidence), strict=True):
-        runs[run] = runs[run]._replace(test=corrected, verdict=verdict(corrected, confidence, margin))
+    for run, corrected in zip(tests, correct_tests(list(tests.values()), config.confidence), strict=True):
+        runs[run] = runs[run]._replace(test=corrected, verdict=verdict(corrected, config.confidence, config.margin))
     return runs
 
 

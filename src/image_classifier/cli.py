@@ -184,7 +184,7 @@ def errors(
     with gc_paused():
         from image_classifier.error_browser.browse import write_page
 
-    typer.echo(write_page(data or next(iter(params.datasets)), params, config.batch_size))
+    typer.echo(write_page(params.choose_data(data), params, config.batch_size))
 
 
 @command
@@ -208,7 +208,7 @@ def report(
     with gc_paused():
         from image_classifier.change_report import report_change
 
-    typer.echo(report_change(base, config.confidence, config.margin, plots))
+    typer.echo(report_change(base, config, plots))
 
 
 @command
@@ -296,14 +296,13 @@ def promote(
         )
     if force is not None and not force.strip():
         raise InputError('--force needs a reason, which is recorded: image-classifier promote RUN --force "REASON"')
-    from image_classifier.config.compose import find_run_files, find_source, load_compare_config, load_params
+    from image_classifier.config.compose import find_run_files, load_compare_config, load_params
 
     config = load_compare_config()
     params = load_params()
     if run:
         find_run_files(run, params.runs)
-    model = data or next(iter(params.datasets))
-    find_source(model)  # raises an error for an unknown name
+    model = params.choose_data(data)
     with gc_paused():
         from image_classifier.provenance.result import read_result
         from image_classifier.track import promotion, registry
@@ -318,7 +317,7 @@ def promote(
     else:
         move = promotion.undo(model)
     before = f"; it was version {move.previous}" if move.previous not in (None, move.version) else ""
-    option = "" if model == next(iter(params.datasets)) else f" --data {model}"
+    option = "" if model == params.choose_data(None) else f" --data {model}"
     since = "already" if move.previous == move.version else "now"
     champion = f"{model}@{registry.CHAMPION} is {since} version {move.version} ({move.run}){before}"
     typer.echo(f"{champion}. Serve it: image-classifier serve{option}")

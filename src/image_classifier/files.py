@@ -95,6 +95,17 @@ def read_json(path: Path, select: Callable[[Any], Value]) -> Value:
         return select(json.loads(path.read_bytes()))
 
 
+def read_yaml(path: Path, select: Callable[[Any], Value]) -> Value:
+    """Read a YAML file and return the part of its value that `select` returns.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: The file is not YAML, or lacks this part.
+    """
+    with damage_named(path):
+        return select(yaml.safe_load(path.read_bytes()))
+
+
 def read_histories(path: Path, **labels: type) -> "pd.DataFrame":
     """Read the columns epoch and `METRICS` of a CSV file with the histories of one or more trainings.
 

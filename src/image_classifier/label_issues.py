@@ -18,7 +18,7 @@ from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
 from image_classifier.audit.plots import COLUMNS, Example, plot_rows
-from image_classifier.config.compose import check_prepared_data, compose, load_table, resolve, select_runs
+from image_classifier.config.compose import check_prepared_data, compose, load_params, resolve, select_runs
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.determinism import set_seed_and_threads
@@ -99,7 +99,7 @@ def audit_labels(data: str, run: str | None) -> str:
         FileNotFoundError: The prepared data set is missing.
         InputError: There is no such data set or run, or a class has fewer training images than there are folds.
     """
-    table = select_runs(load_table(), data)
+    table = select_runs(load_params().runs, data)
     run = run or next(iter(table))
     if run not in table:
         raise InputError(f"run={run} is not a run of {data} in params.yaml. Choose one of: {', '.join(table)}.")

@@ -11,6 +11,7 @@ from image_classifier import paths
 from image_classifier.compare import predictions
 from image_classifier.compare.pair import compare_pair, format_pair
 from image_classifier.compare.seeds import COLUMNS
+from image_classifier.config.schema import Compare
 
 LABELS = np.arange(10)
 CORRECT = np.eye(10)
@@ -42,9 +43,13 @@ def add_predictions() -> None:
     pd.DataFrame(rows, columns=predictions.COLUMNS).to_csv(paths.REPLICATES_PREDICTIONS, index=False)
 
 
+def settings(confidence: float) -> Compare:
+    return Compare.model_construct(confidence=confidence, margin=0.01)
+
+
 def compare(recipes: dict[str, str | None], confidence: float = 0.9, rows: Collection[str] = ("good",)) -> str:
     probabilities = {"bad": HALF, "good": CORRECT}
-    tests, missing = compare_pair("good", "bad", probabilities, LABELS, recipes, confidence, 0.01)
+    tests, missing = compare_pair("good", "bad", probabilities, LABELS, recipes, settings(confidence))
     return format_pair(json.loads(json.dumps(tests)), missing, rows)  # MLflow holds the tests as JSON
 
 
@@ -100,7 +105,7 @@ def test_runs_with_the_same_recipe_are_compared_on_the_images_alone() -> None:
 def test_a_difference_within_noise_is_called_so() -> None:
     most = np.where(LABELS[:, np.newaxis] > 2, CORRECT, np.roll(CORRECT, 1, axis=1))
     probabilities, recipes = {"bad": HALF, "good": most}, {"good": None, "bad": None}
-    text = format_pair(*compare_pair("good", "bad", probabilities, LABELS, recipes, 0.95, 0.01))
+    text = format_pair(*compare_pair("good", "bad", probabilities, LABELS, recipes, settings(0.95)))
     assert text.splitlines()[-1] == "  The difference is within noise."
 
 
@@ -112,12 +117,12 @@ def test_a_difference_that_does_not_matter_is_called_so() -> None:
 @pytest.mark.parametrize("second", ["good", "bad"])
 def test_runs_with_equal_probabilities_are_identical(second: str) -> None:
     probabilities, recipes = {"good": HALF, second: HALF}, {"good": None, second: None}
-    text = format_pair(*compare_pair("good", second, probabilities, LABELS, recipes, 0.95, 0.01))
+    text = format_pair(*compare_pair("good", second, probabilities, LABELS, recipes, settings(0.95)))
     assert text == f"good and {second} are identical: the same probabilities for all 10 test images."
 
 
 def test_the_brier_score_of_a_run_is_the_mean_squared_distance_from_the_labels() -> None:
     probabilities = {"first": np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), "second": np.eye(3)[[0, 0]]}
     labels = np.array([0, 0])
-    (test,), _ = compare_pair("first", "second", probabilities, labels, {"first": None, "second": None}, 0.9, 0.01)
+    (test,), _ = compare_pair("first", "second", probabilities, labels, {"first": None, "second": None}, settings(0.9))
     assert test["brier_scores"] == [(0.5 + 2) / 2, 0]

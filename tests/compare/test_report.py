@@ -13,7 +13,8 @@ from image_classifier.compare.environments import FACTS, describe_environment
 from image_classifier.compare.report import compare_runs, format_report
 from image_classifier.compare.seeds import COLUMNS
 from image_classifier.compare.significance import seeds_tests
-from image_classifier.config.schema import Row
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.schema import Compare, Row
 
 TABLE = {
     "good": Row(data="mnist", model="cnn", optimizer="adam", batch_size=64, epochs=2, training="default"),
@@ -23,7 +24,10 @@ TABLE = {
 
 def compare(data: str) -> tuple[dict[str, Any], Figure]:
     recipes = {"good": "of good", "bad": "of bad"}
-    return compare_runs(data, TABLE, recipes, confidence=0.9, margin=0.01, max_epoch_lag=0)
+    config = resolve(Compare, compose("compare", ["confidence=0.9", "margin=0.01", "max_epoch_lag=0"]))
+    return compare_runs(
+        TABLE, recipes, config.model_copy(update={"data": config.data.model_copy(update={"name": data})})
+    )
 
 
 @pytest.fixture

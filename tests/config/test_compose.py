@@ -21,7 +21,6 @@ from image_classifier.config.compose import (
     is_pipeline_run,
     load_data,
     load_params,
-    load_table,
     resolve,
     select_runs,
 )
@@ -61,7 +60,7 @@ def test_the_notebook_s_batch_size_and_epochs_are_the_defaults() -> None:
 
 
 def test_every_row_of_params_yaml_composes_to_its_values() -> None:
-    for run, row in load_table().items():
+    for run, row in load_params().runs.items():
         config = compose_run(run, row)
         assert (config.run, config.batch_size, config.epochs) == (run, row.batch_size, row.epochs)
         assert (config.data.name, config.model.name) == (row.data, row.model)
@@ -244,7 +243,7 @@ def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
 def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: str) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"datasets": DATASETS, "runs": {"mine": row}}))
     with pytest.raises(InputError) as raised:
-        load_table(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
     assert str(raised.value) == message
 
 
@@ -302,7 +301,7 @@ def test_a_data_set_without_a_path_is_named_with_the_choices() -> None:
 def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"^params\.yaml"):
-        load_table(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -326,14 +325,14 @@ def test_a_damaged_file_is_named_with_the_reason(tmp_path: Path, content: bytes,
     for file in ("params.yaml", "conf/optimizer/sgd.yaml"):
         (tmp_path / file).write_bytes(content)
     with pytest.raises(InputError, match=rf"params\.yaml\b.*{re.escape(message)}"):
-        load_table(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
     with pytest.raises(InputError, match=rf"sgd\.yaml\b.*{re.escape(message)}"):
-        compose_run("a", load_table()["sgd_32"], tmp_path / "conf")
+        compose_run("a", load_params().runs["sgd_32"], tmp_path / "conf")
 
 
 def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^params\.yaml is missing\."):
-        load_table(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
 
 
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
@@ -478,7 +477,7 @@ def test_missing_prepared_data_are_named(prepared: Data) -> None:
 
 
 def test_a_missing_data_set_that_dvc_repro_would_not_make_is_refused(prepared: Data) -> None:
-    with pytest.raises(InputError, match=r"^data=pets is not in params\.yaml\. Choose one of: mnist\.$"):
+    with pytest.raises(InputError, match=r"^data=pets is not a data set of params\.yaml\. Choose one of: mnist\.$"):
         check_prepared_data(prepared.model_copy(update={"name": "pets"}))
 
 
@@ -500,7 +499,7 @@ def test_a_run_is_found_as_a_row_or_else_as_a_finished_ad_hoc_run(
 
 
 def test_a_training_with_the_name_of_a_row_must_have_its_values() -> None:
-    table = load_table()
+    table = load_params().runs
     row = compose_run("sgd_32", table["sgd_32"])
     assert is_pipeline_run(row, table)
     with pytest.raises(InputError, match=r"^run=sgd_32 is a row of params\.yaml with other values\."):
@@ -566,7 +565,7 @@ def test_a_file_of_a_row_that_inherits_from_one_that_dvc_does_not_watch_is_refus
 
 
 def test_a_training_with_another_name_is_not_is_pipeline_run(train_config: Train) -> None:
-    assert not is_pipeline_run(train_config, load_table())
+    assert not is_pipeline_run(train_config, load_params().runs)
 
 
 def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_weights() -> None:

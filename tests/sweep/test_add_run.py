@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from image_classifier import paths
-from image_classifier.config.compose import compose, compose_run, load_table, resolve
+from image_classifier.config.compose import compose, compose_run, load_params, resolve
 from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.provenance import result
@@ -104,7 +104,7 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
     add_run("0123456789", "best")
     added = "  best: {data: mnist, model: cnn, optimizer: best, batch_size: 64, epochs: 10, training: default}\n"
     assert (project / "params.yaml").read_text() == PARAMS + added
-    row = load_table(project / "params.yaml")["best"]
+    row = load_params(project / "params.yaml").runs["best"]
     assert row == ROW.model_copy(update={"optimizer": "best", "epochs": 10})
     text = (project / "conf/optimizer/best.yaml").read_text()
     assert text.startswith(
@@ -133,7 +133,7 @@ def adhoc(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_an_ad_hoc_run_becomes_a_row_that_trains_with_its_values(project: Path, adhoc: str) -> None:
     add_run(adhoc, "best")
-    row = load_table(project / "params.yaml")["best"]
+    row = load_params(project / "params.yaml").runs["best"]
     changed = {"optimizer": "best", "batch_size": 32, "epochs": 10, "training": "best"}
     assert row == ROW.model_copy(update=changed)
     train = compose_run("best", row, project / "conf")
@@ -155,7 +155,7 @@ def test_an_interrupted_command_can_be_repeated(project: Path, adhoc: str) -> No
     add_run(adhoc, "best")
     (project / "params.yaml").write_text(PARAMS)  # the row is written last
     add_run(adhoc, "best")
-    assert "best" in load_table(project / "params.yaml")
+    assert "best" in load_params(project / "params.yaml").runs
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def predictions(accuracy: float, certainty: float = 0.9) -> np.ndarray:
 
 def compare(new: np.ndarray, old: np.ndarray) -> list[RunTest]:
     probabilities, recipes = {"new": new, "old": old}, {"new": None, "old": None}
-    return compare_pair("new", "old", probabilities, LABELS, recipes, COMPARE.confidence, COMPARE.margin)[0]
+    return compare_pair("new", "old", probabilities, LABELS, recipes, COMPARE)[0]
 
 
 BETTER = compare(predictions(0.95), predictions(0.8))

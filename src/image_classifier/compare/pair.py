@@ -1,6 +1,7 @@
 """Comparison of two runs, and its text."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import brier_score_loss
@@ -11,6 +12,9 @@ from image_classifier.compare.predictions import correct_images, format_missing
 from image_classifier.compare.seeds import describe_selection, final_accuracies, read_replicates, select_replicates
 from image_classifier.compare.significance import POWER, RunTest, paired_tests, seeds_needed, seeds_tests, verdict
 
+if TYPE_CHECKING:
+    from image_classifier.config.schema import Compare
+
 
 def compare_pair(
     first: str,
@@ -18,8 +22,7 @@ def compare_pair(
     probabilities: Mapping[str, np.ndarray],
     labels: np.ndarray,
     recipes: Mapping[str, str | None],
-    confidence: float,
-    margin: float,
+    config: "Compare",
 ) -> tuple[list[RunTest], list[str]]:
     """Compare two runs on the test images and, if both have replicates, over their seeds.
 
@@ -31,14 +34,13 @@ def compare_pair(
         probabilities: Class probabilities that each run predicts for the test images, (n, classes).
         labels: Labels of the test images, (n,).
         recipes: Recipe fingerprint of each run, or None if its code differs from the workspace.
-        confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
-        margin: Difference of the accuracies that does not matter, above 0; see `verdict`.
+        config: Settings of the tests; the significance level is 1 - `confidence`.
 
     Returns:
         A test of `paired_tests` and, if possible, one of `seeds_tests`, and the names of the runs that lack replicates
         for the second test. The tests have further keys:
 
-        - confidence, margin: The arguments.
+        - confidence, margin: Settings of the tests.
         - accuracies: Accuracy, or mean accuracy over the seeds, of the first and of the second run.
         - brier_scores: Mean squared distance between the probabilities and the one-hot labels (Brier 1950), 0 to 2, for
           the first and for the second run, of the test on the images.
@@ -50,7 +52,8 @@ def compare_pair(
     Raises:
         InputError: The file of replicates or of their predictions cannot be read.
     """
-    sides, settings = {"first": first, "second": second}, {"confidence": confidence, "margin": margin}
+    sides = {"first": first, "second": second}
+    settings = {"confidence": config.confidence, "margin": config.margin}
     correct = {side: probabilities[run].argmax(axis=1) == labels for side, run in sides.items()}
     identical = bool(np.array_equal(probabilities[first], probabilities[second]))
     on_images = {
@@ -63,7 +66,7 @@ def compare_pair(
         ],
         "identical": identical,
     }
-    tests = [{**test, **on_images} for test in paired_tests(correct, confidence)]
+    tests = [{**test, **on_images} for test in paired_tests(correct, config.confidence)]
     if identical or recipes[first] == recipes[second]:
         return tests, []
     recorded = read_replicates(paths.REPLICATES)
@@ -83,7 +86,7 @@ def compare_pair(
         "note": format_missing({run: replicates[run] for run in sides.values()}, correct_by_seed),
     }
     by_side = {side: correct_by_seed[run] for side, run in sides.items() if run in correct_by_seed}
-    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, confidence, by_side))], []
+    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, config.confidence, by_side))], []
 
 
 def format_pair(tests: Sequence[RunTest], missing: Collection[str] = (), rows: Collection[str] = ()) -> str:

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
 from image_classifier import paths
 from image_classifier.compare import environments, predictions, seeds, significance
 from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.published_logs import find_label, judge_label, match_logs
-from image_classifier.config.schema import Row
+from image_classifier.config.schema import Compare, Row
 from image_classifier.dataset import read_arrays
-from image_classifier.files import damage_named, read_histories, read_history, read_json
+from image_classifier.files import damage_named, read_histories, read_history, read_json, read_yaml
 from image_classifier.markdown import markdown_table
 
 METRICS = {
@@ -110,22 +108,14 @@ smoothing.
 
 
 def compare_runs(
-    data: str,
-    table: Mapping[str, Row],
-    recipes: Mapping[str, str | None],
-    confidence: float,
-    margin: float,
-    max_epoch_lag: int,
+    table: Mapping[str, Row], recipes: Mapping[str, str | None], config: Compare
 ) -> tuple[dict[str, Any], Figure]:
     """Compare the pipeline runs of a data set with each other and with the logs that were published for it.
 
     Args:
-        data: Name of the data set.
-        table: Rows of params.yaml that are trained on it, by run.
+        table: Rows of params.yaml that are trained on the data set, by run.
         recipes: Recipe fingerprint of each run, which decides its replicates.
-        confidence: Level of the intervals, 0 to 1, exclusive; tests use the significance level 1 - confidence.
-        margin: Difference of the accuracies that does not matter, above 0; see `significance.verdict`.
-        max_epoch_lag: Greatest lag of a published log behind a run, in epochs.
+        config: Data set, and settings of the tests; the significance level is 1 - `confidence`.
 
     Returns:
         The report as JSON types, and a plot of the histories of all runs and published logs with the prediction
@@ -135,6 +125,7 @@ def compare_runs(
         FileNotFoundError: A run is not trained or not evaluated.
         InputError: A file is damaged.
     """
+    data, confidence = config.data.name, config.confidence
     files = {run: paths.pipeline_run(data, run) for run in table}
     histories, correct = {run: read_history(file.history) for run, file in files.items()}, {}
     for run, file in files.items():
@@ -151,19 +142,21 @@ def compare_runs(
     selection = seeds.describe_selection(recorded, recipes, replicates)
     correct_by_seed = predictions.correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
     accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
-    matches = match_logs(published, histories, replicates, max_epoch_lag, confidence)
+    matches = match_logs(published, histories, replicates, config.max_epoch_lag, confidence)
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
     report = {
         "data": data,
         "confidence": confidence,
-        "margin": margin,
+        "margin": config.margin,
         "test_examples": examples,
         "runs": {
             run: {
                 **row.model_dump(exclude={"data"}),
                 "test_accuracy": significance.estimate_accuracy(correct[run], confidence),
                 "test_loss": read_json(files[run].metrics, lambda values: float(values["test_loss"])),
-                "label_smoothing": _label_smoothing(files[run].configuration),
+                "label_smoothing": read_yaml(
+                    files[run].configuration, lambda values: float(values["training"]["label_smoothing"])
+                ),
             }
             for run, row in table.items()
         },
@@ -223,11 +216,6 @@ def format_report(report: Mapping[str, Any]) -> str:
         logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRICS),
     )
-
-
-def _label_smoothing(configuration: Path) -> float:
-    with damage_named(configuration):
-        return float(yaml.safe_load(configuration.read_bytes())["training"]["label_smoothing"])
 
 
 def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str:

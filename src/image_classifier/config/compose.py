@@ -17,7 +17,7 @@ from image_classifier import paths
 from image_classifier.config.schema import STAGES, Compare, Data, Fetch, Row, Schema, Table, Train, validate
 from image_classifier.dataset import read_array, read_classes
 from image_classifier.errors import InputError
-from image_classifier.files import damage_named, read_text
+from image_classifier.files import read_text, read_yaml
 from image_classifier.paths import RunFiles
 
 # Files that a row names, and the files from which they may inherit: dvc.yaml lists no others as parameters of `train`.
@@ -88,21 +88,14 @@ def load_params(params: Path = paths.PARAMS) -> Table:
     return validate(Table, load_yaml(params), origin=f"{params.name}: ")
 
 
-def load_table(params: Path = paths.PARAMS) -> dict[str, Row]:
-    """Read the pipeline runs from params.yaml; raises `InputError` as `load_params` does."""
-    return load_params(params).runs
-
-
 def find_source(data: str) -> Path:
     """Return the path of a data set in params.yaml.
 
     Raises:
         InputError: params.yaml is invalid, or does not have the data set.
     """
-    datasets = load_params().datasets
-    if data not in datasets:
-        raise InputError(f"data={data} is not a data set of params.yaml. Choose one of: {', '.join(datasets)}.")
-    return paths.ROOT / datasets[data].path
+    params = load_params()
+    return paths.ROOT / params.datasets[params.choose_data(data)].path
 
 
 def select_runs(table: dict[str, Row], data: str) -> dict[str, Row]:
@@ -155,8 +148,8 @@ def check_prepared_data(data: Data) -> None:
             does not have it, so that `dvc repro` would not make it.
     """
     folder = paths.prepared_data(data.name)
-    if not folder.exists() and data.name not in (known := load_params().datasets):
-        raise InputError(f"data={data.name} is not in params.yaml. Choose one of: {', '.join(known)}.")
+    if not folder.exists():
+        load_params().choose_data(data.name)  # raises an error for a data set that `dvc repro` would not make
     place = folder.relative_to(paths.ROOT)
     conf = f"conf/data/{data.name}.yaml"
     again = f"Make it again: dvc repro prepare@{data.name}"
@@ -178,8 +171,7 @@ def read_data_name(files: RunFiles) -> str:
         FileNotFoundError: The run is not trained.
         InputError: Its config.yaml is damaged.
     """
-    with damage_named(files.configuration):
-        return str(yaml.safe_load(files.configuration.read_bytes())["data"])
+    return read_yaml(files.configuration, lambda values: str(values["data"]))
 
 
 def check_is_row(run: str, table: dict[str, Row]) -> None:

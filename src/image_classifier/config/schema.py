@@ -373,6 +373,18 @@ class Table(StrictModel):
             raise ValueError(f"datasets: no run uses {unused}. Add a row to runs, or remove the data set")
         return self
 
+    def choose_data(self, name: str | None) -> str:
+        """Return the name of a data set, or of the first one for None.
+
+        Raises:
+            InputError: There is no data set of this name.
+        """
+        if name is not None and name not in self.datasets:
+            raise InputError(
+                f"data={name} is not a data set of params.yaml. Choose one of: {', '.join(self.datasets)}."
+            )
+        return name or next(iter(self.datasets))
+
 
 def validate(schema: type[Schema], values: object, origin: str = "") -> Schema:
     """Check plain values against a schema.

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from image_classifier import paths
-from image_classifier.files import damage_named, digest, file_hashes
+from image_classifier.files import digest, file_hashes, read_yaml
 
 # Settings of conf/training/ that replicates share; the others are the seed, the number of threads, and speed.
 RECIPE_SETTINGS = ("loss", "precision", "max_shift_px", "label_smoothing")
@@ -52,10 +50,11 @@ def training_files(data: str) -> dict[str, str]:
         FileNotFoundError: A file or folder is missing.
         InputError: dvc.yaml is damaged.
     """
-    with damage_named(paths.DVC_YAML):
-        dependencies = yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"]["train"]["do"]["deps"]
-        dependencies = [path.replace("${item.data}", data) for path in dependencies]
-        hashes = file_hashes(paths.ROOT, dependencies)
+    dependencies: list[str] = read_yaml(
+        paths.DVC_YAML,
+        lambda values: [path.replace("${item.data}", data) for path in values["stages"]["train"]["do"]["deps"]],
+    )
+    hashes = file_hashes(paths.ROOT, dependencies)
     for path in dependencies:
         if path not in hashes:
             raise FileNotFoundError(path)
@@ -152,9 +151,8 @@ def workspace_recipes(data: str, runs: Iterable[str]) -> dict[str, str]:
     """
     files = training_files(data)
     code = code_fingerprint(paths.ROOT, code_hashes(files))
-    recipes = {}
-    for run in runs:
-        path = paths.pipeline_run(data, run).configuration
-        with damage_named(path):
-            recipes[run] = recipe_fingerprint(yaml.safe_load(path.read_bytes()), data_hash(files), code)
-    return recipes
+
+    def fingerprint(config: dict[str, Any]) -> str:
+        return recipe_fingerprint(config, data_hash(files), code)
+
+    return {run: read_yaml(paths.pipeline_run(data, run).configuration, fingerprint) for run in runs}

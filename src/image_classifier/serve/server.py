@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from PIL import Image
 
-from image_classifier.config.compose import find_source, load_params
+from image_classifier.config.compose import load_params
 from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
 from image_classifier.evaluate.calibration import Calibration
@@ -52,8 +52,7 @@ def serve(port: int, data: str | None) -> None:
     Raises:
         InputError: No model is promoted, the tracking store cannot be reached, or the port is in use.
     """
-    model = data or next(iter(load_params().datasets))
-    find_source(model)  # raises an error for an unknown name
+    model = load_params().choose_data(data)
     store = Store(model)
     version = find_champion(store, model)
     if version is None:

@@ -26,7 +26,7 @@ def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
         InputError: MLflow cannot be reached or written.
     """
     if ":/" in run:
-        store = Store(next(iter(params.datasets)))
+        store = Store(params.choose_data(None))
         run_id = find_model_run(store, run)
     else:
         found = find_recorded(run, params)

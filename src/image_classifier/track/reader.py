@@ -149,7 +149,7 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any], 
         InputError: There is no such run or model, it is not finished, or MLflow cannot be reached.
     """
     if ":/" in run:
-        store = Store(next(iter(params.datasets)))
+        store = Store(params.choose_data(None))
         model = load_address(store, run)
         run_id = find_model_run(store, run)
         return model, read_task(store, run_id), find_calibration(store, run_id)
@@ -290,7 +290,7 @@ def compare_runs(
     recipes = {}
     for name, run in sources.items():
         probabilities[name], recipes[name] = find_predictions(run, test, params, config.batch_size)
-    return compare_pair(first, second, probabilities, test.labels, recipes, config.confidence, config.margin)
+    return compare_pair(first, second, probabilities, test.labels, recipes, config)
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:
