@@ -19,7 +19,8 @@ from sklearn.datasets import load_digits
 
 from benchmarks.measure import machine_facts, say
 from image_classifier import paths
-from image_classifier.config.compose import find_run_files, load_params
+from image_classifier.config.compose import load_params
+from image_classifier.config.lookup import find_run_files
 from image_classifier.dataset import load_examples
 from image_classifier.fetch.pictures import PictureTask
 from image_classifier.track.reader import find_model

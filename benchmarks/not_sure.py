@@ -18,7 +18,8 @@ from PIL import Image
 from benchmarks.data_sets import read_animals
 from benchmarks.digits import encode
 from benchmarks.measure import machine_facts, say
-from image_classifier.config.compose import find_run_files, load_params
+from image_classifier.config.compose import load_params
+from image_classifier.config.lookup import find_run_files
 from image_classifier.fetch.pictures import PictureTask
 from image_classifier.track.reader import find_model
 

@@ -1,7 +1,7 @@
 """Search a data set for duplicates, unusual pictures and classes out of balance."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data
+from image_classifier.config.lookup import check_prepared_data
 from image_classifier.config.schema import Audit
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint

@@ -1,7 +1,8 @@
 """Compare the pipeline runs of a data set with each other and with the published logs."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import load_params, select_runs
+from image_classifier.config.compose import load_params
+from image_classifier.config.lookup import select_runs
 from image_classifier.config.schema import Compare
 from image_classifier.entrypoint import entrypoint
 from image_classifier.files import write_figure, write_json, write_text

@@ -1,7 +1,8 @@
 """Evaluate a run, and draw its plots."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data, find_run_files, load_data, load_params, read_data_name
+from image_classifier.config.compose import load_data, load_params
+from image_classifier.config.lookup import check_prepared_data, find_run_files, read_data_name
 from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint

@@ -1,7 +1,7 @@
 """Fetch the raw images of a data set."""
 
 from image_classifier import paths
-from image_classifier.config.compose import find_source
+from image_classifier.config.lookup import find_source
 from image_classifier.config.schema import Fetch
 from image_classifier.entrypoint import entrypoint
 from image_classifier.fetch.sources import fetch

@@ -1,7 +1,8 @@
 """Record a finished run in MLflow."""
 
 from image_classifier import environment
-from image_classifier.config.compose import find_run_files, load_params
+from image_classifier.config.compose import load_params
+from image_classifier.config.lookup import find_run_files
 from image_classifier.config.schema import Track
 from image_classifier.entrypoint import entrypoint
 

@@ -5,7 +5,8 @@ import sys
 from functools import partial
 
 from image_classifier import paths
-from image_classifier.config.compose import check_prepared_data, is_pipeline_run, load_params
+from image_classifier.config.compose import is_pipeline_run, load_params
+from image_classifier.config.lookup import check_prepared_data
 from image_classifier.config.schema import Train
 from image_classifier.entrypoint import entrypoint
 from image_classifier.track.process import TrackingProcess

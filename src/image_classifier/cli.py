@@ -296,7 +296,8 @@ def promote(
         )
     if force is not None and not force.strip():
         raise InputError('--force needs a reason, which is recorded: image-classifier promote RUN --force "REASON"')
-    from image_classifier.config.compose import find_run_files, load_compare_config, load_params
+    from image_classifier.config.compose import load_compare_config, load_params
+    from image_classifier.config.lookup import find_run_files
 
     config = load_compare_config()
     params = load_params()

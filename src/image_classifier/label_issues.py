@@ -18,7 +18,8 @@ from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
 from image_classifier.audit.plots import COLUMNS, Example, plot_rows
-from image_classifier.config.compose import check_prepared_data, compose, load_params, resolve, select_runs
+from image_classifier.config.compose import compose, load_params, resolve
+from image_classifier.config.lookup import check_prepared_data, select_runs
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.determinism import set_seed_and_threads

@@ -7,7 +7,7 @@ import pandas as pd
 
 from image_classifier import paths
 from image_classifier.compare import seeds
-from image_classifier.config.compose import select_runs
+from image_classifier.config.lookup import select_runs
 from image_classifier.config.schema import Table
 from image_classifier.errors import InputError
 from image_classifier.files import read_json

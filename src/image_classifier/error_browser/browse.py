@@ -1,7 +1,8 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, resolve, select_runs
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.lookup import select_runs
 from image_classifier.config.schema import Audit, Table
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page

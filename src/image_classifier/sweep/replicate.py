@@ -6,16 +6,8 @@ import pandas as pd
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import (
-    check_is_row,
-    check_prepared_data,
-    compose,
-    load_compare_config,
-    load_data,
-    load_params,
-    resolve,
-    select_runs,
-)
+from image_classifier.config.compose import compose, load_compare_config, load_data, load_params, resolve
+from image_classifier.config.lookup import check_is_row, check_prepared_data, select_runs
 from image_classifier.config.schema import Row, Train
 from image_classifier.dataset import load_examples
 from image_classifier.errors import InputError

@@ -8,7 +8,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import check_prepared_data, compose, resolve
+from image_classifier.config.compose import compose, resolve
+from image_classifier.config.lookup import check_prepared_data
 from image_classifier.config.schema import Train
 from image_classifier.dataset import load_for_training
 from image_classifier.provenance.fingerprint import TrainingInput, training_files
