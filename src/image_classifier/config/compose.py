@@ -193,20 +193,28 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
     if missing_group := re.match(r"Could not override '([^']+)'\.\s+No match in the defaults list", str(error)):
         return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
-        known = _keys(compose(stage, [], conf))
-        groups = {name.partition(".")[0] for name in known}
-        group, _, last = key.rpartition(".")
-        siblings = [name for name in known if group and name.rpartition(".")[0] == group]
-        close = [name for name in known if name.split(".")[-1] == key]
-        if siblings:
-            close = [f"{group}.{name}" for name in get_close_matches(last, [name.split(".")[-1] for name in siblings])]
-        elif not close:
-            close = get_close_matches(key, [*known, *groups], n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(siblings or known)}."
-        if key in known:
-            hint = "Not every choice of the groups on the command line has it."
-        return InputError(f"Unknown key '{key}'. {hint}")
+        return InputError(f"Unknown key '{key}'. {_suggest_key(key, _keys(compose(stage, [], conf)))}")
     return InputError(" ".join(str(error).split()))
+
+
+def _suggest_key(unknown: str, known: list[str]) -> str:
+    """Return a sentence with the key that an unknown key was meant to be, or else with the known keys.
+
+    Args:
+        unknown: Key that the configuration does not have.
+        known: Keys that it has with its default choices, such as training.seed.
+    """
+    if unknown in known:
+        return "Not every choice of the groups on the command line has it."
+    group, _, last = unknown.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in known if group and name.rpartition(".")[0] == group}
+    if siblings:
+        close = [siblings[name] for name in get_close_matches(last, siblings)]
+    else:
+        groups = {name.partition(".")[0] for name in known}
+        same_end = [name for name in known if name.rpartition(".")[2] == unknown]
+        close = same_end or get_close_matches(unknown, [*known, *groups], n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(siblings.values() or known)}."
 
 
 def _keys(composed: DictConfig, prefix: str = "") -> list[str]:
