@@ -12,9 +12,9 @@ from image_classifier.compare.environments import read_environments
 from image_classifier.config.schema import Row, Table
 from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
-from image_classifier.sweep import execution, replicate
+from image_classifier.sweep import execution, replicate, replicate_tables
 from image_classifier.sweep.plan import Plan
-from image_classifier.track import reader, store, sweeps
+from image_classifier.track import store
 from image_classifier.track.outcome import Outcome
 
 LABELS = np.array([0, 1, 2], np.uint8)
@@ -75,8 +75,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorded:
     monkeypatch.setattr(replicate, "check_prepared_data", lambda _config: None)
     monkeypatch.setattr(replicate, "training_files", lambda _data: FILES)
     monkeypatch.setattr(store, "Store", lambda _data: None)
-    monkeypatch.setattr(sweeps, "name_and_read_replicate", mlflow.read)
-    monkeypatch.setattr(reader, "predict_recorded", mlflow.predict)
+    monkeypatch.setattr(replicate_tables, "name_and_read_replicate", mlflow.read)
+    monkeypatch.setattr(replicate_tables, "predict_recorded", mlflow.predict)
     return mlflow
 
 

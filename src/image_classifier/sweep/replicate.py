@@ -1,8 +1,5 @@
 """Replicates: pipeline runs trained with several seeds."""
 
-import sys
-
-import pandas as pd
 import yaml
 
 from image_classifier import environment, paths
@@ -13,7 +10,6 @@ from image_classifier.dataset import load_examples
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write, write_figure
 from image_classifier.provenance.fingerprint import training_files, workspace_recipe
-from image_classifier.provenance.verify import RecordedRun
 from image_classifier.sweep import bind_to_localhost
 from image_classifier.sweep.plan import Results, compose_trial, plan_points
 from image_classifier.sweep.space import Point, Space
@@ -55,13 +51,10 @@ def replicate_runs(
     if not address:
         bind_to_localhost()
     with environment.gc_paused():
-        from image_classifier.compare import environments, plots, predictions
-        from image_classifier.compare import seeds as replicates
         from image_classifier.sweep import report
         from image_classifier.sweep.execution import Summary, execute_plan
-        from image_classifier.track.reader import predict_recorded
+        from image_classifier.sweep.replicate_tables import Replicate, add_recorded, summarize_replicates
         from image_classifier.track.store import Store
-        from image_classifier.track.sweeps import name_and_read_replicate
 
     files = training_files(data)
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
@@ -72,55 +65,16 @@ def replicate_runs(
     plan = plan_points(space, [_point(rows[run], seed) for run, seed in pairs], identity, files)
     store = Store(data)
 
-    def predict(record: RecordedRun, name: str) -> str | None:
-        """Return the mistakes of a recorded model on the test images, or None if the model is lost."""
-        print(f"Predicting the test images: {name}", flush=True)
-        try:
-            probabilities = predict_recorded(store, record, test, config.batch_size)
-        except (FileNotFoundError, InputError) as error:
-            again = f"To train it again: mlflow runs delete --run-id {record.run_id}, then the same command."
-            print(f"Warning: {name} has no predictions ({str(error).rstrip('.')}). {again}", file=sys.stderr)
-            return None
-        return predictions.encode_mistakes(probabilities.argmax(axis=1), test.labels)
-
     def summarize(results: Results) -> Summary:
-        histories = [replicates.read_replicates(paths.REPLICATES)]
-        described = [environments.read_environments(paths.REPLICATES_ENVIRONMENTS)]
-        predicted = [predictions.read_predictions(paths.REPLICATES_PREDICTIONS)]
-        known = set(predicted[0][replicates.KEY].itertuples(index=False, name=None))
-        missing = []
-        for (run, seed), (trial, outcome) in zip(pairs, results, strict=True):
-            name = f"{run} seed {seed}"
-            record = name_and_read_replicate(store, trial.input, name)
-            if record is None:
-                missing.append(f"{run}, seed {seed}: {outcome.reason or outcome.state}")
-                continue
-            described.append(environments.describe_environment(record.environment, cpus_per_trial))
-            key = (run, recipes[run], described[-1].index[0], seed)
-            replicate = dict(zip(replicates.KEY, key, strict=True))
-            histories.append(record.history.reset_index().assign(**replicate))
-            if key not in known and (mistakes := predict(record, name)) is not None:
-                predicted.append(pd.DataFrame([{**replicate, "images": len(test), "mistakes": mistakes}]))
-        merged = replicates.merge_replicates(histories)
-        tables = {  # the seeds last: a killed process then leaves no seed without the facts of its environment
-            paths.REPLICATES_ENVIRONMENTS: environments.merge_environments(described, merged).reset_index(),
-            paths.REPLICATES_PREDICTIONS: predictions.merge_predictions(predicted, merged),
-            paths.REPLICATES: merged,
-        }
+        replicates = [
+            Replicate(run, recipes[run], seed, *result) for (run, seed), result in zip(pairs, results, strict=True)
+        ]
+        tables, missing = add_recorded(store, replicates, test, cpus_per_trial, config.batch_size)
         for file, table in tables.items():
             with atomic_write(file) as path:
                 table.to_csv(path, index=False)
-        current = replicates.select_replicates(merged, recipes)
-        selection = replicates.describe_selection(merged, recipes, current)
-        bands = replicates.prediction_intervals(current, config.confidence)
-        means = {run: band["mean"] for run, band in bands.items()}
-        figure = plots.plot_curves(means, bands, {}, config.confidence, "means of the seeds")
+        summary, figure = summarize_replicates(tables[paths.REPLICATES], recipes, runs, config.confidence)
         write_figure(paths.REPLICATES_PLOT, figure)
-        of_runs = {run: selection[run] for run in runs if run in selection}
-        accuracies = {run: replicates.final_accuracies(current[run]) for run in of_runs if run in current}
-        summary = replicates.format_summary(
-            accuracies, config.confidence, of_runs, environments.format_selected(of_runs, paths.REPLICATES_ENVIRONMENTS)
-        )
         problem = f"Not recorded: {'; '.join(missing)}. The same command tries again." if missing else ""
         written = ", ".join(str(path.relative_to(paths.ROOT)) for path in (*tables, paths.REPLICATES_PLOT))
         text = (
