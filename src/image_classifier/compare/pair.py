@@ -10,7 +10,15 @@ from image_classifier import paths
 from image_classifier.compare.environments import DIFFERENT
 from image_classifier.compare.predictions import correct_images, format_missing
 from image_classifier.compare.seeds import describe_selection, final_accuracies, read_replicates, select_replicates
-from image_classifier.compare.significance import POWER, RunTest, paired_tests, seeds_needed, seeds_tests, verdict
+from image_classifier.compare.significance import (
+    POWER,
+    RunTest,
+    correct_tests,
+    paired_test,
+    seeds_needed,
+    seeds_tests,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Compare
@@ -37,8 +45,8 @@ def compare_pair(
         config: Settings of the tests; the significance level is 1 - `confidence`.
 
     Returns:
-        A test of `paired_tests` and, if possible, one of `seeds_tests`, and the names of the runs that lack replicates
-        for the second test. The tests have further keys:
+        The corrected result of `paired_test` and, if possible, a result of `seeds_tests`, and the names of the runs that
+        lack replicates for the second one. The tests have further keys:
 
         - confidence, margin: Settings of the tests.
         - accuracies: Accuracy, or mean accuracy over the seeds, of the first and of the second run.
@@ -52,41 +60,39 @@ def compare_pair(
     Raises:
         InputError: The file of replicates or of their predictions cannot be read.
     """
-    sides = {"first": first, "second": second}
+    runs = (first, second)
     settings = {"confidence": config.confidence, "margin": config.margin}
-    correct = {side: probabilities[run].argmax(axis=1) == labels for side, run in sides.items()}
-    identical = bool(np.array_equal(probabilities[first], probabilities[second]))
-    on_images = {
-        **sides,
+    predicted = [probabilities[run] for run in runs]
+    correct = [values.argmax(axis=1) == labels for values in predicted]
+    identical = bool(np.array_equal(predicted[0], predicted[1]))
+    (on_images,) = correct_tests([paired_test(first, second, correct[0], correct[1])], config.confidence)
+    on_images |= {
         **settings,
-        "accuracies": [float(values.mean()) for values in correct.values()],
+        "accuracies": [float(values.mean()) for values in correct],
         "brier_scores": [
             float(brier_score_loss(labels, values, labels=range(values.shape[1]), scale_by_half=False))
-            for values in (probabilities[run] for run in sides.values())
+            for values in predicted
         ],
         "identical": identical,
     }
-    tests = [{**test, **on_images} for test in paired_tests(correct, config.confidence)]
     if identical or recipes[first] == recipes[second]:
-        return tests, []
+        return [on_images], []
     recorded = read_replicates(paths.REPLICATES)
     replicates = select_replicates(recorded, recipes)
-    if missing := [run for run in sides.values() if run not in replicates]:
-        return tests, missing
-    accuracies = {side: final_accuracies(replicates[run]) for side, run in sides.items()}
-    means = [float(values.mean()) for values in accuracies.values()]
+    if missing := [run for run in runs if run not in replicates]:
+        return [on_images], missing
     selection = describe_selection(recorded, recipes, replicates)
+    accuracies = {run: final_accuracies(replicates[run]) for run in runs}
     correct_by_seed = correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
-    over_seeds = {
-        **sides,
+    (over_seeds,) = seeds_tests(accuracies, config.confidence, correct_by_seed)
+    over_seeds |= {
         **settings,
-        "accuracies": means,
-        "environments": [selection[run]["environment"] for run in sides.values()],
-        "left_out": sum(sum(selection[run]["left_out"].values()) for run in sides.values()),
-        "note": format_missing({run: replicates[run] for run in sides.values()}, correct_by_seed),
+        "accuracies": [float(values.mean()) for values in accuracies.values()],
+        "environments": [selection[run]["environment"] for run in runs],
+        "left_out": sum(sum(selection[run]["left_out"].values()) for run in runs),
+        "note": format_missing({run: replicates[run] for run in runs}, correct_by_seed),
     }
-    by_side = {side: correct_by_seed[run] for side, run in sides.items() if run in correct_by_seed}
-    return [*tests, *({**test, **over_seeds} for test in seeds_tests(accuracies, config.confidence, by_side))], []
+    return [on_images, over_seeds], []
 
 
 def format_pair(tests: Sequence[RunTest], missing: Collection[str] = (), rows: Collection[str] = ()) -> str:
