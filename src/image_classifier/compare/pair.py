@@ -45,8 +45,8 @@ def compare_pair(
         config: Settings of the tests; the significance level is 1 - `confidence`.
 
     Returns:
-        The corrected result of `paired_test` and, if possible, one of `seeds_tests`, and the names of the runs that lack
-        replicates for the second one. The tests have further keys:
+        The corrected result of `paired_test` and, if possible, one of `seeds_tests`; and the names of the runs that
+        lack replicates for the second one. The tests have further keys:
 
         - confidence, margin: Settings of the tests.
         - accuracies: Accuracy, or mean accuracy over the seeds, of the first and of the second run.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-import yaml
 from tabulate import tabulate
 
 from image_classifier import environment
@@ -31,7 +30,7 @@ def training_facts(
         commit: Commit that was checked out; None if it is not recorded.
         machine: Recorded facts of `environment.describe`.
     """
-    configuration = yaml.safe_load(training.configuration)
+    configuration = training.values
     return {
         "Configuration": {name: value for name, value in flatten(configuration).items() if name != "run"},
         "Data": {"images": data_hash(training.files), "training images": training_images},

@@ -35,6 +35,12 @@ class TrainingInput:
         return data_name(self.files)
 
     @property
+    def values(self) -> dict[str, Any]:
+        """Values of the configuration."""
+        values: dict[str, Any] = yaml.safe_load(self.configuration)
+        return values
+
+    @property
     def fingerprint(self) -> str:
         """Digest of the configuration, the data and the code."""
         return digest([self.configuration, self.files])
