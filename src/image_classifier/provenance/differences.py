@@ -30,7 +30,7 @@ def training_facts(
         commit: Commit that was checked out; None if it is not recorded.
         machine: Recorded facts of `environment.describe`.
     """
-    configuration = training.values
+    configuration = training.config
     return {
         "Configuration": {name: value for name, value in flatten(configuration).items() if name != "run"},
         "Data": {"images": data_hash(training.files), "training images": training_images},

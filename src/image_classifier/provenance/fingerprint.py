@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import yaml
+
 from image_classifier import paths
 from image_classifier.files import digest, file_hashes, read_yaml
 
@@ -35,10 +37,10 @@ class TrainingInput:
         return data_name(self.files)
 
     @property
-    def values(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """Values of the configuration."""
-        values: dict[str, Any] = yaml.safe_load(self.configuration)
-        return values
+        config: dict[str, Any] = yaml.safe_load(self.configuration)
+        return config
 
     @property
     def fingerprint(self) -> str:

@@ -67,7 +67,7 @@ class Result:
     @property
     def recipe(self) -> str | None:
         """Recipe fingerprint, or None if the training code is not that of this workspace."""
-        return workspace_recipe(self.input.values, self.input.files)
+        return workspace_recipe(self.input.config, self.input.files)
 
 
 def read_result(run: str) -> Result:
@@ -192,7 +192,7 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
             raise InputError(f"runs/{data}/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
     training = TrainingInput(run, stage["cmd"], files.configuration.read_text(encoding="utf-8"), stage["deps"])
     with damage_named(files.configuration):
-        model = training.values["model"]["name"]
+        model = training.config["model"]["name"]
     return Result(
         training,
         outputs,

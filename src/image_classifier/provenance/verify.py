@@ -85,7 +85,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
         facts = environment.describe()
-        recorded = training.files | training.values | record.environment
+        recorded = training.files | training.config | record.environment
         now = (
             file_hashes(root, training.files)
             | yaml.safe_load(files.configuration.read_text(encoding="utf-8"))

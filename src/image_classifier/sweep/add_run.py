@@ -37,7 +37,7 @@ def add_run(source: str, name: str) -> None:
     if name in params.runs:
         raise InputError(f"NAME={name} is a row of params.yaml already. Choose another name.")
     training, origin = _read_adhoc_run(source) if is_adhoc else _read_best_trial(source, params)
-    config = training.values
+    config = training.config
     row, new_files = express_as_row(config, training.command, name, own_threads=is_adhoc)
     for group, values in new_files.items():
         file = paths.CONF / group / f"{name}.yaml"

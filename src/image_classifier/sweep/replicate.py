@@ -57,7 +57,7 @@ def replicate_runs(
     files = training_files(data)
     space = Space(("validation=test", f"training.intra_op_threads={cpus_per_trial}"), {})
     first = {run: compose_trial(space, files, 0, _point(row, seed=1)) for run, row in select_runs(rows, data).items()}
-    recipes = {run: workspace_recipe(trial.input.values, files) for run, trial in first.items()}
+    recipes = {run: workspace_recipe(trial.input.config, files) for run, trial in first.items()}
     pairs = [(run, seed) for seed in range(1, seeds + 1) for run in runs]
     identity = [runs, [first[run].input.fingerprint for run in runs]]  # without the number of seeds
     plan = plan_points(space, [_point(rows[run], seed) for run, seed in pairs], identity, files)

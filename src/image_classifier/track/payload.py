@@ -47,7 +47,7 @@ def build_params(training: TrainingInput, report: Path) -> dict[str, str]:
         training: Training to describe.
         report: Description from `describe_dataset`, as JSON.
     """
-    config = training.values
+    config = training.config
     sizes = part_sizes(report)
     optimizer = config["optimizer"]
     held_out = count_held_out(sizes["train_images"], config["validation"]["size"])
@@ -100,7 +100,7 @@ def input_tags(training: TrainingInput, revision: Revision, metadata: RunMetadat
         MLFLOW_GIT_COMMIT: revision.commit,
         "git.uncommitted": (", ".join(revision.uncommitted) or "nothing") if revision.commit else None,
         EXPERIMENT_TAG: revision.experiment,
-        "library_defaults": ", ".join(training.values["library_defaults"]),
+        "library_defaults": ", ".join(training.config["library_defaults"]),
         **{f"dvc.{path}": md5 for path, md5 in training.files.items()},
         MLFLOW_PARENT_RUN_ID: metadata.parent if metadata else None,
         **{f"environment.{name}": value for name, value in (metadata.environment if metadata else {}).items()},
@@ -198,7 +198,7 @@ def test_metrics(result: Result) -> dict[str, float]:
     if result.is_evaluated:
         names = ("test_loss", "test_accuracy")
         return read_json(result.files.metrics, lambda values: {name: float(values[name]) for name in names})
-    if result.input.values["validation"]["name"] == "final_test":
+    if result.input.config["validation"]["name"] == "final_test":
         last = read_history(result.files.history).iloc[-1]
         return {"test_loss": last["val_loss"], "test_accuracy": last["val_accuracy"]}
     return {}
@@ -217,7 +217,7 @@ def format_description(result: Result) -> str:
     history = read_history(result.files.history)
     test = test_metrics(result)
     revision = result.revision
-    config = result.input.values
+    config = result.input.config
     last = history.iloc[-1]
     best = history["val_accuracy"].idxmax()
     checkout = f"git checkout {revision.commit}\n" if revision.commit else ""
