@@ -69,9 +69,11 @@ def serving(application: FastAPI) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield int(listener.getsockname()[1])
-        served.should_exit = True
-        thread.join()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            served.should_exit = True
+            thread.join()
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import FastAPI
 from helpers import CLI, RUNS, copy_project, run, started, wait_for_line
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from servers import free_port, serving
 
 from image_classifier import paths
@@ -243,9 +244,8 @@ def test_a_phone_shows_everything_within_its_width(open_page: Callable[..., Page
     assert bright == (scheme == "dark")
 
 
-def test_a_model_below_its_threshold_is_not_sure_and_its_probabilities_are_shown(
-    chromium: Browser, tmp_path: Path
-) -> None:
+def application_of_pets() -> FastAPI:
+    """Two runs whose probability of a dog is the brightness; the first one is sure from 0.9."""
     model = SimpleNamespace(
         input_shape=(None, 2, 2, 1),
         output_shape=(None, 2),
@@ -253,9 +253,32 @@ def test_a_model_below_its_threshold_is_not_sure_and_its_probabilities_are_shown
     )
     other = SimpleNamespace(**vars(model))
     runs = [("careful", model, Calibration(1.0, 0.9)), ("always", other, UNCALIBRATED)]
-    application = server.make_application(runs, PictureTask("pets", ("cat", "dog"), (2, 2, 1), "stretch"))
+    return server.make_application(runs, PictureTask("pets", ("cat", "dog"), (2, 2, 1), "stretch"))
+
+
+def test_a_picture_that_is_chosen_before_the_models_are_known_is_classified(chromium: Browser, tmp_path: Path) -> None:
+    Image.new("L", (2, 2), 255).save(tmp_path / "picture.png")
     page = chromium.new_page()
-    with serving(application) as port:
+    requests: list[Route] = []
+
+    def hold(route: Route) -> None:
+        requests.append(route)
+
+    page.route("**/models", hold)
+    with serving(application_of_pets()) as port:
+        with page.expect_request("**/models"):
+            page.goto(f"http://127.0.0.1:{port}", wait_until="commit")
+        page.get_by_label("Choose a file").set_input_files(tmp_path / "picture.png")
+        requests[0].continue_()
+        expect(page.locator("#champion .answer")).to_have_text("dog 100.0%")
+        page.close()
+
+
+def test_a_model_below_its_threshold_is_not_sure_and_its_probabilities_are_shown(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    page = chromium.new_page()
+    with serving(application_of_pets()) as port:
         page.goto(f"http://127.0.0.1:{port}")
         for level, champion, run_name in ((179, "not sure dog: 70.2%", "dog 70.2%"), (255, "dog 100.0%", "dog 100.0%")):
             Image.new("L", (2, 2), level).save(tmp_path / "picture.png")

@@ -10,10 +10,14 @@ pen.strokeStyle = "white";
 pen.lineWidth = canvas.width / 15;
 pen.lineCap = pen.lineJoin = "round";
 
-const { classes = [], models = [], error } = await request("models");
-const cards = models.map(makeCard);
-find("#others").hidden = cards.length < 2;
-show({ error });
+let classes = [];
+let cards = [];
+const ready = request("models").then(({ classes: names = [], models = [], error }) => {
+  classes = names;
+  cards = models.map(makeCard);
+  find("#others").hidden = cards.length < 2;
+  show({ error });
+});
 
 // The states of the board, for Undo. A state has strokes, or a picture file and, if the browser can show it, its image.
 const states = [{ strokes: [] }];
@@ -60,6 +64,7 @@ async function ask() {
   hasChanged = true;
   if (isAsking) return;
   isAsking = true;
+  await ready; // a picture may be drawn or chosen before the models are known
   while (hasChanged) {
     hasChanged = false;
     const state = current();
