@@ -21,7 +21,7 @@ from image_classifier.compare.significance import Interval, RunTest, correct_tes
 from image_classifier.config.schema import Compare
 from image_classifier.dataset import Arrays, read_arrays
 from image_classifier.errors import InputError
-from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, write_figure
+from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, read_yaml, write_figure
 from image_classifier.markdown import markdown_table
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import data_name
@@ -130,13 +130,13 @@ def read_version(root: Path) -> Version:
     params, lock = (root / file.relative_to(paths.ROOT) for file in (paths.PARAMS, paths.DVC_LOCK))
     values = {}
     for file in (params, *sorted((root / "conf").rglob("*.yaml"))):
-        with damage_named(file):
-            entries = flatten(yaml.safe_load(file.read_bytes())).items()
+        entries = read_yaml(file, flatten).items()
         name = file.relative_to(root).as_posix()
         values[name] = {key: value for key, value in entries if not key.startswith("hydra.help.")}
-    trainings = locked_trainings(read_text(lock), read_text(params))
+    locked = read_text(lock)
+    trainings = locked_trainings(locked, read_text(params))
     with damage_named(lock):
-        stages = {name: _read_stage(stage) for name, stage in locked_stages(read_text(lock)).items()}
+        stages = {name: _read_stage(stage) for name, stage in locked_stages(locked).items()}
     outcomes = {}
     for run, training in trainings.items():
         data = data_name(training["deps"])

@@ -71,12 +71,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def complete_run(incomplete: str) -> list[str]:
     """Return the rows of params.yaml that begin with a text."""
-    import yaml
+    from image_classifier.files import read_yaml
 
-    from image_classifier.files import damage_named
-
-    with suppress(InputError, OSError), damage_named(paths.PARAMS):
-        return [row for row in yaml.safe_load(paths.PARAMS.read_bytes())["runs"] if row.startswith(incomplete)]
+    with suppress(InputError, OSError):
+        return read_yaml(paths.PARAMS, lambda values: [row for row in values["runs"] if row.startswith(incomplete)])
     return []
 
 

@@ -18,7 +18,7 @@ from image_classifier.audit.disputed_labels import find_disputed
 from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
 from image_classifier.audit.plots import COLUMNS, Example, plot_rows
-from image_classifier.config.compose import compose, load_params, resolve
+from image_classifier.config.compose import compose, load_data, load_params, resolve
 from image_classifier.config.lookup import check_prepared_data, select_runs
 from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
@@ -107,7 +107,8 @@ def audit_labels(data: str, run: str | None) -> str:
     settings = resolve(Audit, compose("audit", [f"data={data}"]))
     overrides = [*table[run].overrides(run), "validation=final_test", f"training.seed={settings.seed}"]
     config = resolve(Train, compose("train", overrides))
-    check_prepared_data(settings.data)
+    description = load_data(data)
+    check_prepared_data(description)
     training, test = (load_examples(paths.prepared_data(data), part) for part in ("train", "test"))
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each fold traces a network of its own
@@ -115,7 +116,7 @@ def audit_labels(data: str, run: str | None) -> str:
     suspects = find_suspects(training.labels, probabilities)
     predictions = read_predictions(data, list(table), test)
     disputed = find_disputed(test.labels, predictions, settings.dispute_probability)
-    names = read_picture_names(settings.data)
+    names = read_picture_names(description)
     pictures = Pictures(training, test, [*names["train"], *names["test"]])
     page = PAGE.format(
         data=data,

@@ -1,7 +1,7 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, resolve
+from image_classifier.config.compose import compose, load_data, resolve
 from image_classifier.config.lookup import select_runs
 from image_classifier.config.schema import Audit, Table
 from image_classifier.dataset import load_examples
@@ -35,9 +35,9 @@ def write_page(data: str, params: Table, batch_size: int) -> str:
         from image_classifier.evaluate.saved_model import load_model
         from image_classifier.serve.export import to_float32
     models = ((run, to_float32(load_model(paths.pipeline_run(data, run).model))) for run in runs)
-    audit = resolve(Audit, compose("audit", [f"data={data}"]))
-    names = read_picture_names(audit.data)["test"]
-    page, shown, mistakes = make_page(data, test, probabilities, models, names, audit.dispute_probability)
+    names = read_picture_names(load_data(data))["test"]
+    dispute_probability = resolve(Audit, compose("audit", [])).dispute_probability
+    page, shown, mistakes = make_page(data, test, probabilities, models, names, dispute_probability)
     file = paths.error_page(data)
     write_text(file, page)
     part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"
