@@ -1,7 +1,7 @@
 """The report of a project of three small runs with two commits, and its parts on tiny arrays."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,20 +87,20 @@ def write_version(root: Path, runs: Mapping[str, Collection[int]], *, learning_r
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> git.Repo:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[git.Repo]:
     """A project whose first commit has no results; the second one is the base, and the workspace has not changed."""
     root = tmp_path / "project"
     monkeypatch.setattr(paths, "ROOT", root)
     for name, file in {"CONF": "conf", "PARAMS": "params.yaml", "DVC_LOCK": "dvc.lock", "DVC_YAML": "dvc.yaml"}.items():
         monkeypatch.setattr(paths, name, root / file)
-    repository = git.Repo.init(root, initial_branch="main")
-    (root / ".dvc").mkdir()
-    (root / ".gitignore").write_text("/.dvc/\n/runs/\n")
-    (root / "params.yaml").write_text("runs: {}\n")
-    commit(repository)
-    write_version(root, BEFORE, learning_rate=0.01, epochs=1)
-    commit(repository)
-    return repository
+    with git.Repo.init(root, initial_branch="main") as repository:
+        (root / ".dvc").mkdir()
+        (root / ".gitignore").write_text("/.dvc/\n/runs/\n")
+        (root / "params.yaml").write_text("runs: {}\n")
+        commit(repository)
+        write_version(root, BEFORE, learning_rate=0.01, epochs=1)
+        commit(repository)
+        yield repository
 
 
 def commit(repository: git.Repo) -> None:

@@ -221,7 +221,7 @@ def test_an_interrupted_verification_removes_its_checkout(monkeypatch: pytest.Mo
     project.git.execute(
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
     )
-    commit = project.head.commit.hexsha
+    commit = project.git.rev_parse("HEAD")
     training = TrainingInput("a", "", "", {})
     record = RecordedRun("0" * 32, training, "", commit, "nothing", {}, pd.DataFrame(), "", None, 60)
     checkouts = []

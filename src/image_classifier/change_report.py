@@ -92,7 +92,7 @@ def report_change(base: str, config: Compare, plots: Path | None) -> str:
     """
     after = read_version(paths.ROOT)
     with checked_out(base) as root:
-        versions = f"`{base}` (commit {git.Repo(root).head.commit.hexsha[:10]}) and the workspace"
+        versions = f"`{base}` (commit {git.Git(root).rev_parse('HEAD')[:10]}) and the workspace"
         try:
             before = read_version(root)
         except FileNotFoundError as error:

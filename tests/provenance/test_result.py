@@ -122,7 +122,6 @@ def test_an_ad_hoc_run_whose_images_changed_after_the_training_is_refused(
 
 
 def test_every_distinct_result_of_the_workspace_history_and_experiments_is_listed_once(project: Path) -> None:
-    repository = git.Repo.init(project)
     author = git.Actor("test", "test@localhost")
 
     def commit(model: str, other: str = "") -> str:
@@ -130,10 +129,11 @@ def test_every_distinct_result_of_the_workspace_history_and_experiments_is_liste
         repository.index.add(["dvc.lock", "params.yaml"])
         return repository.index.commit(model, author=author, committer=author).hexsha
 
-    first, second, third = commit("old"), commit("new"), commit("new", other="d")
-    experiment = commit("experiment")
-    repository.git.update_ref(f"refs/exps/{third[:2]}/{third[2:]}/brave-fox", experiment)
-    repository.git.reset("--hard", third)
+    with git.Repo.init(project) as repository:
+        first, second, third = commit("old"), commit("new"), commit("new", other="d")
+        experiment = commit("experiment")
+        repository.git.update_ref(f"refs/exps/{third[:2]}/{third[2:]}/brave-fox", experiment)
+        repository.git.reset("--hard", third)
     write_lock(project, stages("uncommitted"))
     stored = {result.oldest: result for result in stored_results() if result.newest}
     assert set(stored) == {first, second, experiment}

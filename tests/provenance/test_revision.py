@@ -1,8 +1,10 @@
 """The project's git repository: the right one, or an error that names the remedy."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import git
+import psutil
 import pytest
 
 from image_classifier import paths
@@ -28,10 +30,11 @@ def make_repository(folder: Path, commits: int = 1) -> git.Repo:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> git.Repo:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[git.Repo]:
     """The repository of a project with one commit."""
     monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
-    return make_repository(paths.ROOT)
+    with make_repository(paths.ROOT) as repository:
+        yield repository
 
 
 def test_a_folder_without_git_has_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +82,19 @@ def test_a_repository_that_the_environment_names_is_not_used(
     repository: git.Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, path: str
 ) -> None:
     commit = repository.head.commit.hexsha
-    other = make_repository(tmp_path / "other", commits=2)
+    with make_repository(tmp_path / "other", commits=2) as other:
+        assert other.head.commit.hexsha != commit
     monkeypatch.setenv(variable, str(tmp_path / "other" / path))
     assert workspace_revision([]) == Revision(commit)
     assert committed_revision(commit) == Revision(commit)
-    assert other.head.commit.hexsha != commit
+
+
+def test_reading_the_revision_leaves_no_process_of_git(repository: git.Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.close()  # ends the processes of its commit
+    monkeypatch.setattr("image_classifier.provenance.revision.open_repository", lambda: repository)
+    processes = psutil.Process().children()
+    workspace_revision([])
+    assert psutil.Process().children() == processes
 
 
 @pytest.mark.usefixtures("repository")
@@ -98,10 +109,10 @@ def test_settings_of_git_in_the_environment_are_kept(monkeypatch: pytest.MonkeyP
 def test_a_commit_that_a_shallow_clone_lacks_is_fetched_with_unshallow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    origin = make_repository(tmp_path / "origin", commits=2)
+    with make_repository(tmp_path / "origin", commits=2) as origin:
+        first = origin.commit("HEAD~1").hexsha
     monkeypatch.setattr(paths, "ROOT", tmp_path / "clone")
     git.Repo.clone_from((tmp_path / "origin").as_uri(), paths.ROOT, depth=1)
-    first = origin.commit("HEAD~1").hexsha
     with pytest.raises(InputError, match=rf"commit {first} .* Try: git fetch --unshallow$"), checked_out(first):
         pass
 

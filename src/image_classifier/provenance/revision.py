@@ -69,12 +69,16 @@ def workspace_revision(files: Iterable[str]) -> Revision:
         InputError: git is not installed, or cannot read the repository.
     """
     repository = open_repository()
-    if repository is None or not repository.head.is_valid():
+    if repository is None:
+        return Revision()
+    # Not by GitPython's `head`, which starts `git cat-file` processes that outlive the call
+    commit = repository.git.rev_parse("HEAD", verify=True, quiet=True, with_exceptions=False)
+    if not commit:
         return Revision()
     with _translate_errors():
         changed = repository.git.status("--porcelain", "--untracked-files=all", "--", "params.yaml", "dvc.yaml", *files)
     uncommitted = tuple(line[3:] for line in changed.splitlines())
-    return Revision(repository.head.commit.hexsha, uncommitted, os.environ.get("DVC_EXP_NAME"))
+    return Revision(commit, uncommitted, os.environ.get("DVC_EXP_NAME"))
 
 
 def committed_revision(commit: str) -> Revision:
