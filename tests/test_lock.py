@@ -10,7 +10,8 @@ from image_classifier.config.compose import load_params
 
 
 def test_dvc_lock_has_the_current_code_and_configuration() -> None:
-    assert not stale_entries(Repo(str(paths.ROOT)).status()), "dvc repro"
+    with Repo(str(paths.ROOT)) as repository:
+        assert not stale_entries(repository.status()), "dvc repro"
 
 
 def test_dvc_lock_has_the_current_rows_of_params_yaml() -> None:

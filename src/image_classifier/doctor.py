@@ -58,7 +58,8 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
 
         from image_classifier.provenance.result import locked_stages
     try:
-        status = Repo(str(paths.ROOT)).status()
+        with Repo(str(paths.ROOT)) as repository:
+            status = repository.status()
     except DvcException as error:
         yield Problem(f"DVC: {' '.join(str(error).split())}", "Solve it, then check again: image-classifier doctor")
         return  # the results in dvc.lock cannot be read
