@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def train_config() -> Train:
-    return resolve(Train, compose("train", [], paths.CONF))
+    return resolve(Train, compose("train", []))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +42,7 @@ def _fixed_threads(train_config: Train) -> None:
 
 @pytest.fixture(scope="session")
 def data_config() -> Data:
-    return resolve(Fetch, compose("fetch", [], paths.CONF)).data
+    return resolve(Fetch, compose("fetch", [])).data
 
 
 @pytest.fixture(scope="session")

@@ -196,20 +196,21 @@ def test_the_files_describe_the_data_set_that_was_seen(project: Path, tmp_path: 
     before = (project / "params.yaml").read_text()
     add_data("pets", source, side=None, skip_unreadable=False)
     expected = choose_data("pets", inspect_source(source), None, skip_unreadable=False)
-    assert load_data("pets", project / "conf") == expected
+    assert load_data("pets") == expected
     assert (expected.classes, expected.image_size, expected.color) == (["cat", "dog"], [18, 20], "rgb")
-    params = load_params(project / "params.yaml")
+    params = load_params()
     assert params.datasets["pets"].path == str(source)
     assert params.runs["pets"] == choose_row(expected, len(WHOLE))
     added = [line for line in (project / "params.yaml").read_text().splitlines() if not line.startswith("  pets: ")]
     assert added == before.splitlines()
 
 
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("name", ["on", "ünï: #1, [x]", "null", "1_000", "1.5", "it's", '"'])
-def test_any_name_of_a_class_is_read_as_it_was_written(project: Path, tmp_path: Path, name: str) -> None:
+def test_any_name_of_a_class_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
     source = make(tmp_path / "pets", *WHOLE, f"{name}/1.png", f"{name}/2.png")
     add_data("pets", source, side=None, skip_unreadable=False)
-    assert load_data("pets", project / "conf").classes == sorted(["cat", "dog", name])
+    assert load_data("pets").classes == sorted(["cat", "dog", name])
 
 
 def test_letters_of_any_language_are_readable_in_the_file(project: Path, tmp_path: Path) -> None:
@@ -217,9 +218,10 @@ def test_letters_of_any_language_are_readable_in_the_file(project: Path, tmp_pat
     assert "größe" in (project / "conf/data/pets.yaml").read_text(encoding="utf-8")
 
 
-def test_the_new_run_can_be_composed(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("project")
+def test_the_new_run_can_be_composed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_data("pets", make(tmp_path / "pets", *SPLIT), side=24, skip_unreadable=False)
-    train = compose_run("pets", load_params(project / "params.yaml").runs["pets"], project / "conf")
+    train = compose_run("pets", load_params().runs["pets"])
     assert (train.data.image_shape, train.batch_size) == ((24, 24, 1), 1)  # of three training images
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "Wrote conf/data/pets.yaml, and the data set and the run pets into params.yaml.",
@@ -230,14 +232,15 @@ def test_the_new_run_can_be_composed(project: Path, tmp_path: Path, capsys: pyte
 
 def test_a_folder_in_the_project_has_a_relative_path(project: Path) -> None:
     add_data("pets", make(project / "data/pets", *WHOLE), side=None, skip_unreadable=False)
-    assert load_params(project / "params.yaml").datasets["pets"].path == "data/pets"
+    assert load_params().datasets["pets"].path == "data/pets"
 
 
-def test_pictures_that_cannot_be_read_are_left_out_if_the_user_agrees(project: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_pictures_that_cannot_be_read_are_left_out_if_the_user_agrees(tmp_path: Path) -> None:
     source = make(tmp_path / "pets", *WHOLE)
     (source / "dog/1.png").write_bytes(b"")
     add_data("pets", source, side=None, skip_unreadable=True)
-    assert getattr(load_data("pets", project / "conf").source, "skip_unreadable", None) is True
+    assert getattr(load_data("pets").source, "skip_unreadable", None) is True
 
 
 def test_pictures_that_cannot_be_read_are_refused_and_named(

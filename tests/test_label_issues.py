@@ -20,7 +20,7 @@ from image_classifier.label_issues import cross_validate, find_suspects, plot_la
 
 @pytest.fixture(scope="module")
 def config() -> Train:
-    return resolve(Train, compose("train", ["optimizer=adam", "epochs=3", "validation=final_test"], paths.CONF))
+    return resolve(Train, compose("train", ["optimizer=adam", "epochs=3", "validation=final_test"]))
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
                 try:
                     hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
                 except COMPOSITION_ERRORS as error:
-                    raise explain(error, stage, paths.CONF) from None
+                    raise explain(error, stage) from None
 
         return main
 

@@ -11,7 +11,6 @@ import pytest
 from audit_helpers import make_pictures, noise
 
 from benchmarks.data_sets import ANIMALS, download, read_animals
-from image_classifier import paths
 from image_classifier.audit.findings import Findings, audit_dataset, format_page
 from image_classifier.audit.plots import plot_findings
 from image_classifier.config.compose import compose, load_data, resolve
@@ -24,7 +23,7 @@ SHAPE = (12, 10, 1)
 
 @pytest.fixture(scope="module")
 def settings() -> Audit:
-    return resolve(Audit, compose("audit", [], paths.CONF))
+    return resolve(Audit, compose("audit", []))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 import re
-import shutil
 from pathlib import Path
 
 import hydra
@@ -206,15 +205,16 @@ def test_a_value_that_is_needed_and_missing_is_named() -> None:
         resolve(Evaluate, compose("evaluate", []))
 
 
-def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_configuration_file_is_named(project: Path) -> None:
+    (project / "conf/train.yaml").unlink()
     with pytest.raises(InputError, match=r"^conf/train\.yaml is missing\. Restore it: git checkout conf/$"):
-        compose("train", [], tmp_path)
+        compose("train", [])
 
 
-def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
-    (tmp_path / "train.yaml").write_text("epochs: [1")
-    with pytest.raises(InputError, match=r"train\.yaml"):
-        compose("train", [], tmp_path)
+def test_a_configuration_file_that_is_no_yaml_is_named(project: Path) -> None:
+    (project / "conf/train.yaml").write_text("epochs: [1")
+    with pytest.raises(InputError, match=r"^conf/train\.yaml, line 1: "):
+        compose("train", [])
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def test_a_configuration_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         ({**ROW, "data": "emnist"}, "params.yaml: runs.mine.data=emnist: should be one of: mnist (datasets)"),
     ],
 )
-def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: str) -> None:
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"datasets": DATASETS, "runs": {"mine": row}}))
+def test_a_typo_in_params_yaml_is_named(project: Path, row: object, message: str) -> None:
+    (project / "params.yaml").write_text(yaml.safe_dump({"datasets": DATASETS, "runs": {"mine": row}}))
     with pytest.raises(InputError) as raised:
-        load_params(tmp_path / "params.yaml")
+        load_params()
     assert str(raised.value) == message
 
 
@@ -252,19 +252,19 @@ def test_a_typo_in_params_yaml_is_named(tmp_path: Path, row: object, message: st
         ),
     ],
 )
-def test_a_data_set_that_cannot_be_used_is_named(tmp_path: Path, datasets: object, message: str) -> None:
+def test_a_data_set_that_cannot_be_used_is_named(project: Path, datasets: object, message: str) -> None:
     content = {"runs": {"mine": ROW}, **({"datasets": datasets} if datasets else {})}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (project / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError) as raised:
-        load_params(tmp_path / "params.yaml")
+        load_params()
     assert str(raised.value) == message
 
 
 @pytest.mark.parametrize("text", ["runs: {a: [", "", "datasets: {mnist: {path: a}}\nruns: {}", "other: 1"])
-def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "params.yaml").write_text(text)
+def test_a_params_yaml_without_runs_is_refused(project: Path, text: str) -> None:
+    (project / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"^params\.yaml"):
-        load_params(tmp_path / "params.yaml")
+        load_params()
 
 
 @pytest.mark.parametrize(
@@ -283,19 +283,20 @@ def test_a_params_yaml_without_runs_is_refused(tmp_path: Path, text: str) -> Non
     ],
     ids=["empty", "comment", "number", "list", "word", "binary", "Latin-1", "UTF-16", "doubled key", "syntax"],
 )
-def test_a_damaged_file_is_named_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
-    shutil.copytree(paths.CONF, tmp_path / "conf")
+def test_a_damaged_file_is_named_with_the_reason(project: Path, content: bytes, message: str) -> None:
+    row = load_params().runs["sgd_32"]
     for file in ("params.yaml", "conf/optimizer/sgd.yaml"):
-        (tmp_path / file).write_bytes(content)
+        (project / file).write_bytes(content)
     with pytest.raises(InputError, match=rf"params\.yaml\b.*{re.escape(message)}"):
-        load_params(tmp_path / "params.yaml")
+        load_params()
     with pytest.raises(InputError, match=rf"sgd\.yaml\b.*{re.escape(message)}"):
-        compose_run("a", load_params().runs["sgd_32"], tmp_path / "conf")
+        compose_run("a", row)
 
 
-def test_a_missing_params_yaml_is_named(tmp_path: Path) -> None:
+def test_a_missing_params_yaml_is_named(project: Path) -> None:
+    (project / "params.yaml").unlink()
     with pytest.raises(InputError, match=r"^params\.yaml is missing\."):
-        load_params(tmp_path / "params.yaml")
+        load_params()
 
 
 def test_an_unknown_optimizer_in_a_row_is_named_with_the_choices() -> None:
@@ -320,9 +321,8 @@ def test_every_data_set_in_conf_has_the_values_that_dvc_yaml_watches(data: str) 
 
 
 @pytest.fixture
-def pets(tmp_path: Path) -> Path:
-    """A folder conf/ with the data set pets: coloured pictures of three classes."""
-    shutil.copytree(paths.CONF, tmp_path / "conf")
+def pets(project: Path) -> Path:
+    """The file in conf/data/ of a project with the data set pets: coloured pictures of three classes."""
     values = {
         "name": "pets",
         "source": {"form": "image_folder", "skip_unreadable": False},
@@ -334,24 +334,25 @@ def pets(tmp_path: Path) -> Path:
         "train_examples": None,
         "test_examples": None,
     }
-    (tmp_path / "conf/data/pets.yaml").write_text(yaml.safe_dump(values))
-    return tmp_path / "conf"
+    file = project / "conf/data/pets.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
 
 
-def test_the_last_layer_has_a_unit_for_each_class_of_the_data_set(pets: Path) -> None:
-    units = [
-        resolve(Train, compose("train", [f"data={data}"], pets)).model.layers[-1]["units"] for data in ("mnist", "pets")
-    ]
-    assert units == [10, 3]
+@pytest.mark.usefixtures("pets")
+def test_the_last_layer_has_a_unit_for_each_class_of_the_data_set() -> None:
+    assert [configure(f"data={data}").model.layers[-1]["units"] for data in ("mnist", "pets")] == [10, 3]
 
 
-def test_a_data_set_has_the_shape_of_its_images(pets: Path) -> None:
-    assert load_data("pets", pets).image_shape == (32, 48, 3)
-    assert load_data("mnist", pets).image_shape == (28, 28, 1)
+@pytest.mark.usefixtures("pets")
+def test_a_data_set_has_the_shape_of_its_images() -> None:
+    assert load_data("pets").image_shape == (32, 48, 3)
+    assert load_data("mnist").image_shape == (28, 28, 1)
 
 
-def test_the_data_set_of_a_row_decides_the_training(pets: Path) -> None:
-    assert compose_run("mine", Row.model_validate({**ROW, "data": "pets"}), pets).data.name == "pets"
+@pytest.mark.usefixtures("pets")
+def test_the_data_set_of_a_row_decides_the_training() -> None:
+    assert compose_run("mine", Row.model_validate({**ROW, "data": "pets"})).data.name == "pets"
 
 
 @pytest.mark.parametrize(
@@ -365,14 +366,14 @@ def test_the_data_set_of_a_row_decides_the_training(pets: Path) -> None:
 def test_a_bad_value_of_a_file_in_conf_data_is_named_with_the_file(
     pets: Path, old: str, new: str, message: str
 ) -> None:
-    replace(pets / "data/pets.yaml", old, new)
+    replace(pets, old, new)
     with pytest.raises(InputError) as raised:
-        load_data("pets", pets)
+        load_data("pets")
     assert str(raised.value) == message
 
 
 def test_every_data_set_of_params_yaml_is_checked(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace(pets / "data/pets.yaml", "name: pets", "name: cats")
+    replace(pets, "name: pets", "name: cats")
     table = load_params()
     with_pets = Table(
         datasets={**table.datasets, "pets": table.datasets["mnist"]},
@@ -380,7 +381,7 @@ def test_every_data_set_of_params_yaml_is_checked(pets: Path, monkeypatch: pytes
     )
     monkeypatch.setattr("image_classifier.config.compose.load_params", lambda: with_pets)
     with pytest.raises(InputError, match=r"^conf/data/pets\.yaml: name=cats: should be pets, as the file$"):
-        check_configuration(pets)
+        check_configuration()
 
 
 def test_a_sixth_of_the_training_images_is_held_out() -> None:
@@ -434,25 +435,22 @@ def test_the_command_of_a_training_in_dvc_yaml_has_the_overrides_of_the_row() ->
     assert command.split()[3:] == row.overrides("mine")
 
 
-def test_a_value_of_another_stage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    shutil.copytree(paths.CONF, tmp_path / "conf")
-    compare = tmp_path / "conf/compare.yaml"
-    compare.write_text(compare.read_text().replace("confidence: 0.95", "confidence: 95"))
+def test_a_value_of_another_stage_that_cannot_be_used_is_named(project: Path) -> None:
+    replace(project / "conf/compare.yaml", "confidence: 0.95", "confidence: 95")
     with pytest.raises(InputError, match=r"^conf/compare\.yaml: confidence=95.*: should be less than 1$"):
-        check_configuration(conf=tmp_path / "conf")
+        check_configuration()
 
 
 @pytest.mark.parametrize(("group", "base"), [("training", "fast"), ("optimizer", "adam"), ("model", "cnn")])
 def test_a_file_of_a_row_that_inherits_from_one_that_dvc_does_not_watch_is_refused(
-    tmp_path: Path, group: str, base: str
+    project: Path, group: str, base: str
 ) -> None:
-    shutil.copytree(paths.CONF, tmp_path / "conf")
-    (tmp_path / "conf" / group / "mine.yaml").write_text(f"defaults: [{base}, _self_]\n")
+    (project / "conf" / group / "mine.yaml").write_text(f"defaults: [{base}, _self_]\n")
     row = Row.model_validate({**ROW, group: "mine"})
     with pytest.raises(
         InputError, match=rf"^params\.yaml: runs\.a: conf/{group}/mine\.yaml inherits from {base}, whose"
     ):
-        compose_run("a", row, tmp_path / "conf")
+        compose_run("a", row)
 
 
 def test_a_training_with_another_name_is_not_is_pipeline_run(train_config: Train) -> None:

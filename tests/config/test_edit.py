@@ -37,16 +37,18 @@ def test_a_data_set_and_a_run_are_added_and_all_comments_are_kept(params: Path) 
     assert params.read_text() == TEXT.replace(digits, f"{digits}  pets: {{path: /data/pets}}\n") + added
 
 
-def test_a_run_alone_changes_no_data_set(params: Path) -> None:
+@pytest.mark.usefixtures("params")
+def test_a_run_alone_changes_no_data_set() -> None:
     add_to_params(runs={"more": ROW.model_copy(update={"data": "mnist"})})
-    assert list(load_params(params).datasets) == ["mnist"]
-    assert list(load_params(params).runs) == ["sgd_32", "fast", "more"]
+    assert list(load_params().datasets) == ["mnist"]
+    assert list(load_params().runs) == ["sgd_32", "fast", "more"]
 
 
+@pytest.mark.usefixtures("params")
 @pytest.mark.parametrize("path", ["/data/my pets: #1, {all}", "/data/" + "long name " * 20 + "end", "/data/größe"])
-def test_every_path_is_read_as_it_was_written(params: Path, path: str) -> None:
+def test_every_path_is_read_as_it_was_written(path: str) -> None:
     add_to_params(datasets={"pets": DataSource(path=path)}, runs={"pets": ROW})
-    assert load_params(params).datasets["pets"].path == path
+    assert load_params().datasets["pets"].path == path
 
 
 @pytest.mark.parametrize("name", ["pets", "pets-2", "_", "101_dogs", "x" * 100])

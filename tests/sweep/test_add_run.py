@@ -104,14 +104,14 @@ def test_the_best_trial_becomes_a_row_and_a_file_of_its_optimizer(
     add_run("0123456789", "best")
     added = "  best: {data: mnist, model: cnn, optimizer: best, batch_size: 64, epochs: 10, training: default}\n"
     assert (project / "params.yaml").read_text() == PARAMS + added
-    row = load_params(project / "params.yaml").runs["best"]
+    row = load_params().runs["best"]
     assert row == ROW.model_copy(update={"optimizer": "best", "epochs": 10})
     text = (project / "conf/optimizer/best.yaml").read_text()
     assert text.startswith(
         "# python -m pipelines.train data=mnist model=cnn optimizer=best batch_size=64 epochs=10 training=default\n"
         "#   Best trial of sweep 0123456789: 98.76% of its held-out images.\n"
     )
-    composed = resolve(Train, compose("train", row.overrides("best"), project / "conf"))
+    composed = resolve(Train, compose("train", row.overrides("best")))
     assert np.isclose(composed.optimizer["learning_rate"], 0.5)
     assert yaml.safe_load(text)["_target_"] == "keras.optimizers.SGD"
     assert capsys.readouterr().out == (
@@ -133,10 +133,10 @@ def adhoc(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_an_ad_hoc_run_becomes_a_row_that_trains_with_its_values(project: Path, adhoc: str) -> None:
     add_run(adhoc, "best")
-    row = load_params(project / "params.yaml").runs["best"]
+    row = load_params().runs["best"]
     changed = {"optimizer": "best", "batch_size": 32, "epochs": 10, "training": "best"}
     assert row == ROW.model_copy(update=changed)
-    train = compose_run("best", row, project / "conf")
+    train = compose_run("best", row)
     assert (train.optimizer["learning_rate"], train.training.seed) == (0.5, 7)
     for group in ("optimizer", "training"):
         assert "#   Values of the ad hoc run 0123456789.\n" in (project / f"conf/{group}/best.yaml").read_text()
@@ -155,7 +155,7 @@ def test_an_interrupted_command_can_be_repeated(project: Path, adhoc: str) -> No
     add_run(adhoc, "best")
     (project / "params.yaml").write_text(PARAMS)  # the row is written last
     add_run(adhoc, "best")
-    assert "best" in load_params(project / "params.yaml").runs
+    assert "best" in load_params().runs
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ ADMITTED_BASES: dict[str, tuple[str, ...]] = {"model": (), "optimizer": (), "tra
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError)
 
 
-def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF) -> Schema:
+def resolve(schema: type[Schema], composed: DictConfig) -> Schema:
     """Check a composed configuration; raises `InputError` as `validate` does, or names the empty file behind it."""
     try:
         return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
@@ -33,11 +33,11 @@ def resolve(schema: type[Schema], composed: DictConfig, conf: Path = paths.CONF)
         reason = str(error).splitlines()[0].rpartition("raised while resolving interpolation: ")[2]
         raise InputError(f"{error.full_key}: {reason}") from None
     except InputError:
-        check_files(conf)
+        check_files()
         raise
 
 
-def compose(stage: str, overrides: list[str], conf: Path = paths.CONF) -> DictConfig:
+def compose(stage: str, overrides: list[str]) -> DictConfig:
     """Compose the configuration of a stage without running it.
 
     Raises:
@@ -45,10 +45,10 @@ def compose(stage: str, overrides: list[str], conf: Path = paths.CONF) -> DictCo
     """
     try:
         GlobalHydra.instance().clear()  # a stage composes its own configuration in the same process
-        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        with hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
             return hydra.compose(stage, overrides)
     except COMPOSITION_ERRORS as error:
-        raise explain(error, stage, conf) from None
+        raise explain(error, stage) from None
 
 
 def load_yaml(path: Path) -> object:
@@ -75,15 +75,15 @@ def load_yaml(path: Path) -> object:
     return values
 
 
-def check_files(conf: Path) -> None:
+def check_files() -> None:
     """Raise `InputError`, as `load_yaml` does, for a file of conf/ that cannot be read."""
-    for file in sorted(conf.rglob("*.yaml")):
+    for file in sorted(paths.CONF.rglob("*.yaml")):
         load_yaml(file)
 
 
-def load_params(params: Path = paths.PARAMS) -> Table:
+def load_params() -> Table:
     """Read params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Table, load_yaml(params), origin=f"{params.name}: ")
+    return validate(Table, load_yaml(paths.PARAMS), origin=f"{paths.PARAMS.name}: ")
 
 
 def load_compare_config() -> Compare:
@@ -95,15 +95,15 @@ def load_compare_config() -> Compare:
     return resolve(Compare, compose("compare", []))
 
 
-def load_data(name: str, conf: Path = paths.CONF) -> Data:
+def load_data(name: str) -> Data:
     """Compose the description of a data set from conf/data/.
 
     Raises:
         InputError: There is no such file, or a value cannot be used.
     """
-    composed = compose("fetch", [f"data={name}"], conf)
+    composed = compose("fetch", [f"data={name}"])
     try:
-        data = resolve(Fetch, composed, conf).data
+        data = resolve(Fetch, composed).data
     except InputError as error:
         raise InputError(f"conf/data/{name}.yaml: {error}") from None
     if data.name != name:
@@ -115,17 +115,17 @@ def load_data(name: str, conf: Path = paths.CONF) -> Data:
 OmegaConf.register_new_resolver("count", lambda classes: len(classes) if isinstance(classes, ListConfig) else 0)
 
 
-def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
+def compose_run(run: str, row: Row) -> Train:
     """Compose the training of a row of params.yaml.
 
     Raises:
         InputError: A value of the row, or of a file that it names, cannot be used, or DVC would miss its changes.
     """
     try:
-        train = resolve(Train, compose("train", row.overrides(run), conf), conf)
+        train = resolve(Train, compose("train", row.overrides(run)))
         for group, admitted in ADMITTED_BASES.items():
             file = f"{group}/{getattr(row, group)}.yaml"
-            values: Any = load_yaml(conf / file)
+            values: Any = load_yaml(paths.CONF / file)
             bases = [str(base) for base in values.get("defaults", [])]
             missed = ", ".join(base for base in bases if base not in ("_self_", *admitted))
             if missed:
@@ -135,7 +135,7 @@ def compose_run(run: str, row: Row, conf: Path = paths.CONF) -> Train:
     return train
 
 
-def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
+def check_configuration() -> dict[str, Train]:
     """Check params.yaml and every file of conf/ that the stages and the rows use.
 
     Returns:
@@ -145,16 +145,16 @@ def check_configuration(conf: Path = paths.CONF) -> dict[str, Train]:
         InputError: A value cannot be used.
     """
     params = load_params()
-    check_files(conf)
+    check_files()
     for stage, schema in STAGES.items():
         overrides = [f"run={next(iter(params.runs))}"] if "run" in schema.model_fields else []
         try:
-            resolve(schema, compose(stage, overrides, conf), conf)
+            resolve(schema, compose(stage, overrides))
         except InputError as error:
             raise InputError(f"conf/{stage}.yaml: {error}") from None
     for name in params.datasets:
-        load_data(name, conf)
-    return {run: compose_run(run, row, conf) for run, row in params.runs.items()}
+        load_data(name)
+    return {run: compose_run(run, row) for run, row in params.runs.items()}
 
 
 def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
@@ -172,10 +172,10 @@ def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
     return row is not None
 
 
-def explain(error: Exception, stage: str, conf: Path) -> InputError:
+def explain(error: Exception, stage: str) -> InputError:
     """Turn an error of Hydra's into one line that lists the choices, or names the damaged file of conf/."""
     try:
-        check_files(conf)
+        check_files()
     except InputError as cause:
         return cause
     if isinstance(error, OSError) and not isinstance(error, HydraException):
@@ -193,7 +193,7 @@ def explain(error: Exception, stage: str, conf: Path) -> InputError:
     if missing_group := re.match(r"Could not override '([^']+)'\.\s+No match in the defaults list", str(error)):
         return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
-        return InputError(f"Unknown key '{key}'. {_suggest_key(key, _keys(compose(stage, [], conf)))}")
+        return InputError(f"Unknown key '{key}'. {_suggest_key(key, _keys(compose(stage, [])))}")
     return InputError(" ".join(str(error).split()))
 
 
