@@ -7,7 +7,7 @@ from image_classifier.config.schema import Evaluate
 from image_classifier.dataset import load_examples
 from image_classifier.entrypoint import entrypoint
 from image_classifier.files import write_arrays, write_figure, write_json
-from image_classifier.provenance.result import check_training_data
+from image_classifier.provenance.result import check_training_data, read_result
 
 
 @entrypoint("evaluate", Evaluate)
@@ -15,7 +15,7 @@ def main(config: Evaluate) -> str:
     table = load_params().runs
     files = find_run_files(config.run, table)
     if config.run not in table:
-        check_training_data(config.run)
+        check_training_data(read_result(config.run))
     data = read_data_name(files)
     check_prepared_data(load_data(data))
     test = load_examples(paths.prepared_data(data), "test")

@@ -288,10 +288,12 @@ def promote(
 
     Example: image-classifier promote adadelta_128
     """
-    if [run is not None, undo, history].count(True) != 1 or (force is not None and run is None) or (run and data):
-        raise typer.BadParameter(
-            "give either RUN with or without --force, or --undo or --history with or without --data"
-        )
+    if [run is not None, undo, history].count(True) != 1:
+        raise typer.BadParameter("give exactly one of RUN, --undo and --history")
+    if run and data:
+        raise typer.BadParameter("--data is for --undo and --history; a run has its own data set")
+    if force is not None and not run:
+        raise typer.BadParameter("--force is for RUN")
     if force is not None and not force.strip():
         raise InputError('--force needs a reason, which is recorded: image-classifier promote RUN --force "REASON"')
     from image_classifier.config.compose import load_compare_config, load_params

@@ -118,7 +118,7 @@ def test_an_ad_hoc_run_whose_images_changed_after_the_training_is_refused(
     monkeypatch.setattr(result_module, "training_files", lambda _data: {**INPUT, "data/prepared/mnist": md5_now})
     expected = rf"^run=mine was trained on other images than data/prepared/mnist has now\. Train again: {command}$"
     with pytest.raises(InputError, match=expected) if is_refused else nullcontext():
-        check_training_data("mine")
+        check_training_data(read_result("mine"))
 
 
 def test_every_distinct_result_of_the_workspace_history_and_experiments_is_listed_once(project: Path) -> None:

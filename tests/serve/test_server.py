@@ -240,23 +240,6 @@ def test_a_picture_has_the_calibrated_probabilities_and_whether_the_model_is_sur
     assert answer["sure"] is sure
 
 
-@pytest.mark.parametrize(("shape", "classes"), [((28, 28, 1), 9), ((28, 28, 3), 10), ((32, 32, 1), 10)])
-def test_a_run_with_other_classes_or_image_shape_is_left_out_with_a_warning(
-    models: dict[str, keras.Model], shape: tuple[int, int, int], classes: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    dense = {"_target_": "keras.layers.Dense", "units": classes, "activation": "softmax"}
-    older = build_model("older", [{"_target_": "keras.layers.Flatten"}, dense], shape, classes)
-    served = {"first": models["first"], "older": older, "second": models["second"]}
-    with running(server.make_application([(*run, UNCALIBRATED) for run in served.items()], DIGITS)) as port:
-        status, text = send(port, png(np.eye(40, dtype=np.uint8) * 255), path="/picture", Content_Type="image/png")
-    assert status == 200
-    assert [answer["name"] for answer in json.loads(text)["models"]] == ["first", "second"]
-    assert capsys.readouterr().err == (
-        f"Warning: older is left out. Its model is for images of shape {shape} and {classes} classes; "
-        "the champion has (28, 28, 1) and 10.\n"
-    )
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -181,6 +181,13 @@ def test_a_run_that_cannot_be_compared_is_promoted_only_by_force(
     assert recorded(store)[-1].reason == f"forced: new classes (not compared: {error})"
 
 
+def test_a_champion_whose_files_are_lost_is_replaced_and_the_record_says_so(store: Store, runs: list[Result]) -> None:
+    promote(runs[0])
+    (model_folder(store) / "MLmodel").unlink()
+    promote(runs[1])
+    assert recorded(store)[-1].reason == "the files of the champion, version 1, are lost"
+
+
 def test_the_champion_is_not_promoted_again(store: Store, runs: list[Result]) -> None:
     promote(runs[0])
     move = promote(runs[0])

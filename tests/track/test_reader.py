@@ -21,15 +21,17 @@ from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration
 from image_classifier.evaluate.saved_model import load_model
 from image_classifier.files import file_hashes
 from image_classifier.paths import RunFiles
+from image_classifier.provenance import result as result_module
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
 from image_classifier.track.reader import (
     compare_runs,
     find_calibration,
     find_facts,
+    find_model,
     find_predictions,
     find_run,
-    load_current_models,
+    load_other_models,
     read_run,
 )
 from image_classifier.track.store import Store
@@ -148,10 +150,22 @@ def test_a_pipeline_run_has_stored_predictions(result: Result, monkeypatch: pyte
 def test_the_model_of_an_ad_hoc_run_predicts(adhoc_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
     monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
+    monkeypatch.setattr(result_module, "training_files", lambda _data: adhoc_result.input.files)
     probabilities, _ = find_predictions("mine", TEST, load_params(), 500)
     np.testing.assert_array_equal(
         probabilities, load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
     )
+
+
+def test_the_model_of_an_ad_hoc_run_is_refused_after_its_data_set_has_changed(
+    adhoc_result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "adhoc_run", lambda _run: adhoc_result.files)
+    monkeypatch.setattr(reader, "read_result", {"mine": adhoc_result}.__getitem__)
+    monkeypatch.setattr(result_module, "training_files", lambda _data: {"data/prepared/mnist": "another"})
+    for use in (lambda: find_model("mine", load_params()), lambda: find_predictions("mine", TEST, load_params(), 500)):
+        with pytest.raises(InputError, match=r"was trained on other images than data/prepared/mnist has now\."):
+            use()
 
 
 def test_the_model_of_a_recorded_run_predicts(
@@ -213,7 +227,7 @@ def test_the_models_of_current_runs_are_loaded_without_trials_and_open_runs(
         record_result(any_store, result)
     any_store.client.create_run(any_store.experiment_id, run_name="unfinished")
     left_out = record_result(any_store, rename(adhoc_result, "left_out"))
-    models = list(load_current_models(any_store, exclude_run_id=left_out))
+    models = list(load_other_models(any_store, left_out))
     assert [name for name, *_ in models] == ["sgd_32", "other"]
     expected = load_model(adhoc_result.files.model).predict(scale_pixels(PIXELS), verbose=0)
     np.testing.assert_array_equal(models[0][1].predict(scale_pixels(PIXELS), verbose=0), expected)
@@ -222,10 +236,10 @@ def test_the_models_of_current_runs_are_loaded_without_trials_and_open_runs(
 def test_a_model_that_cannot_be_loaded_is_left_out_with_a_warning(
     store: Store, adhoc_result: Result, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_ids = [record_result(store, rename(adhoc_result, name)) for name in ("damaged", "sound")]
+    run_ids = [record_result(store, rename(adhoc_result, name)) for name in ("damaged", "sound", "champion")]
     artifacts = Path(store.client.get_run(run_ids[0]).info.artifact_uri.removeprefix("file://"))
     (artifacts / "model.h5").write_bytes(b"no model")
-    assert [name for name, *_ in load_current_models(store, exclude_run_id="")] == ["sound"]
+    assert [name for name, *_ in load_other_models(store, run_ids[2])] == ["sound"]
     printed = capsys.readouterr().err
     assert printed.startswith(f"Warning: damaged is left out. model.h5 of MLflow run {run_ids[0]} is damaged")
     assert printed.count("\n") == 1
@@ -239,7 +253,21 @@ def test_a_recorded_run_has_the_calibration_of_its_folder_and_an_older_one_has_n
     adhoc_result.files.calibration.write_text(json.dumps({"temperature": 1.5, "threshold": 0.9}))
     record_result(any_store, adhoc_result)
     assert find_calibration(any_store, run_id) == Calibration(1.5, 0.9)
-    assert [calibration for *_, calibration in load_current_models(any_store, "")] == [Calibration(1.5, 0.9)]
+    champion = record_result(any_store, rename(adhoc_result, "champion"))
+    assert [calibration for *_, calibration in load_other_models(any_store, champion)] == [Calibration(1.5, 0.9)]
+
+
+@pytest.mark.parametrize(("key", "value"), [("classes", list("abcdefghij")), ("image_shape", [28, 28, 3])])
+def test_a_run_that_was_trained_for_another_task_is_left_out_with_a_warning(
+    store: Store, adhoc_result: Result, capsys: pytest.CaptureFixture[str], key: str, value: object
+) -> None:
+    record_result(store, rename(adhoc_result, "older"))
+    dataset = json.loads(adhoc_result.dataset.read_text())
+    adhoc_result.dataset.write_text(json.dumps({**dataset, key: value}))
+    champion = record_result(store, rename(adhoc_result, "champion"))
+    assert list(load_other_models(store, champion)) == []
+    message = "Warning: older is left out. It was trained for other classes, or images of another size.\n"
+    assert capsys.readouterr().err == message
 
 
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:

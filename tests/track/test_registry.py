@@ -62,7 +62,7 @@ def test_the_file_that_mlflow_adds_when_it_loads_a_model_is_no_damage(store: Sto
 def test_lost_files_are_named_with_their_place(store: Store, files: Path) -> None:
     (files / "MLmodel").unlink()
     with pytest.raises(InputError, match=rf"^The files of version 1 of mnist are lost \({files.as_uri()}\)"):
-        check_files(store, "mnist", "1")
+        load_address(store, f"models:/mnist@{CHAMPION}")
 
 
 def test_a_version_without_recorded_files_is_not_checked(store: Store, files: Path) -> None:

@@ -19,7 +19,7 @@ from tracking_helpers import logged, promote
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
-from image_classifier.track.registry import find_champion
+from image_classifier.track.registry import find_champion, is_lost
 from image_classifier.track.store import INPUT_TAG, RESULT_TAG, Store, sqlite_uri, tracking_uri
 from image_classifier.track.writer import record_result
 
@@ -145,7 +145,7 @@ def test_lost_files_make_a_record_incomplete_until_they_are_recorded_again(
     promote(result)
     shutil.rmtree(tmp_path / "mlartifacts")
     assert store.find_complete({RESULT_TAG: result.fingerprint}) is None
-    assert find_champion(store, "mnist") is None
+    assert is_lost(store, "mnist", "1")
     with pytest.raises(InputError, match=r"^run=sgd_32 is not in MLflow"):
         promote(result)
     assert record_result(store, result) == run_id

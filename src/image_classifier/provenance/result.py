@@ -90,18 +90,21 @@ def read_result(run: str) -> Result:
     return Result(metadata.input, outputs, files, False, metadata.revision, metadata, (), report)
 
 
-def check_training_data(run: str) -> None:
+def check_training_data(result: Result) -> None:
     """Check that an ad hoc run was trained on the images that its data set has now.
 
-    Otherwise its held-out images are not known, and its metrics would be recorded beside another hash of the data.
+    Otherwise its held-out images and the names of its classes are not known, and its metrics would be recorded beside
+    another hash of the data.
 
     Raises:
-        InputError: The data set has changed since the training, or the result cannot be read.
+        FileNotFoundError: The prepared data set is missing.
+        InputError: The data set has changed since the training.
     """
-    trained = read_result(run).input
+    trained = result.input
     if data_hash(trained.files) != data_hash(training_files(trained.data)):
         place = paths.prepared_data(trained.data).relative_to(paths.ROOT)
-        raise InputError(f"run={run} was trained on other images than {place} has now. Train again: {trained.command}")
+        change = f"run={trained.run} was trained on other images than {place} has now"
+        raise InputError(f"{change}. Train again: {trained.command}")
 
 
 def workspace_trainings() -> dict[str, Stage]:

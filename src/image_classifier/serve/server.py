@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -24,7 +23,7 @@ from image_classifier.dataset import scale_pixels
 from image_classifier.errors import InputError
 from image_classifier.evaluate.calibration import Calibration
 from image_classifier.fetch.pictures import PictureTask
-from image_classifier.track.reader import find_calibration, load_current_models, read_task
+from image_classifier.track.reader import find_calibration, load_other_models, read_task
 from image_classifier.track.registry import CHAMPION, find_champion, find_origin, load_address
 from image_classifier.track.store import Store
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MAX_BYTES = 10_000_000  # size of a request; a thousand images with four digits per pixel are 6 MB
-PAGE = Path(__file__).with_name("page")
+PAGE_FOLDER = Path(__file__).with_name("page")
 PAGE_FILES = ("index.html", "page.css", "page.js")
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
@@ -65,7 +64,7 @@ def serve(port: int, data: str | None) -> None:
     with listener:
         run_id, name = find_origin(store, model, version)
         champion = (name, load_address(store, f"models:/{model}/{version}"), find_calibration(store, run_id))
-        others = load_current_models(store, exclude_run_id=run_id)
+        others = load_other_models(store, run_id)
         application = make_application([champion, *others], PictureTask.from_fields(read_task(store, run_id)))
         address = f"http://{HOST}:{port}"
         print(f"Draw a picture: {address}")
@@ -84,20 +83,16 @@ def make_application(models: Sequence[tuple[str, "keras.Model", Calibration]], t
     names of `GET /models` and sends picture files to `POST /picture`. Requests are refused with a status from 400 to
     499 and one line of JSON.
 
-    Prints a warning about each model of another form, which is left out: the data set had other classes, or another
-    image size, when it was trained.
-
     Args:
         models: Name, model and calibration of each run, the champion first, which answers `POST /invocations` with the
             output of its model.
-        task: Task of the champion.
+        task: Task that all of them solve.
     """
     application = FastAPI(openapi_url=None, dependencies=[Depends(check_origin)])  # None: no /docs either
     champion = models[0][1]
     model_lock = asyncio.Lock()
     shape = champion.input_shape[1:]
-    models = [models[0], *(run for run in models[1:] if check_form(run[0], run[1], task))]
-    names = [{"name": name, "champion": model is champion} for name, model, _ in models]
+    entries = [{"name": name, "champion": model is champion} for name, model, _ in models]
 
     def predict(body: bytes) -> Response:
         probabilities = champion.predict(parse_images(body, shape), verbose=0)
@@ -109,16 +104,21 @@ def make_application(models: Sequence[tuple[str, "keras.Model", Calibration]], t
         except InputError as error:
             raise HTTPException(400, f"{error}.") from None
         batch = scale_pixels(image[np.newaxis])
-        answers = []
-        for name, (_, model, calibration) in zip(names, models, strict=True):
-            # For one image, `predict_on_batch` gives the same answer as `predict` in a small part of the time
+        predictions = []
+        for entry, (_, model, calibration) in zip(entries, models, strict=True):
+            # For one image, `predict_on_batch` gives the same result as `predict` in a small part of the time
             probabilities = calibration.apply(model.predict_on_batch(batch))
             sure = calibration.is_sure(probabilities)
-            answer = {"probabilities": dict(zip(task.classes, probabilities[0].tolist(), strict=True))}
-            answers.append({**name, **answer, "sure": None if sure is None else bool(sure[0])})
-        return JSONResponse({"image": png_url(image), "models": answers})
+            predictions.append(
+                {
+                    **entry,
+                    "probabilities": dict(zip(task.classes, probabilities[0].tolist(), strict=True)),
+                    "sure": None if sure is None else bool(sure[0]),
+                }
+            )
+        return JSONResponse({"image": png_url(image), "models": predictions})
 
-    async def answer(function: Callable[[bytes], Response], request: Request) -> Response:
+    async def run_locked(function: Callable[[bytes], Response], request: Request) -> Response:
         body = await request.body()
         async with model_lock:  # one request at a time: TensorFlow uses all cores, and memory is limited
             return await asyncio.to_thread(function, body)
@@ -128,41 +128,30 @@ def make_application(models: Sequence[tuple[str, "keras.Model", Calibration]], t
 
     @application.post("/invocations", dependencies=[Depends(body_check("application/json"))])
     async def invocations(request: Request) -> Response:
-        return await answer(predict, request)
+        return await run_locked(predict, request)
 
     @application.get("/models")
     def list_models() -> Response:
-        return JSONResponse({"data": task.name, "classes": task.classes, "models": names})
+        return JSONResponse({"data": task.name, "classes": task.classes, "models": entries})
 
     @application.post("/picture", dependencies=[Depends(body_check("image/*", "application/octet-stream"))])
     async def picture(request: Request) -> Response:
-        return await answer(classify, request)
+        return await run_locked(classify, request)
 
     @application.get("/")
     @application.get("/{name}")
     def page(name: str = PAGE_FILES[0]) -> Response:
         if name not in PAGE_FILES:
             raise HTTPException(404, f"/{name}: no such page.")
-        return FileResponse(PAGE / name, headers=PAGE_HEADERS)
+        return FileResponse(PAGE_FOLDER / name, headers=PAGE_HEADERS)
 
     return application
-
-
-def check_form(name: str, model: "keras.Model", task: PictureTask) -> bool:
-    """Return whether a model has the image shape and the number of classes of a task, or else print a warning."""
-    image_shape, num_classes = model.input_shape[1:], model.output_shape[-1]
-    fits = (image_shape, num_classes) == (task.image_shape, len(task.classes))
-    if not fits:
-        expected = f"the champion has {task.image_shape} and {len(task.classes)}"
-        problem = f"Its model is for images of shape {image_shape} and {num_classes} classes; {expected}."
-        print(f"Warning: {name} is left out. {problem}", file=sys.stderr)
-    return fits
 
 
 def check_origin(request: Request) -> None:
     """Check that a request comes from this machine, and not from a page of another server in its browser.
 
-    Such a page can make its own host name point to this machine, and then names that host.
+    This prevents DNS rebinding: a foreign page whose host name resolves to 127.0.0.1 sends that name as Host.
 
     Raises:
         HTTPException: The request is refused.

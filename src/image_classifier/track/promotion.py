@@ -24,6 +24,7 @@ from image_classifier.track.registry import (
     find_champion,
     find_origin,
     find_registered,
+    is_lost,
     record_files,
 )
 from image_classifier.track.store import RESULT_TAG, Store, has_files
@@ -88,15 +89,27 @@ def promote(result: Result, params: Table, config: Compare, force: str | None = 
     while True:
         logged = _find_logged_model(store, result)
         champion = find_champion(store, model)
-        origin, name = find_origin(store, model, champion) if champion else ("", "")
-        if champion and origin == logged.source_run_id and force is None:
-            check_files(store, model, champion)
-            return Move(champion, champion, run, "")
         tests: list[RunTest] = []
-        reason = f"forced: {force}" if force else "there was no champion to compare with"
-        if champion and origin != logged.source_run_id:
-            label = f"version {champion} ({name})"
-            tests, reason = _judge(run, label, origin, model, params, config, force)
+        objection = None
+        if champion is None:
+            reason = "there was no champion to compare with"
+        elif is_lost(store, model, champion):
+            reason = f"the files of the champion, version {champion}, are lost"
+        else:
+            origin, name = find_origin(store, model, champion)
+            if origin == logged.source_run_id:
+                reason = "it is the champion already"
+                if force is None:
+                    check_files(store, model, champion)
+                    return Move(champion, champion, run, reason)
+            else:
+                label = f"version {champion} ({name})"
+                tests, objection = _compare_with_champion(run, label, origin, model, params, config, force)
+                reason = "better than the champion"
+                if objection and force is None:
+                    raise InputError(f"{run} does not replace {label}: {objection}. {_offer_force(run)}")
+        if force is not None:
+            reason = f"forced: {force} ({objection or reason})"
         with store.locked():
             if find_champion(store, model) == champion:
                 version = _register(store, result, logged, force=force is not None)
@@ -153,26 +166,24 @@ def _register(store: Store, result: Result, logged: LoggedModel, *, force: bool)
     return version
 
 
-def _judge(
+def _compare_with_champion(
     run: str, champion: str, champion_run: str, data: str, params: Table, config: Compare, force: str | None
-) -> tuple[list[RunTest], str]:
-    """Compare a run with the champion, print the comparison, and return its tests and the reason to promote the run."""
-    anyway = f'To promote it in any case: image-classifier promote {run} --force "REASON"'
+) -> tuple[list[RunTest], str | None]:
+    """Compare a run with the champion, print the comparison, and return its tests and the objection to the run."""
     try:
         tests, _ = compare_runs(run, champion, {run: run, champion: champion_run}, data, params, config)
     except (FileNotFoundError, InputError) as error:
         if force is not None:
-            return [], f"forced: {force} (not compared: {error})"
+            return [], f"not compared: {error}"
         if isinstance(error, FileNotFoundError):
             raise
-        raise InputError(f"{run} cannot be compared with {champion}. {error} {anyway}") from None
+        raise InputError(f"{run} cannot be compared with {champion}. {error} {_offer_force(run)}") from None
     print(_format_evidence(tests), flush=True)  # the reason follows on standard error
-    objection = find_objection(tests, config)
-    if force is not None:
-        return tests, f"forced: {force} ({objection or 'better than the champion'})"
-    if objection:
-        raise InputError(f"{run} does not replace {champion}: {objection}. {anyway}")
-    return tests, "better than the champion"
+    return tests, find_objection(tests, config)
+
+
+def _offer_force(run: str) -> str:
+    return f'To promote it in any case: image-classifier promote {run} --force "REASON"'
 
 
 def find_objection(tests: list[RunTest], config: Compare) -> str | None:

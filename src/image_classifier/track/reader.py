@@ -23,7 +23,7 @@ from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration, rea
 from image_classifier.files import damage_named, file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.result import read_result
+from image_classifier.provenance.result import check_training_data, read_result
 from image_classifier.provenance.verify import RecordedRun
 from image_classifier.track.payload import DATASET_FILE, RECIPE_TAG, picture_task
 from image_classifier.track.registry import check_hashes, find_model_run, load_address
@@ -145,8 +145,9 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any], 
         params: Contents of params.yaml.
 
     Raises:
-        FileNotFoundError: A file of the run is missing.
-        InputError: There is no such run or model, it is not finished, or MLflow cannot be reached.
+        FileNotFoundError: A file of the run, or the data set of an ad hoc run, is missing.
+        InputError: There is no such run or model, it is not finished, its data set has changed since, or MLflow cannot
+            be reached.
     """
     if ":/" in run:
         store = Store(params.choose_data(None))
@@ -155,6 +156,8 @@ def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any], 
         return model, read_task(store, run_id), find_calibration(store, run_id)
     if _is_local(run, params):
         result = read_result(run)
+        if not result.is_pipeline_run:
+            check_training_data(result)
         return _load(result.files.model), picture_task(result.dataset), read_calibration(result.files.calibration)
     store, run_id = find_run(run, params)
     model = _load_recorded(store, run_id, read_run(store, run_id).model)
@@ -183,14 +186,15 @@ def find_calibration(store: Store, run_id: str) -> Calibration:
         return read_calibration(Path(store.client.download_artifacts(run_id, paths.CALIBRATION_FILE, folder)))
 
 
-def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str, "keras.Model", Calibration]]:
-    """Yield name, model and calibration of each current, complete run, oldest first, without trials and replicates.
+def load_other_models(store: Store, run_id: str) -> Iterator[tuple[str, "keras.Model", Calibration]]:
+    """Yield name, model and calibration of each other run that solves the same task as a run, oldest first.
 
-    Prints a warning about each model that cannot be loaded.
+    These are the current, complete runs, without trials and replicates. Prints a warning about each one that was
+    trained for other classes or images of another size, or whose model cannot be loaded.
 
     Args:
         store: Store of the runs.
-        exclude_run_id: Id of a run that is left out.
+        run_id: Id of the run whose task they solve.
 
     Raises:
         InputError: The store cannot be reached.
@@ -198,8 +202,11 @@ def load_current_models(store: Store, exclude_run_id: str) -> Iterator[tuple[str
     query = f"tags.`{SUPERSEDED_TAG}` IS NULL and tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
     with store.translate_errors():
         runs = store.client.search_runs([store.experiment_id], query, order_by=["start_time ASC"])
-    for run in (run for run in runs if is_complete(run) and run.info.run_id != exclude_run_id):
+    task = read_task(store, run_id)
+    for run in (run for run in runs if is_complete(run) and run.info.run_id != run_id):
         try:
+            if read_task(store, run.info.run_id) != task:
+                raise InputError("It was trained for other classes, or images of another size.")
             model = _load_recorded(store, run.info.run_id, run.data.tags["dvc.model.h5"])
             calibration = find_calibration(store, run.info.run_id)
         except (InputError, FileNotFoundError) as error:
@@ -228,6 +235,7 @@ def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -
     if _is_local(run, params):
         result = read_result(run)
         if not result.is_pipeline_run:
+            check_training_data(result)
             return _predict(_load(result.files.model), test, batch_size), result.recipe
         return _read_predictions(result.files.predictions, test), result.recipe
     store, run_id = find_run(run, params)

@@ -31,14 +31,15 @@ def find_registered(store: Store, model: str) -> RegisteredModel | None:
 
 
 def find_champion(store: Store, model: str) -> str | None:
-    """Return the version of a registered model that is the champion, or None if there is none or its files are lost."""
+    """Return the version of a registered model that is the champion, or None if there is none."""
     registered = find_registered(store, model)
-    version = champion_of(registered) if registered else None
-    if version is None:
-        return None
+    return champion_of(registered) if registered else None
+
+
+def is_lost(store: Store, model: str, version: str) -> bool:
+    """Return whether the files of a version of a registered model are lost."""
     with store.translate_errors():
-        location = store.client.get_model_version_download_uri(model, version)
-    return None if lacks_files(location, MODEL_FILE) else version
+        return lacks_files(store.client.get_model_version_download_uri(model, version), MODEL_FILE)
 
 
 def champion_of(registered: RegisteredModel) -> str | None:
@@ -87,7 +88,7 @@ def model_files(store: Store, model: str, version: str, *, check: bool = True) -
 
 
 def check_files(store: Store, model: str, version: str) -> None:
-    """Raise the error of `model_files` if it has one."""
+    """Raise `InputError` if files of a version are lost or damaged, as `model_files` does."""
     with model_files(store, model, version):
         pass
 
