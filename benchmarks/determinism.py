@@ -35,7 +35,9 @@ TRAININGS = {
 STEPS, BATCH_SIZE, VALIDATION_IMAGES = 15, 32, 20
 EMULATED_STEPS, EMULATED_BATCH_SIZE = 2, 8  # where the processor emulates bfloat16, which is slow
 WORKERS = 4  # trainings at the same time
-PERSONAL = re.compile(rf"{environment.VARIABLES.pattern}|{environment.HARMLESS}|KERAS_.*|NPY_.*|GLIBC_TUNABLES")
+PERSONAL = re.compile(
+    rf"{environment.RECORDED_VARIABLES.pattern}|{environment.IGNORED_VARIABLES}|KERAS_.*|NPY_.*|GLIBC_TUNABLES"
+)
 RESULTS = Path(__file__).with_name("determinism.json")
 
 

@@ -47,7 +47,7 @@ with tensorflow_import():
 def test_variables_that_change_the_computation_are_recorded_without_logs_and_secrets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in [name for name in os.environ if environment.VARIABLES.fullmatch(name)]:
+    for name in [name for name in os.environ if environment.RECORDED_VARIABLES.fullmatch(name)]:
         monkeypatch.delenv(name)
     assert environment.describe()["variables"] == "none"
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -10,12 +10,12 @@ from image_classifier.errors import InputError
 from image_classifier.files import (
     atomic_folder,
     atomic_write,
-    damage_named,
     file_hashes,
     read_histories,
     read_history,
     read_json,
     read_text,
+    translate_damage,
 )
 
 
@@ -173,6 +173,6 @@ def test_a_label_of_a_history_keeps_its_type(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_has_the_remedy_of_its_place(file: str, remedy: str) -> None:
-    with pytest.raises(InputError) as raised, damage_named(paths.ROOT / file):
+    with pytest.raises(InputError) as raised, translate_damage(paths.ROOT / file):
         raise ValueError("first line\nsecond line")
     assert str(raised.value) == f"{paths.ROOT / file} is damaged (ValueError: first line second line). {remedy}"

@@ -15,16 +15,16 @@ from tqdm import tqdm
 from image_classifier import paths
 from image_classifier.config.compose import load_params
 from image_classifier.config.edit import add_to_params, check_new_name
-from image_classifier.config.schema import Data, DataSource, Row, validate
+from image_classifier.config.schema import Data, DatasetEntry, Row, validate
 from image_classifier.errors import InputError
 from image_classifier.fetch.classes import check_class_counts
 from image_classifier.fetch.picture_lists import Entry
 from image_classifier.fetch.pictures import decode_picture
-from image_classifier.fetch.sources import LISTS, READERS
+from image_classifier.fetch.sources import ARRAY_READERS, PICTURE_LISTERS
 from image_classifier.files import write_text
 
-LARGEST_SIDE = 64  # pixels, unless the user asks for more: time and memory grow with the square
-SMALLEST_SIDE = 16  # pixels, so that the layers of conf/model/ have something left to see
+MAX_SIDE = 64  # pixels, unless the user asks for more: time and memory grow with the square
+MIN_SIDE = 16  # pixels, so that the layers of conf/model/ have something left to see
 MAX_SMALL_IMAGES = 5000  # up to this number, the first run has smaller batches and more epochs
 TEST_FRACTION = 0.2
 MAX_LISTED = 20  # failures, and classes
@@ -72,7 +72,7 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
         raise InputError(f"NAME={name} is a data set, a run or a file of conf/data/ already. Choose another name.")
     source = source.expanduser().resolve()
     place = source.relative_to(paths.ROOT) if source.is_relative_to(paths.ROOT) else source
-    entry = validate(DataSource, {"path": str(place)}, origin="--from: ")
+    entry = validate(DatasetEntry, {"path": str(place)}, origin="--from: ")
     inspection = inspect_source(source)
     print(format_inspection(source, inspection))
     if inspection.failures and not skip_unreadable:
@@ -104,11 +104,11 @@ def inspect_source(source: Path) -> Inspection:
         InputError: The form of the source is unknown, or its reader refuses it.
     """
     form = find_form(source)
-    return _inspect_arrays(form, source) if form in READERS else _inspect_pictures(form, source)
+    return _inspect_arrays(form, source) if form in ARRAY_READERS else _inspect_pictures(form, source)
 
 
 def _inspect_arrays(form: str, source: Path) -> Inspection:
-    arrays, classes = READERS[form](source)
+    arrays, classes = ARRAY_READERS[form](source)
     counts: dict[str | None, Counter[str]] = {}
     sizes = Counter[tuple[int, int]]()
     is_gray = True
@@ -123,7 +123,7 @@ def _inspect_arrays(form: str, source: Path) -> Inspection:
 
 
 def _inspect_pictures(form: str, source: Path) -> Inspection:
-    entries = LISTS[form](source)
+    entries = PICTURE_LISTERS[form](source)
     classes = sorted({entry.class_name for entry in entries})
     parts = sorted({entry.part for entry in entries}, key=str, reverse=True)  # train, test
     counts: dict[str | None, Counter[str]] = {part: Counter(dict.fromkeys(classes, 0)) for part in parts}
@@ -197,8 +197,8 @@ def format_inspection(source: Path, inspection: Inspection) -> str:
 def choose_data(name: str, inspection: Inspection, side: int | None, *, skip_unreadable: bool) -> Data:
     """Choose the description of a data set.
 
-    Pictures of one size up to `LARGEST_SIDE` keep it. Others become squares of their median side, which is limited to
-    the range from `SMALLEST_SIDE` to `LARGEST_SIDE`.
+    Pictures of one size up to `MAX_SIDE` keep it. Others become squares of their median side, which is limited to
+    the range from `MIN_SIDE` to `MAX_SIDE`.
 
     Args:
         name: Name of the data set.
@@ -210,7 +210,7 @@ def choose_data(name: str, inspection: Inspection, side: int | None, *, skip_unr
         InputError: `side` is given for arrays, whose size is fixed.
     """
     size = _choose_size(inspection.sizes)
-    if inspection.form in READERS:
+    if inspection.form in ARRAY_READERS:
         (size,) = map(list, inspection.sizes)
         if side and size != [side, side]:
             raise InputError(
@@ -235,10 +235,10 @@ def choose_data(name: str, inspection: Inspection, side: int | None, *, skip_unr
 def _choose_size(sizes: Counter[tuple[int, int]]) -> list[int]:
     if len(sizes) == 1:
         (size,) = sizes
-        if all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size):
+        if all(MIN_SIDE <= side <= MAX_SIDE for side in size):
             return list(size)
     longer_sides = [max(size) for size in sizes.elements()]
-    side = int(np.clip(np.median(longer_sides), SMALLEST_SIDE, LARGEST_SIDE))
+    side = int(np.clip(np.median(longer_sides), MIN_SIDE, MAX_SIDE))
     return [side, side]
 
 

@@ -17,11 +17,11 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from image_classifier import paths
 from image_classifier.compare.plots import plot_curves
-from image_classifier.compare.significance import Interval, RunTest, correct_tests, paired_test, verdict
+from image_classifier.compare.significance import IntervalFunction, RunTest, correct_tests, paired_test, verdict
 from image_classifier.config.schema import Compare
 from image_classifier.dataset import Arrays, read_arrays
 from image_classifier.errors import InputError
-from image_classifier.files import damage_named, file_hashes, md5, read_json, read_text, read_yaml, write_figure
+from image_classifier.files import file_hashes, md5, read_json, read_text, read_yaml, translate_damage, write_figure
 from image_classifier.markdown import markdown_table
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import data_name
@@ -45,11 +45,11 @@ UNPAIRED = (
     "difference."
 )
 
-Run = tuple[str, str]  # names of a data set and of a run
-Stage = tuple[dict[str, Any], dict[str, Any]]  # dependencies and outputs, with the values or the hash of each
+RunKey = tuple[str, str]  # names of a data set and of a run
+StageRecord = tuple[dict[str, Any], dict[str, Any]]  # dependencies and outputs, with the values or the hash of each
 
 
-class Outcome(NamedTuple):
+class EvaluatedRun(NamedTuple):
     """An evaluated run: MD5 of predictions.npz, and test accuracy, number of test images and curves in reports/."""
 
     predictions: str
@@ -62,11 +62,11 @@ class Version(NamedTuple):
     """A version of the project: values of params.yaml and conf/ by file, stages of dvc.lock, and evaluated runs."""
 
     values: dict[str, dict[str, Any]]
-    stages: dict[str, Stage]
-    outcomes: dict[Run, Outcome]
+    stages: dict[str, StageRecord]
+    outcomes: dict[RunKey, EvaluatedRun]
 
 
-class Change(NamedTuple):
+class RunChange(NamedTuple):
     """A run before and after: accuracies, verdict, test of after minus before, and result of `new_mistakes`."""
 
     accuracies: Sequence[float | None]
@@ -106,7 +106,7 @@ def report_change(base: str, config: Compare, plots: Path | None) -> str:
     values, stages = changed_values(before.values, after.values), changed_stages(before.stages, after.stages)
     if not (values or code or stages):
         return f"Configuration, code and results are the same in {versions}."
-    runs = compare_runs(before, after, config)
+    runs = compare_versions(before, after, config)
     changed = {run: change for run, change in runs.items() if change.verdict != UNCHANGED}
     sections = {
         "Configuration": markdown_table([dict(zip(KEYS, map(_code, value), strict=True)) for value in values]),
@@ -135,22 +135,22 @@ def read_version(root: Path) -> Version:
         values[name] = {key: value for key, value in entries if not key.startswith("hydra.help.")}
     locked = read_text(lock)
     trainings = locked_trainings(locked, read_text(params))
-    with damage_named(lock):
+    with translate_damage(lock):
         stages = {name: _read_stage(stage) for name, stage in locked_stages(locked).items()}
     outcomes = {}
     for run, training in trainings.items():
         data = data_name(training["deps"])
-        with damage_named(lock):
+        with translate_damage(lock):
             predictions = stages[f"evaluate@{run}"][1][f"runs/{data}/{run}/predictions.npz"]
-        with damage_named(report := paths.comparison(data, "json", root)):
+        with translate_damage(report := paths.comparison(data, "json", root)):
             content = json.loads(report.read_bytes())
             curves = pd.DataFrame(content["epochs"][run]).set_index("epoch")[["loss", "val_accuracy"]].astype(float)
             accuracy = float(content["runs"][run]["test_accuracy"]["value"])
-            outcomes[data, run] = Outcome(predictions, accuracy, int(content["test_examples"]), curves)
+            outcomes[data, run] = EvaluatedRun(predictions, accuracy, int(content["test_examples"]), curves)
     return Version(values, stages, outcomes)
 
 
-def _read_stage(stage: Mapping[str, Any]) -> Stage:
+def _read_stage(stage: Mapping[str, Any]) -> StageRecord:
     deps, outs = ({file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs"))
     return {"command": stage["cmd"], **stage.get("params", {}), **deps}, outs
 
@@ -172,7 +172,7 @@ def changed_values(
 def changed_code(root: Path) -> dict[str, list[str]]:
     """Return code of dvc.yaml that differs between another copy of the project and the workspace, with its stages."""
     changed: dict[str, list[str]] = {}
-    with damage_named(paths.DVC_YAML):
+    with translate_damage(paths.DVC_YAML):
         for stage, entry in yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"].items():
             code = [path for path in entry.get("do", entry)["deps"] if path.startswith(("src/", "pipelines/"))]
             for path, *_ in find_differences(file_hashes(root, code), file_hashes(paths.ROOT, code), ABSENT):
@@ -180,7 +180,7 @@ def changed_code(root: Path) -> dict[str, list[str]]:
     return changed
 
 
-def changed_stages(before: Mapping[str, Stage], after: Mapping[str, Stage]) -> list[dict[str, str]]:
+def changed_stages(before: Mapping[str, StageRecord], after: Mapping[str, StageRecord]) -> list[dict[str, str]]:
     """Return a row for each stage whose dependencies or outputs differ, with their names."""
     rows = []
     for stage in {**after, **before}:
@@ -192,7 +192,7 @@ def changed_stages(before: Mapping[str, Stage], after: Mapping[str, Stage]) -> l
     return rows
 
 
-def compare_runs(before: Version, after: Version, config: Compare) -> dict[Run, Change]:
+def compare_versions(before: Version, after: Version, config: Compare) -> dict[RunKey, RunChange]:
     """Compare each run of two versions; the corrections cover the tests of all runs."""
     runs, tests = {}, {}
     with Repo(str(paths.ROOT)) as repository:
@@ -206,32 +206,32 @@ def compare_runs(before: Version, after: Version, config: Compare) -> dict[Run, 
 
 
 def _compare(
-    run: Run, before: Outcome | None, after: Outcome | None, repository: Repo
-) -> tuple[Change, tuple[RunTest, Interval] | None]:
+    run: RunKey, before: EvaluatedRun | None, after: EvaluatedRun | None, repository: Repo
+) -> tuple[RunChange, tuple[RunTest, IntervalFunction] | None]:
     """Return a run before and after, and the test of its accuracies, after minus before, unless they are the same."""
     accuracies = [side.accuracy if side else None for side in (before, after)]
     if before is None or after is None:
-        return Change(accuracies, "removed" if before else "new"), None
+        return RunChange(accuracies, "removed" if before else "new"), None
     if before.predictions == after.predictions:
-        return Change(accuracies, UNCHANGED), None
+        return RunChange(accuracies, UNCHANGED), None
     old, new = (_read_predictions(run, side.predictions, repository) for side in (before, after))
     if not (old and new and np.array_equal(old["labels"], new["labels"])):
         counts = [(round(side.accuracy * side.examples), side.examples) for side in (after, before)]
-        return Change(accuracies, ""), unpaired_test(counts[0], counts[1])
+        return RunChange(accuracies, ""), unpaired_test(counts[0], counts[1])
     was_right, is_right = (side["probabilities"].argmax(axis=1) == side["labels"] for side in (old, new))
     test = paired_test("after", "before", is_right, was_right)
     mistakes = new_mistakes(old["probabilities"], new["probabilities"], new["labels"])
-    return Change([float(was_right.mean()), float(is_right.mean())], "", mistakes=mistakes), test
+    return RunChange([float(was_right.mean()), float(is_right.mean())], "", mistakes=mistakes), test
 
 
-def _read_predictions(run: Run, fingerprint: str, repository: Repo) -> Arrays | None:
+def _read_predictions(run: RunKey, fingerprint: str, repository: Repo) -> Arrays | None:
     for file in (paths.pipeline_run(*run).predictions, Path(repository.cache.local.oid_to_path(fingerprint))):
         if file.exists() and md5(file.read_bytes()) == fingerprint:
             return read_arrays(file, ("probabilities", "labels"))
     return None
 
 
-def unpaired_test(first: tuple[int, int], second: tuple[int, int]) -> tuple[RunTest, Interval]:
+def unpaired_test(first: tuple[int, int], second: tuple[int, int]) -> tuple[RunTest, IntervalFunction]:
     """Test the difference of two accuracies, first minus second, as if they were measured on different images.
 
     The p-value is that of Fisher's exact test; the interval is Newcombe's (1998).
@@ -272,7 +272,7 @@ def _code(value: Any) -> str:
     return ABSENT if value == ABSENT else f"`{' '.join(text.split())}`".replace("|", r"\|")
 
 
-def _format_accuracies(runs: Mapping[Run, Change], confidence: float) -> str:
+def _format_accuracies(runs: Mapping[RunKey, RunChange], confidence: float) -> str:
     rows = []
     for (data, run), change in runs.items():
         before, after = (ABSENT if value is None else f"{value:.2%}" for value in change.accuracies)
@@ -288,7 +288,9 @@ def _format_accuracies(runs: Mapping[Run, Change], confidence: float) -> str:
     return "\n\n".join(filter(None, (markdown_table(rows), *notes)))
 
 
-def _format_curves(runs: Iterable[Run], versions: Mapping[str, Version], confidence: float, plots: Path | None) -> str:
+def _format_curves(
+    runs: Iterable[RunKey], versions: Mapping[str, Version], confidence: float, plots: Path | None
+) -> str:
     """Return a table of the values after the last epoch, or links to pictures in the folder `plots`."""
     rows, curves = [], defaultdict[str, dict[str, pd.DataFrame]](dict)
     for data, run in runs:
@@ -301,13 +303,13 @@ def _format_curves(runs: Iterable[Run], versions: Mapping[str, Version], confide
     if plots is None:
         return markdown_table(rows)
     links = []
-    for data, of_data in curves.items():
-        write_figure(file := plots / f"curves_{data}.png", plot_curves(of_data, {}, {}, confidence))
+    for data, data_curves in curves.items():
+        write_figure(file := plots / f"curves_{data}.png", plot_curves(data_curves, {}, {}, confidence))
         links.append(f"![Loss and validation accuracy on {data}]({Path(os.path.relpath(file)).as_posix()})")
     return "\n\n".join(links)
 
 
-def _format_mistakes(changes: Mapping[Run, Change]) -> str:
+def _format_mistakes(changes: Mapping[RunKey, RunChange]) -> str:
     tables = []
     for (data, run), change in changes.items():
         if change.mistakes:

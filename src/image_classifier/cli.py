@@ -148,7 +148,7 @@ def compare(
     with gc_paused():
         from image_classifier.compare.pair import format_pair
         from image_classifier.provenance.differences import format_differences
-        from image_classifier.track.reader import compare_runs, find_facts
+        from image_classifier.track.reader import compare_two_runs, find_facts
 
     facts = {run: find_facts(run, params) for run in (first, second)}
     typer.echo(f"{format_differences(first, second, facts)}\n")
@@ -158,7 +158,7 @@ def compare(
         raise InputError(
             f"{first} is trained on {data}, {second} on {other_data}: their accuracies cannot be compared."
         )
-    tests, missing = compare_runs(first, second, {first: first, second: second}, data, params, config)
+    tests, missing = compare_two_runs(first, second, {first: first, second: second}, data, params, config)
     typer.echo(format_pair(tests, missing, params.runs))
 
 

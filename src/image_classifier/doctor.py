@@ -8,7 +8,7 @@ from typing import Any
 
 from image_classifier import environment, paths
 from image_classifier.config.compose import check_configuration, load_params
-from image_classifier.config.schema import Table, Train
+from image_classifier.config.schema import Params, Train
 from image_classifier.errors import InputError
 from image_classifier.files import read_text
 
@@ -79,7 +79,7 @@ def folder_problems(folder: Path) -> Iterator[Problem]:
         yield Problem(f"{folder}: {reason}; dvc exp run --run-all hangs.", "Move the project to another folder.")
 
 
-def record_problems(params: Table) -> Iterator[Problem]:
+def record_problems(params: Params) -> Iterator[Problem]:
     """List the results that MLflow lacks, and its open runs that no process trains.
 
     Args:

@@ -22,14 +22,16 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
 INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
 # Variables that change how TensorFlow and its libraries compute. TF_ also begins the names of Terraform's variables
 # (TF_VAR_…), which can be secret, and of log settings: only names that continue with one of these words are recorded.
-# HARMLESS names three variables that libraries set themselves and that do not change results.
-WORDS = (
+# IGNORED_VARIABLES names three variables that libraries set themselves and that do not change results.
+TF_VARIABLES = (
     "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|FUNCTION|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE"
     "|SET_ONEDNN|USE|XLA"
 )
-HARMLESS = "OMP_NUM_THREADS|KMP_INIT_AT_FORK|KMP_DUPLICATE_LIB_OK"
+IGNORED_VARIABLES = "OMP_NUM_THREADS|KMP_INIT_AT_FORK|KMP_DUPLICATE_LIB_OK"
 GPU_VARIABLES = "CUDA_VISIBLE_DEVICES|NVIDIA_TF32_OVERRIDE"
-VARIABLES = re.compile(rf"(?!({HARMLESS})$)(TF_({WORDS})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_|{GPU_VARIABLES}).*")
+RECORDED_VARIABLES = re.compile(
+    rf"(?!({IGNORED_VARIABLES})$)(TF_({TF_VARIABLES})|ONEDNN_|DNNL_|XLA_|OMP_|KMP_|MKL_|{GPU_VARIABLES}).*"
+)
 # The lines that TensorFlow writes to file descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL
 NOTICES = "^(I0000 00:00:|To enable the following instructions: |WARNING: All log messages before absl::Init)"
 UNUSED_LIBRARIES = ("matplotlib", "sklearn")  # optional ones of Keras, whose import takes a fifth of the time
@@ -41,7 +43,7 @@ def describe() -> dict[str, str]:
     cpu_info = _cpu_info()
     flags = set(cpu_info.split())
     in_force = {**_gpu_defaults(), **os.environ}
-    variables = (f"{name}={value}" for name, value in sorted(in_force.items()) if VARIABLES.fullmatch(name))
+    variables = (f"{name}={value}" for name, value in sorted(in_force.items()) if RECORDED_VARIABLES.fullmatch(name))
     return {
         "processor": _processor(cpu_info),
         "processor_family": _processor_family(cpu_info),

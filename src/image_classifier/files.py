@@ -75,7 +75,7 @@ def read_text(path: Path) -> str:
 
 
 @contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def translate_damage(path: Path) -> Iterator[None]:
     """Raise an error about the contents of a file, which the block reads, as an `InputError` with its remedy."""
     try:
         yield
@@ -91,7 +91,7 @@ def read_json(path: Path, select: Callable[[Any], Value]) -> Value:
         FileNotFoundError: The file does not exist.
         InputError: The file is not JSON, or lacks this part.
     """
-    with damage_named(path):
+    with translate_damage(path):
         return select(json.loads(path.read_bytes()))
 
 
@@ -102,7 +102,7 @@ def read_yaml(path: Path, select: Callable[[Any], Value]) -> Value:
         FileNotFoundError: The file does not exist.
         InputError: The file is not YAML, or lacks this part.
     """
-    with damage_named(path):
+    with translate_damage(path):
         return select(yaml.safe_load(path.read_bytes()))
 
 
@@ -120,7 +120,7 @@ def read_histories(path: Path, **labels: type) -> "pd.DataFrame":
     import pandas as pd  # the check of the configuration, which `make repro` starts with, does without it
 
     types = {**labels, "epoch": int, **dict.fromkeys(METRICS, float)}
-    with damage_named(path):
+    with translate_damage(path):
         return pd.read_csv(path, usecols=list(types), dtype=types)[list(types)]
 
 
@@ -132,7 +132,7 @@ def read_history(path: Path) -> "pd.DataFrame":
         InputError: The file is empty or truncated, or see `read_histories`.
     """
     history = read_histories(path).set_index("epoch")
-    with damage_named(path):
+    with translate_damage(path):
         if history.iloc[-1].isna().any():
             raise ValueError("its last line is incomplete")
     return history

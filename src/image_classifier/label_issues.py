@@ -31,7 +31,7 @@ from image_classifier.train.loop import fit
 from image_classifier.train.model import build_model
 from image_classifier.train.optimizer import build_optimizer
 
-MOST_ROWS = 50  # rows of a list; the page gives the number of all
+MAX_ROWS = 50  # rows of a list; the page gives the number of all
 ROWS = 4  # rows of training images in the figure, and as many rows of test images
 PAGE = """\
 # Suspect labels of {data}
@@ -224,7 +224,7 @@ def _suspects_table(pictures: Pictures, suspects: np.ndarray, probabilities: np.
             "network's class": f"`{pictures.classes[probabilities[position].argmax()]}`",
             "its probability": f"{probabilities[position].max():.4f}",
         }
-        for position in suspects[:MOST_ROWS]
+        for position in suspects[:MAX_ROWS]
     ]
     return format_rows(rows, len(suspects))
 
@@ -236,7 +236,7 @@ def _disputed_table(pictures: Pictures, disputed: pd.DataFrame) -> str:
             "class of all runs": f"`{pictures.classes[int(row.other)]}`",
             "lowest probability": f"{row.probability:.4f}",
         }
-        for row in disputed.head(MOST_ROWS).itertuples()
+        for row in disputed.head(MAX_ROWS).itertuples()
     ]
     return format_rows(rows, len(disputed))
 

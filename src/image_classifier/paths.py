@@ -164,8 +164,8 @@ def trained_run(root: Path, data: str, run: str) -> RunFiles:
 def remedy(missing: Path) -> str:
     """Return a sentence that says how to make or restore a missing or damaged file."""
     path = ROOT / missing
-    of_replicates = (REPLICATES, REPLICATES_PLOT, REPLICATES_ENVIRONMENTS, REPLICATES_PREDICTIONS)
-    if path in (*of_replicates, PARAMS, DVC_YAML, DVC_LOCK) or any(
+    replicate_files = (REPLICATES, REPLICATES_PLOT, REPLICATES_ENVIRONMENTS, REPLICATES_PREDICTIONS)
+    if path in (*replicate_files, PARAMS, DVC_YAML, DVC_LOCK) or any(
         path.is_relative_to(folder) for folder in (CONF, PUBLISHED, ROOT / "src", ROOT / "pipelines")
     ):
         return f"Restore it: git checkout {path.relative_to(ROOT)}"

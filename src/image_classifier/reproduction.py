@@ -8,7 +8,7 @@ import pandas as pd
 from image_classifier import paths
 from image_classifier.compare import seeds
 from image_classifier.config.lookup import select_runs
-from image_classifier.config.schema import Table
+from image_classifier.config.schema import Params
 from image_classifier.errors import InputError
 from image_classifier.files import read_json
 from image_classifier.provenance.fingerprint import workspace_recipes
@@ -18,7 +18,7 @@ from image_classifier.provenance.revision import open_repository
 INPUTS = ("cmd", "deps", "params")  # keys of a stage that decide its outputs, apart from the machine
 
 
-def describe_results(params: Table, confidence: float) -> Iterator[str]:
+def describe_results(params: Params, confidence: float) -> Iterator[str]:
     """Yield the results of each data set, and a sentence about each run: whether it reproduces the commit's result.
 
     Args:

@@ -47,7 +47,7 @@ def test_the_correlation_is_pearsons() -> None:
 
 
 def test_too_many_similar_images_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "MOST_CANDIDATES", 10)
+    monkeypatch.setattr(duplicates, "MAX_CANDIDATES", 10)
     images = np.concatenate([noise(1, (8, 8, 1))] * 12)
     images[np.arange(12), 0, 0, 0] = np.arange(12)
     assert not find_neighbours(make_pictures(images, training=6), np.arange(12), 0.9).complete

@@ -40,7 +40,7 @@ def test_the_mistakes_are_a_short_text() -> None:
 
 
 def test_a_seed_without_mistakes_is_read_as_such(file: Path) -> None:
-    pd.testing.assert_frame_equal(predictions.read_predictions(file), predicted({1: "0:200 4:2", 2: ""}))
+    pd.testing.assert_frame_equal(predictions.read_mistakes(file), predicted({1: "0:200 4:2", 2: ""}))
 
 
 def test_each_seed_has_its_correct_images(file: Path) -> None:

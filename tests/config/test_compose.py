@@ -16,7 +16,7 @@ from image_classifier.config.compose import (
     load_params,
     resolve,
 )
-from image_classifier.config.schema import STAGES, Evaluate, Row, StrictModel, Table, Train
+from image_classifier.config.schema import STAGES, Evaluate, Params, Row, StrictModel, Train
 from image_classifier.dataset import count_held_out
 from image_classifier.errors import InputError
 
@@ -375,7 +375,7 @@ def test_a_bad_value_of_a_file_in_conf_data_is_named_with_the_file(
 def test_every_data_set_of_params_yaml_is_checked(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace(pets, "name: pets", "name: cats")
     table = load_params()
-    with_pets = Table(
+    with_pets = Params(
         datasets={**table.datasets, "pets": table.datasets["mnist"]},
         runs={**table.runs, "pets": Row.model_validate({**ROW, "data": "pets"})},
     )
@@ -463,7 +463,7 @@ def test_checkpoints_within_an_epoch_are_refused_where_they_would_change_the_wei
         resolve(Train, compose("train", overrides))
 
 
-@pytest.mark.parametrize("schema", [*STAGES.values(), Table], ids=lambda schema: schema.__name__)
+@pytest.mark.parametrize("schema", [*STAGES.values(), Params], ids=lambda schema: schema.__name__)
 def test_every_number_of_the_schema_has_both_bounds(schema: type[StrictModel]) -> None:
     definitions = schema.model_json_schema()
     fields = [definitions, *definitions.get("$defs", {}).values()]

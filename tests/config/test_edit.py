@@ -5,7 +5,7 @@ import pytest
 from image_classifier import paths
 from image_classifier.config.compose import load_params
 from image_classifier.config.edit import add_to_params, check_new_name
-from image_classifier.config.schema import DataSource, Row
+from image_classifier.config.schema import DatasetEntry, Row
 from image_classifier.errors import InputError
 
 ROW = Row(data="pets", model="cnn", optimizer="adam", batch_size=64, epochs=3, training="default")
@@ -31,7 +31,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_data_set_and_a_run_are_added_and_all_comments_are_kept(params: Path) -> None:
-    add_to_params(datasets={"pets": DataSource(path="/data/pets")}, runs={"pets": ROW})
+    add_to_params(datasets={"pets": DatasetEntry(path="/data/pets")}, runs={"pets": ROW})
     added = "  pets: {data: pets, model: cnn, optimizer: adam, batch_size: 64, epochs: 3, training: default}\n"
     digits = "  mnist: {path: conf/data/mnist.yaml}\n"
     assert params.read_text() == TEXT.replace(digits, f"{digits}  pets: {{path: /data/pets}}\n") + added
@@ -47,7 +47,7 @@ def test_a_run_alone_changes_no_data_set() -> None:
 @pytest.mark.usefixtures("params")
 @pytest.mark.parametrize("path", ["/data/my pets: #1, {all}", "/data/" + "long name " * 20 + "end", "/data/größe"])
 def test_every_path_is_read_as_it_was_written(path: str) -> None:
-    add_to_params(datasets={"pets": DataSource(path=path)}, runs={"pets": ROW})
+    add_to_params(datasets={"pets": DatasetEntry(path=path)}, runs={"pets": ROW})
     assert load_params().datasets["pets"].path == path
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from image_classifier import paths
 from image_classifier.config.lookup import check_prepared_data, find_run_files, find_source, select_runs
-from image_classifier.config.schema import Data, Row, Table, validate
+from image_classifier.config.schema import Data, Params, Row, validate
 from image_classifier.dataset import DESCRIPTION
 from image_classifier.errors import InputError
 
@@ -29,7 +29,7 @@ def own_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A project whose params.yaml has data sets at a relative and at an absolute path."""
     sources = {"pets": "data/pets", "birds": f"{tmp_path}/birds.csv"}
     runs = {name: {**ROW, "data": name} for name in sources}
-    table = validate(Table, {"datasets": {name: {"path": path} for name, path in sources.items()}, "runs": runs})
+    table = validate(Params, {"datasets": {name: {"path": path} for name, path in sources.items()}, "runs": runs})
     monkeypatch.setattr("image_classifier.config.lookup.load_params", lambda: table)
     monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
     return tmp_path

@@ -13,6 +13,7 @@ from image_classifier.evaluate.calibration import (
     NEVER,
     UNCALIBRATED,
     Calibration,
+    apply_temperature,
     calibration_error,
     calibration_interval,
     coverage,
@@ -21,7 +22,6 @@ from image_classifier.evaluate.calibration import (
     fit_calibration,
     fit_temperature,
     read_calibration,
-    scale,
 )
 
 TEST_MEASURES = {
@@ -86,9 +86,11 @@ def test_log_likelihood_and_brier_score_are_those_of_the_true_classes() -> None:
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_the_temperature_of_distorted_probabilities_is_found(temperature: float) -> None:
     probabilities, labels = calibrated(5000)
-    fitted = fit_temperature(scale(probabilities, temperature), labels)  # which undoes the distortion
+    fitted = fit_temperature(apply_temperature(probabilities, temperature), labels)  # which undoes the distortion
     assert fitted == pytest.approx(1 / temperature, rel=0.06)
-    losses = [log_loss(labels, scale(probabilities, temperature * fitted * step)) for step in (0.97, 1, 1.03)]
+    losses = [
+        log_loss(labels, apply_temperature(probabilities, temperature * fitted * step)) for step in (0.97, 1, 1.03)
+    ]
     assert losses[1] == min(losses)
 
 
@@ -96,7 +98,7 @@ def test_the_temperature_of_distorted_probabilities_is_found(temperature: float)
 def test_a_temperature_never_changes_the_answer(temperature: float) -> None:
     probabilities = np.concatenate([calibrated(2000)[0], [[0.5, 0.5, 0, 0], [0, 0.5, 0, 0.5], [1, 0, 0, 0]]])
     probabilities = probabilities.astype(np.float32)
-    scaled = scale(probabilities, temperature)
+    scaled = apply_temperature(probabilities, temperature)
     np.testing.assert_array_equal(scaled.argmax(axis=1), probabilities.argmax(axis=1))
     np.testing.assert_allclose(scaled.sum(axis=1), 1)
 
@@ -127,8 +129,8 @@ def test_a_model_whose_most_confident_answer_is_wrong_is_never_sure(correct: lis
 
 def test_the_fitted_threshold_gives_the_accuracy_on_the_images_of_the_fit() -> None:
     probabilities, labels = calibrated(2000)
-    calibration = fit_calibration(scale(probabilities, 0.5), labels, 0.95)
-    scaled = calibration.apply(scale(probabilities, 0.5))
+    calibration = fit_calibration(apply_temperature(probabilities, 0.5), labels, 0.95)
+    scaled = calibration.apply(apply_temperature(probabilities, 0.5))
     sure = calibration.is_sure(scaled)
     assert sure is not None
     assert 0.1 < sure.mean() < 0.9
@@ -153,7 +155,7 @@ def test_a_run_without_held_out_images_has_measures_and_no_values_for_predict() 
 
 def test_a_run_with_held_out_images_has_measures_of_its_answers() -> None:
     probabilities, labels = calibrated(1000)
-    described = describe_calibration(scale(probabilities, 0.5), labels, Calibration(2.0, 0.8), 0.9, 0)
+    described = describe_calibration(apply_temperature(probabilities, 0.5), labels, Calibration(2.0, 0.8), 0.9, 0)
     assert described["calibrated_test_brier_score"] < described["test_brier_score"]
     sure = probabilities.max(axis=1) >= 0.8
     assert described["answered"] == pytest.approx(sure.mean(), abs=0.01)

@@ -9,7 +9,7 @@ from PIL import Image
 from image_classifier import paths
 from image_classifier.config.schema import Data
 from image_classifier.fetch.picture_arrays import read_pictures
-from image_classifier.fetch.sources import LISTS
+from image_classifier.fetch.sources import PICTURE_LISTERS
 from image_classifier.prepare.examples import prepare_examples
 from image_classifier.prepare.picture_names import read_picture_names
 
@@ -29,7 +29,7 @@ def make_data(folder: Path, names: list[str], test_fraction: float | None, monke
     data = Data.model_validate(values | rest)
     for path in (paths.raw_data("pets"), paths.prepared_data("pets")):
         path.mkdir(parents=True)
-    entries = LISTS["image_folder"](folder / "pets")
+    entries = PICTURE_LISTERS["image_folder"](folder / "pets")
     read_pictures(entries, data.classes, (4, 4), "gray", "pad", False, paths.raw_data("pets"))
     prepare_examples(data, paths.raw_data("pets"), paths.prepared_data("pets"))
     return data

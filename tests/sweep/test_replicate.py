@@ -9,7 +9,7 @@ import pytest
 from image_classifier import paths
 from image_classifier.compare import predictions, seeds
 from image_classifier.compare.environments import read_environments
-from image_classifier.config.schema import Row, Table
+from image_classifier.config.schema import Params, Row
 from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
 from image_classifier.sweep import execution, replicate, replicate_tables
@@ -24,7 +24,7 @@ FILES = {"data/prepared/mnist": "0123.dir"}
 def test_runs_of_several_data_sets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row(data="mnist", model="cnn", optimizer="sgd", batch_size=32, epochs=1, training="default")
     table = {"a": row, "b": row.model_copy(update={"data": "pets"})}
-    params = Table.model_construct(runs=table)
+    params = Params.model_construct(runs=table)
     monkeypatch.setattr(replicate, "load_params", lambda: params)
     message = r"^a, b are trained on mnist and pets\. Name runs of one data set\.$"
     with pytest.raises(InputError, match=message):
@@ -104,7 +104,7 @@ def test_seeds_are_written_with_their_environment_and_predictions(
     assert read_environments(paths.REPLICATES_ENVIRONMENTS).loc[name, "processor"] == "a processor"
     assert f"- `{name}`: a processor, family unknown " in text
     assert recorded.predicted == ["sgd_32 seed 1", "sgd_32 seed 2"]
-    assert predictions.read_predictions(paths.REPLICATES_PREDICTIONS)["mistakes"].tolist() == ["2:7", "2:7"]
+    assert predictions.read_mistakes(paths.REPLICATES_PREDICTIONS)["mistakes"].tolist() == ["2:7", "2:7"]
 
 
 def test_a_repeated_command_predicts_only_what_is_missing(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,5 +132,5 @@ def test_a_seed_whose_model_is_lost_is_kept_without_predictions(
     recorded.lost = {"sgd_32 seed 1"}
     replicate_sgd(monkeypatch)
     assert seeds.read_replicates(paths.REPLICATES)["seed"].unique().tolist() == [1, 2]
-    assert predictions.read_predictions(paths.REPLICATES_PREDICTIONS)["seed"].tolist() == [2]
+    assert predictions.read_mistakes(paths.REPLICATES_PREDICTIONS)["seed"].tolist() == [2]
     assert "Warning: sgd_32 seed 1 has no predictions (model.h5). To train it again: mlflow" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     """Set the comparison of every run with the champion."""
 
     def use(tests: list[RunTest]) -> None:
-        monkeypatch.setattr(promotion, "compare_runs", lambda *_: (tests, []))
+        monkeypatch.setattr(promotion, "compare_two_runs", lambda *_: (tests, []))
 
     use(BETTER)
     return use
@@ -174,7 +174,7 @@ def test_a_run_that_cannot_be_compared_is_promoted_only_by_force(
         raise error
 
     promote(runs[0])
-    monkeypatch.setattr(promotion, "compare_runs", fail)
+    monkeypatch.setattr(promotion, "compare_two_runs", fail)
     with pytest.raises(type(error), match=str(error)):
         promote(runs[1])
     promote(runs[1], force="new classes")
@@ -367,14 +367,14 @@ def test_eight_promoters_at_once_are_compared_with_the_champion_that_they_replac
         record_result(store, promoters[-1])
     barrier, compared = Barrier(8), list[tuple[str, str]]()
 
-    def compare_runs(run: str, champion: str, *_: object) -> tuple[list[RunTest], list[str]]:
+    def compare_two_runs(run: str, champion: str, *_: object) -> tuple[list[RunTest], list[str]]:
         is_first = run not in [of_run for of_run, _ in compared]
         compared.append((run, champion.removeprefix("version ").partition(" ")[0]))
         if is_first:
             barrier.wait(60)
         return BETTER, []
 
-    monkeypatch.setattr(promotion, "compare_runs", compare_runs)
+    monkeypatch.setattr(promotion, "compare_two_runs", compare_two_runs)
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(promote, promoters))
     assert sorted(int(move.version) for move in made) == list(range(2, 10))

@@ -25,7 +25,7 @@ from image_classifier.provenance import result as result_module
 from image_classifier.provenance.result import Result
 from image_classifier.track import reader
 from image_classifier.track.reader import (
-    compare_runs,
+    compare_two_runs,
     find_calibration,
     find_facts,
     find_model,
@@ -207,7 +207,7 @@ def test_two_runs_are_compared_under_the_given_names(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
     paths.REPLICATES.write_text(f"{','.join(COLUMNS)}\n")
     sources = {"new": "row", "old": "0123"}
-    (test,), missing = compare_runs("new", "old", sources, "mnist", load_params(), COMPARE)
+    (test,), missing = compare_two_runs("new", "old", sources, "mnist", load_params(), COMPARE)
     assert (test["first"], test["second"], test["accuracies"], missing) == ("new", "old", [1, 0], [])
 
 

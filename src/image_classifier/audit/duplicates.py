@@ -14,7 +14,7 @@ SAMPLE = 2000  # images from which the singular components are computed
 SAMPLE_PIXELS = 2**24
 TILE = 1024  # images that are compared with as many others at a time: the matrix fits into a processor's cache
 DEVIATIONS = 5  # standard deviations of a sketch's error that are allowed for
-MOST_CANDIDATES = 1_000_000  # pairs that are compared pixel by pixel
+MAX_CANDIDATES = 1_000_000  # pairs that are compared pixel by pixel
 SEED = 0
 
 
@@ -64,7 +64,7 @@ def find_neighbours(pictures: Pictures, positions: np.ndarray, threshold: float)
             for start, values in ((first, best), (second, estimates.max(axis=0))):
                 part = nearest[start : start + TILE]
                 np.maximum(part, values, out=part)
-            if best.max() < limit or candidates >= MOST_CANDIDATES:
+            if best.max() < limit or candidates >= MAX_CANDIDATES:
                 continue
             found = np.argwhere(np.triu(estimates >= limit) if first == second else estimates >= limit)
             candidates += len(found)
@@ -78,7 +78,7 @@ def find_neighbours(pictures: Pictures, positions: np.ndarray, threshold: float)
     every_pair = np.concatenate(pairs)
     order = np.lexsort((every_pair[:, 1], every_pair[:, 0], -similarity))
     return Neighbours(
-        every_pair[order], similarity[order], nearest.astype(np.float64).round(3), candidates < MOST_CANDIDATES
+        every_pair[order], similarity[order], nearest.astype(np.float64).round(3), candidates < MAX_CANDIDATES
     )
 
 

@@ -14,8 +14,8 @@ from image_classifier.markdown import markdown_table
 if TYPE_CHECKING:
     from image_classifier.config.schema import Audit
 
-MOST_ROWS = 20  # rows of a list; the page gives the number of all
-MOST_CLASSES = 30  # rows of the table of classes
+MAX_ROWS = 20  # rows of a list; the page gives the number of all
+MAX_CLASSES = 30  # rows of the table of classes
 
 PAGE = """\
 # Audit of {data}
@@ -217,7 +217,7 @@ def _format_duplicates(findings: Findings) -> str:
                 "correlation": f"{pair.similarity:.4f}",
                 "labels": "**different**" if pair.differ else "equal",
             }
-            for pair in chosen.head(MOST_ROWS).itertuples()
+            for pair in chosen.head(MAX_ROWS).itertuples()
         ]
         text += _list(title, rows, len(chosen))
     return "\n\n".join(text)
@@ -229,7 +229,7 @@ def _format_unusual(findings: Findings) -> str:
     for (title, values), measure_name in zip(findings.unusual.items(), measures, strict=True):
         rows = [
             {"picture": f"`{findings.pictures.identify(position)}`", measure_name: f"{value:.2f}"}
-            for position, value in values.head(MOST_ROWS).items()
+            for position, value in values.head(MAX_ROWS).items()
         ]
         text += _list(title, rows, len(values))
     return "\n\n".join(text) or "There are none."
@@ -257,9 +257,9 @@ def _judge_balance(counts: pd.Series, limit: float) -> str:
 
 
 def _class_table(counts: pd.DataFrame) -> str:
-    if len(counts) > MOST_CLASSES:
+    if len(counts) > MAX_CLASSES:
         counts = counts.sort_values(["train", "test"], kind="stable")
-        half = MOST_CLASSES // 2
+        half = MAX_CLASSES // 2
         table = markdown_table(_count_rows(pd.concat([counts.head(half), counts.tail(half)])))
         return f"The {half} smallest and the {half} largest classes:\n\n{table}"
     return markdown_table(_count_rows(counts))

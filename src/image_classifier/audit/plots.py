@@ -12,7 +12,7 @@ Example = tuple[tuple[int, ...], str, bool]  # positions, caption, and whether l
 Row = tuple[str, list[Example]]
 
 COLUMNS = 6
-LONGEST = 24  # characters of a caption's line
+MAX_LINE_LENGTH = 24  # characters of a caption's line
 GAP = 0.08  # width of the space between two images, as a share of an image
 
 
@@ -78,4 +78,4 @@ def _join(pictures: Pictures, positions: tuple[int, ...]) -> np.ndarray:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= MAX_LINE_LENGTH else f"{text[: MAX_LINE_LENGTH - 1]}…"

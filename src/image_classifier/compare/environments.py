@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from image_classifier.compare.seeds import UNKNOWN
-from image_classifier.files import damage_named, digest
+from image_classifier.files import digest, translate_damage
 
 # The number of cores, the versions of Python, h5py and the operating system do not change the weights.
 FACTS = [
@@ -23,7 +23,7 @@ FACTS = [
     "ml_dtypes",
 ]
 NAME_LENGTH = 8
-DIFFERENT = (
+MIXED_ENVIRONMENTS = (
     "The seeds of some runs come from different environments, so their difference can come from the machine or the "
     "libraries."
 )
@@ -49,7 +49,7 @@ def read_environments(path: Path) -> pd.DataFrame:
         FileNotFoundError: The file does not exist.
         InputError: A column is missing.
     """
-    with damage_named(path):
+    with translate_damage(path):
         return pd.read_csv(path, dtype=str, keep_default_na=False).set_index("environment")[FACTS]
 
 
@@ -78,7 +78,7 @@ def format_selected(selection: Mapping[str, Mapping[str, Any]], path: Path) -> s
     """
     table = read_environments(path)
     names = sorted({values["environment"] for values in selection.values()} - {None})
-    with damage_named(path):
+    with translate_damage(path):
         return "\n".join(f"- `{name}`: {_format_facts(name, table)}" for name in names)
 
 

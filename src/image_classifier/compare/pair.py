@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss
 
 from image_classifier import paths
-from image_classifier.compare.environments import DIFFERENT
+from image_classifier.compare.environments import MIXED_ENVIRONMENTS
 from image_classifier.compare.predictions import correct_images, format_missing
 from image_classifier.compare.seeds import describe_selection, final_accuracies, read_replicates, select_replicates
 from image_classifier.compare.significance import (
@@ -145,7 +145,7 @@ def _format_seeds(test: RunTest) -> list[str]:
         left_out = f"; {test['left_out']} seeds of other environments are left out" if test["left_out"] else ""
         lines.append(f"environment of the seeds: {' and '.join(environments)}{left_out}")
         if len(environments) > 1:
-            lines.append(DIFFERENT)
+            lines.append(MIXED_ENVIRONMENTS)
     if crossed := test.get("crossed"):
         low, high = crossed
         level = f"{100 * test['confidence']:g}% interval"

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from image_classifier.compare.seeds import KEY, UNKNOWN
-from image_classifier.files import damage_named
+from image_classifier.files import translate_damage
 
 COLUMNS = [*KEY, "images", "mistakes"]
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_mistakes(path: Path) -> pd.DataFrame:
     """Read a file of predictions: columns `COLUMNS`, one row for each run and seed.
 
     Raises:
@@ -20,7 +20,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         InputError: A column is missing, or a value is not a number.
     """
     types = dict.fromkeys(COLUMNS, str) | {"seed": int, "images": int}
-    with damage_named(path):
+    with translate_damage(path):
         return pd.read_csv(path, usecols=COLUMNS, dtype=types, keep_default_na=False)[COLUMNS]
 
 
@@ -73,9 +73,9 @@ def correct_images(replicates: Mapping[str, pd.DataFrame], path: Path, labels: n
         InputError: The file is damaged, or has predictions for other images.
     """
     seed_key = KEY[1:]  # rows of params.yaml can share a recipe
-    stored = read_predictions(path).drop_duplicates(seed_key)
+    stored = read_mistakes(path).drop_duplicates(seed_key)
     correct = {}
-    with damage_named(path):
+    with translate_damage(path):
         for run, histories in replicates.items():
             seeds = histories[seed_key].drop_duplicates()
             rows = seeds.merge(stored)

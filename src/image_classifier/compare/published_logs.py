@@ -54,7 +54,7 @@ def match_logs(
                     match["rank_p_value"] = rank_p_value(replicates[run], lagging)
                 matches[log].append(match)
     correct_matches(matches)
-    return {log: sorted(of_log, key=lambda match: match["loss_ratio"]) for log, of_log in matches.items()}
+    return {log: sorted(found, key=lambda match: match["loss_ratio"]) for log, found in matches.items()}
 
 
 def first_epoch_test(replicates: pd.DataFrame, log: pd.DataFrame, confidence: float) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def correct_matches(matches: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     Holm's method (serial gatekeeping: Westfall and Krishen 2001). The probability of a false rejection among all
     hypotheses is at most the significance level.
     """
-    tested = [(log, match) for log, of_log in matches.items() for match in of_log if "p_value" in match]
+    tested = [(log, match) for log, found in matches.items() for match in found if "p_value" in match]
     labels = [match for log, match in tested if is_label(log, match)]
     others = [match for log, match in tested if not is_label(log, match)]
     gate = 0.0

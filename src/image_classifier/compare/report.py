@@ -13,10 +13,10 @@ from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.published_logs import find_label, judge_label, match_logs
 from image_classifier.config.schema import Compare, Row
 from image_classifier.dataset import read_arrays
-from image_classifier.files import damage_named, read_histories, read_history, read_json, read_yaml
+from image_classifier.files import read_histories, read_history, read_json, read_yaml, translate_damage
 from image_classifier.markdown import markdown_table
 
-METRICS = {
+METRIC_TITLES = {
     "val_accuracy": "Validation accuracy",
     "accuracy": "Training accuracy",
     "val_loss": "Validation loss",
@@ -129,7 +129,7 @@ def compare_runs(
     files = {run: paths.pipeline_run(data, run) for run in table}
     histories, correct = {run: read_history(file.history) for run, file in files.items()}, {}
     for run, file in files.items():
-        with damage_named(file.predictions):
+        with translate_damage(file.predictions):
             probabilities, labels = read_arrays(file.predictions, ("probabilities", "labels")).values()
             correct[run] = probabilities.argmax(axis=1) == labels
     examples = len(next(iter(correct.values())))
@@ -141,7 +141,7 @@ def compare_runs(
     replicates = seeds.select_replicates(recorded, recipes)
     selection = seeds.describe_selection(recorded, recipes, replicates)
     correct_by_seed = predictions.correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
-    accuracies = {run: seeds.final_accuracies(of_run) for run, of_run in replicates.items()}
+    accuracies = {run: seeds.final_accuracies(replicate) for run, replicate in replicates.items()}
     matches = match_logs(published, histories, replicates, config.max_epoch_lag, confidence)
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
     report = {
@@ -167,11 +167,10 @@ def compare_runs(
         "seeds_tests": significance.seeds_tests(accuracies, confidence, correct_by_seed),
         "seeds_without_predictions": predictions.format_missing(replicates, correct_by_seed),
         "published_logs": {
-            log: {"label": judge_label(log, of_log, 1 - confidence), "matches": of_log}
-            for log, of_log in matches.items()
+            log: {"label": judge_label(log, found, 1 - confidence), "matches": found} for log, found in matches.items()
         },
         "epochs": {
-            name: history.reset_index()[["epoch", *METRICS]].to_dict("list") for name, history in curves.items()
+            name: history.reset_index()[["epoch", *METRIC_TITLES]].to_dict("list") for name, history in curves.items()
         },
     }
     bands = seeds.prediction_intervals(replicates, confidence)
@@ -200,7 +199,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
         over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
         if len({report["seeds_selection"][run]["environment"] for run in accuracies}) > 1:
-            over_seeds += f"\n{environments.DIFFERENT}\n"
+            over_seeds += f"\n{environments.MIXED_ENVIRONMENTS}\n"
         over_seeds += f"\n{report['seeds_without_predictions']}" if report["seeds_without_predictions"] else ""
     logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
     paired_tests = "There is only one run."
@@ -214,7 +213,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         paired_tests=paired_tests,
         seeds=over_seeds,
         logs=LOGS.format(logs=logs) if logs else "",
-        epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRICS),
+        epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRIC_TITLES),
     )
 
 
@@ -305,4 +304,4 @@ def _name_match(match: Mapping[str, Any]) -> str:
 def _epochs_section(curves: Mapping[str, dict[str, list[float]]], metric: str) -> str:
     table = pd.DataFrame({name: pd.Series(curve[metric], curve["epoch"]) for name, curve in curves.items()})
     cells = table.rename_axis("epoch").map("{:.4f}".format, na_action="ignore").fillna("")
-    return f"### {METRICS[metric]}\n\n{cells.to_markdown(floatfmt='.4f')}"
+    return f"### {METRIC_TITLES[metric]}\n\n{cells.to_markdown(floatfmt='.4f')}"

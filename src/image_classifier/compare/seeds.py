@@ -55,22 +55,28 @@ def select_replicates(histories: pd.DataFrame, recipes: Mapping[str, str | None]
     """
     groups = {run: _split_by_environment(histories, recipe) for run, recipe in recipes.items()}
     groups = {
-        run: {name: group for name, group in of_run.items() if len(group["seed"].unique()) > 1}
-        for run, of_run in groups.items()
+        run: {name: group for name, group in by_environment.items() if len(group["seed"].unique()) > 1}
+        for run, by_environment in groups.items()
     }
 
     def order(environment: str) -> tuple[int, int, bool, str]:
-        sizes = [of_run[environment]["seed"].nunique() for of_run in groups.values() if environment in of_run]
+        sizes = [
+            by_environment[environment]["seed"].nunique()
+            for by_environment in groups.values()
+            if environment in by_environment
+        ]
         return -len(sizes), -sum(sizes), environment == UNKNOWN, environment
 
-    return {run: of_run[min(of_run, key=order)] for run, of_run in groups.items() if of_run}
+    return {
+        run: by_environment[min(by_environment, key=order)] for run, by_environment in groups.items() if by_environment
+    }
 
 
 def _split_by_environment(histories: pd.DataFrame, recipe: str | None) -> dict[str, pd.DataFrame]:
     """Return the seeds of a recipe that have all epochs, by environment."""
-    of_recipe = histories[histories["recipe"] == recipe].drop_duplicates(["environment", "seed", "epoch"])
-    epochs = of_recipe.groupby(["environment", "seed"])["epoch"].transform("count")
-    return dict(iter(of_recipe[epochs == epochs.max()].groupby("environment")))
+    same_recipe = histories[histories["recipe"] == recipe].drop_duplicates(["environment", "seed", "epoch"])
+    epochs = same_recipe.groupby(["environment", "seed"])["epoch"].transform("count")
+    return dict(iter(same_recipe[epochs == epochs.max()].groupby("environment")))
 
 
 def describe_selection(

@@ -19,7 +19,7 @@ ACCURACY_RESOLUTION = 1e-4  # one of 10,000 images; smallest standard deviation 
 POWER = 0.8
 
 RunTest = dict[str, Any]  # JSON types: see `correct_tests`, and `paired_test` or `welch_test`
-Interval = Callable[[float], tuple[float, float]]  # from the level of a confidence interval to its ends
+IntervalFunction = Callable[[float], tuple[float, float]]  # from the level of a confidence interval to its ends
 
 
 def estimate_accuracy(correct: np.ndarray, confidence: float) -> dict[str, float]:
@@ -44,7 +44,7 @@ def paired_tests(correct: Mapping[str, np.ndarray], confidence: float) -> list[R
     return correct_tests(tests, confidence)
 
 
-def paired_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, Interval]:
+def paired_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, IntervalFunction]:
     """Compare two runs on the same images.
 
     The p-value is that of the exact McNemar test (McNemar 1947), which is a sign test of the images that only one run
@@ -104,7 +104,7 @@ def seeds_tests(
     return corrected
 
 
-def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, Interval]:
+def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[RunTest, IntervalFunction]:
     """Compare the means of two samples with a t test that does not assume equal variances.
 
     The statistic is Welch's (Welch 1947). The degrees of freedom are the size of the smaller sample minus one, with
@@ -127,8 +127,8 @@ def welch_test(first: str, second: str, a: np.ndarray, b: np.ndarray) -> tuple[R
     """
     variances = _seed_variances(a, b)
     seeds = np.array([len(a), len(b)])
-    of_means = variances / seeds  # variances of the two means
-    error = of_means.sum() ** 0.5
+    mean_variances = variances / seeds  # variances of the two means
+    error = mean_variances.sum() ** 0.5
     degrees = seeds.min() - 1
     difference = float(np.mean(a) - np.mean(b))
     p_value = float(2 * stats.t.sf(abs(difference) / error, degrees))
@@ -179,11 +179,11 @@ def crossed_bootstrap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         second: The same for the second run and the same n images.
     """
     random = np.random.default_rng(0)
-    of_first, of_second = (
+    first_weights, second_weights = (
         random.multinomial(len(run) - 1, np.full(len(run), 1 / len(run)), CROSSED_RESAMPLES) / (len(run) - 1)
         for run in (first, second)
     )
-    signed = np.hstack([of_first, -of_second])  # weights of the seeds in the difference, (draws, seeds)
+    signed = np.hstack([first_weights, -second_weights])  # weights of the seeds in the difference, (draws, seeds)
     patterns, counts = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
     answers = patterns.T.astype(float)
     num_images = counts.sum()
@@ -194,7 +194,7 @@ def crossed_bootstrap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return differences
 
 
-def correct_tests(tests: Sequence[tuple[RunTest, Interval]], confidence: float) -> list[RunTest]:
+def correct_tests(tests: Sequence[tuple[RunTest, IntervalFunction]], confidence: float) -> list[RunTest]:
     """Correct tests that are made together: the p-values with Holm's method, the intervals with Bonferroni's.
 
     Holm's method (Holm 1979) multiplies the smallest of m p-values by m, the next one by m - 1, and so forth.

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from image_classifier import paths
-from image_classifier.config.schema import STAGES, Compare, Data, Fetch, Row, Schema, Table, Train, validate
+from image_classifier.config.schema import STAGES, Compare, Data, Fetch, Params, Row, Schema, Train, validate
 from image_classifier.errors import InputError
 from image_classifier.files import read_text
 
@@ -81,9 +81,9 @@ def check_files() -> None:
         load_yaml(file)
 
 
-def load_params() -> Table:
+def load_params() -> Params:
     """Read params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Table, load_yaml(paths.PARAMS), origin=f"{paths.PARAMS.name}: ")
+    return validate(Params, load_yaml(paths.PARAMS), origin=f"{paths.PARAMS.name}: ")
 
 
 def load_compare_config() -> Compare:

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from image_classifier import paths
-from image_classifier.config.schema import DataSource, Row, RunName
+from image_classifier.config.schema import DatasetEntry, Row, RunName
 from image_classifier.errors import InputError
 from image_classifier.files import atomic_write
 
@@ -25,7 +25,7 @@ def check_new_name(name: str) -> None:
         raise InputError(f"NAME={name}: should not be a number or a word such as on, no, true and null.")
 
 
-def add_to_params(*, datasets: Mapping[str, DataSource] | None = None, runs: Mapping[str, Row]) -> None:
+def add_to_params(*, datasets: Mapping[str, DatasetEntry] | None = None, runs: Mapping[str, Row]) -> None:
     """Add data sets and runs to params.yaml, whose comments are kept."""
     editor = YAML()
     editor.width = 120

@@ -346,7 +346,7 @@ class Row(StrictModel):
         return [f"run={run}", *(f"{key}={value}" for key, value in self.model_dump().items())]
 
 
-class DataSource(StrictModel):
+class DatasetEntry(StrictModel):
     """Schema of a data set in params.yaml.
 
     Attributes:
@@ -356,10 +356,10 @@ class DataSource(StrictModel):
     path: Name
 
 
-class Table(StrictModel):
+class Params(StrictModel):
     """Schema of params.yaml."""
 
-    datasets: Annotated[dict[RunName, DataSource], Field(min_length=1)]
+    datasets: Annotated[dict[RunName, DatasetEntry], Field(min_length=1)]
     runs: Annotated[dict[RunName, Row], Field(min_length=1)]
 
     @model_validator(mode="after")

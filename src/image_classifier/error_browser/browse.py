@@ -3,7 +3,7 @@
 from image_classifier import environment, paths
 from image_classifier.config.compose import compose, load_data, resolve
 from image_classifier.config.lookup import select_runs
-from image_classifier.config.schema import Audit, Table
+from image_classifier.config.schema import Audit, Params
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
 from image_classifier.files import write_text
@@ -12,7 +12,7 @@ from image_classifier.track.exports import log_error_page
 from image_classifier.track.reader import find_predictions
 
 
-def write_page(data: str, params: Table, batch_size: int) -> str:
+def write_page(data: str, params: Params, batch_size: int) -> str:
     """Write the page with the test images that a pipeline run of a data set classifies wrongly, and log it to MLflow.
 
     Args:

@@ -126,12 +126,12 @@ def _answers(
     """Return answer, its probability, the probability of the true class, and the occlusion map of each image."""
     return [
         [
-            int(of_image.argmax()),
-            round(float(of_image.max()), 4),
-            round(float(of_image[label]), 4),
+            int(row.argmax()),
+            round(float(row.max()), 4),
+            round(float(row[label]), 4),
             b64encode(np.round(255 * lost).astype(np.uint8).tobytes()).decode(),
         ]
-        for of_image, label, lost in zip(probabilities, labels, maps, strict=True)
+        for row, label, lost in zip(probabilities, labels, maps, strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ class Calibration:
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities, (n, classes), after the temperature."""
-        return probabilities if self.temperature is None else scale(probabilities, self.temperature)
+        return probabilities if self.temperature is None else apply_temperature(probabilities, self.temperature)
 
     def is_sure(self, probabilities: np.ndarray) -> np.ndarray | None:
         """Return whether the model is sure of each answer, (n,), or None without a threshold.
@@ -65,7 +65,7 @@ def read_calibration(path: Path) -> Calibration:
     return read_json(path, lambda values: Calibration(values["temperature"], values["threshold"]))
 
 
-def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Divide the logits by a temperature (Guo et al. 2017), which never changes the most probable class.
 
     A softmax of logits that are divided by T equals a softmax of the logarithms of the probabilities, divided by T.
@@ -92,7 +92,9 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray, target_accura
         target_accuracy: Accuracy of the answers of which the model is sure, above 0, at most 1.
     """
     temperature = fit_temperature(probabilities, labels)
-    _, threshold = coverage(*judge(scale(probabilities, temperature), labels), target_accuracy)
+    _, threshold = coverage(
+        *confidence_and_correctness(apply_temperature(probabilities, temperature), labels), target_accuracy
+    )
     return Calibration(temperature, threshold)
 
 
@@ -107,17 +109,17 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         labels: Labels, (n,).
     """
     classes = range(probabilities.shape[1])
-    if judge(probabilities, labels)[1].all():
+    if confidence_and_correctness(probabilities, labels)[1].all():
         return 1.0
     search = minimize_scalar(
-        lambda logarithm: log_loss(labels, scale(probabilities, np.exp(logarithm)), labels=classes),
+        lambda logarithm: log_loss(labels, apply_temperature(probabilities, np.exp(logarithm)), labels=classes),
         bounds=np.log(TEMPERATURES),
         method="bounded",
     )
     return float(np.exp(search.x))
 
 
-def judge(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def confidence_and_correctness(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the confidence of each answer, 0 to 1, and whether it is correct; both (n,)."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
@@ -207,8 +209,8 @@ def describe_probabilities(
         - calibration_error_low, calibration_error_high: See `calibration_interval`.
         - coverage, coverage_threshold: See `coverage`.
     """
-    probabilities, classes = scale(probabilities, 1), range(probabilities.shape[1])
-    confidences, correct = judge(probabilities, labels)
+    probabilities, classes = apply_temperature(probabilities, 1), range(probabilities.shape[1])
+    confidences, correct = confidence_and_correctness(probabilities, labels)
     low, high = calibration_interval(confidences, correct, seed)
     share, threshold = coverage(confidences, correct, target_accuracy)
     return {
@@ -249,7 +251,7 @@ def describe_calibration(
             described |= {f"{prefix}_{name}": value for name, value in measures.items()}
     sure = calibration.is_sure(scaled)
     if sure is not None:
-        correct = judge(scaled, labels)[1][sure]
+        correct = confidence_and_correctness(scaled, labels)[1][sure]
         described |= {
             "answered": float(sure.mean()),
             "answered_accuracy": float(correct.mean()) if sure.any() else None,

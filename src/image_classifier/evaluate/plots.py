@@ -9,13 +9,19 @@ from scipy.stats import binomtest
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from image_classifier.dataset import Examples, scale_pixels
-from image_classifier.evaluate.calibration import BINS, calibration_error, find_bins, judge, scale
+from image_classifier.evaluate.calibration import (
+    BINS,
+    apply_temperature,
+    calibration_error,
+    confidence_and_correctness,
+    find_bins,
+)
 
 CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
 CORRECT, WRONG = "tab:green", "tab:red"
-LONGEST_NAME = 12  # characters of a class beside an image
+MAX_NAME_LENGTH = 12  # characters of a class beside an image
 NAME_POINTS = 110  # font size times characters that fit beside an image
-MOST_NUMBERED = 50  # classes of a confusion matrix with a number in each cell, whose drawing takes long for more
+MAX_NUMBERED_CLASSES = 50  # classes of a confusion matrix with a number in each cell, whose drawing takes long for more
 
 
 def training_curves(history: pd.DataFrame, metric: str, title: str, validated_on: str) -> Figure:
@@ -73,7 +79,7 @@ def _plot_images(examples: Examples, probabilities: np.ndarray, chosen: np.ndarr
     grid = figure.subplots(2, 5)
     for axes in grid.flat:
         axes.set_axis_off()
-    size = min(34, NAME_POINTS / min(LONGEST_NAME, max(map(len, examples.classes))))
+    size = min(34, NAME_POINTS / min(MAX_NAME_LENGTH, max(map(len, examples.classes))))
     for axes, index in zip(grid.flat, chosen, strict=False):  # fewer than ten images leave cells empty
         label, predicted = examples.labels[index], int(probabilities[index].argmax())
         name = _shorten(examples.classes[predicted])
@@ -89,7 +95,7 @@ def _plot_images(examples: Examples, probabilities: np.ndarray, chosen: np.ndarr
 
 def _shorten(name: str) -> str:
     """Cut the end of a name that is longer than its place beside an image."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
 def confusion_matrix(examples: Examples, probabilities: np.ndarray, title: str) -> Figure:
@@ -111,7 +117,7 @@ def confusion_matrix(examples: Examples, probabilities: np.ndarray, title: str) 
         probabilities.argmax(axis=1),
         labels=range(len(names)),
         display_labels=names,
-        include_values=len(names) <= MOST_NUMBERED,
+        include_values=len(names) <= MAX_NUMBERED_CLASSES,
         xticks_rotation="vertical" if max(map(len, names)) > 6 else "horizontal",
         ax=axes,
         cmap="Blues",
@@ -138,11 +144,11 @@ def reliability(probabilities: np.ndarray, temperature: float | None, labels: np
     upper.plot([0, 1], [0, 1], color="gray", linestyle="--", label="Perfect calibration")
     series = {"As trained": probabilities}
     if temperature is not None:
-        series[f"With temperature {temperature:.2f}"] = scale(probabilities, temperature)
+        series[f"With temperature {temperature:.2f}"] = apply_temperature(probabilities, temperature)
     edges = np.linspace(0, 1, BINS + 1)
     width = 1 / BINS / len(series)
     for number, (name, values) in enumerate(series.items()):
-        confidences, correct = judge(values, labels)
+        confidences, correct = confidence_and_correctness(values, labels)
         bins = find_bins(confidences)
         total, right, sums = (np.bincount(bins, weights, BINS) for weights in (None, correct, confidences))
         used = total > 0

@@ -13,7 +13,7 @@ from image_classifier.errors import InputError
 IMAGE_SIDE = 28  # pixels
 BOX_SIDE = 20
 CENTRE = 14  # row and column of the centre of mass, where the first pixel is 0
-LARGEST_SIDE = 400  # pixels; larger pictures are reduced before strokes are searched
+MAX_SIDE = 400  # pixels; larger pictures are reduced before strokes are searched
 UNIFORM_SHARE = 0.15  # from this share of pixels with exactly the background's colour, a picture is a drawing
 MIN_CONTRAST = 16  # levels of 0…255 between strokes and background
 NOISE_FACTOR = 4  # a pixel of a stroke differs from the background by this multiple of the noise
@@ -34,7 +34,7 @@ def to_mnist(picture: np.ndarray) -> np.ndarray:
         InputError: The picture is blank.
     """
     reduced = Image.fromarray(picture[..., 0])
-    reduced.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    reduced.thumbnail((MAX_SIDE, MAX_SIDE))
     grey = np.asarray(reduced, np.float32)
     level = float(np.median(_border(grey)))
     if level > (grey.min() + grey.max()) / 2:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from image_classifier.config.schema import Color, Fit
 
 BATCH_SIZE = 256  # pictures in memory
-LISTED_FAILURES = 20
+MAX_LISTED_FAILURES = 20
 
 
 def read_pictures(
@@ -117,7 +117,7 @@ def _report_failures(failures: Sequence[str], total: int, skip_unreadable: bool)
     if not failures:
         return
     summary = f"{len(failures):,} of {total:,} pictures cannot be read"
-    listed = failures if skip_unreadable else failures[:LISTED_FAILURES]
+    listed = failures if skip_unreadable else failures[:MAX_LISTED_FAILURES]
     print(*(f"  {failure}" for failure in listed), sep="\n", file=sys.stderr)
     if len(failures) > len(listed):
         print(f"  and {len(failures) - len(listed):,} more", file=sys.stderr)

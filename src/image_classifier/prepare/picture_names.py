@@ -29,9 +29,9 @@ def read_picture_names(data: "Data") -> dict[str, list[str]]:
         rows = list(csv.DictReader(file))
     names, classes = {}, read_classes(prepared)
     for part, (_, _, order) in split_raw(data, raw).items():
-        of_part = [row for row in rows if row["part"] in ("", part)]
+        part_rows = [row for row in rows if row["part"] in ("", part)]
         labels = read_array(prepared / f"{part}_labels.npy")
-        used = [of_part[position] for position in order[: len(labels)]]
+        used = [part_rows[position] for position in order[: len(labels)]]
         if [row["class"] for row in used] != [classes[label] for label in labels]:
             return none
         names[part] = [row["picture"] for row in used]

@@ -6,19 +6,19 @@ from matplotlib.figure import Figure
 from image_classifier.dataset import Examples
 
 ROWS = 6
-MOST_CLASSES = 30  # in one figure
+MAX_CLASSES = 30  # in one figure
 MARGIN = 2  # pixels between two images
 
 
 def plot_samples(examples: Examples, seed: int) -> Figure:
-    """Draw six random images of each class, a column per class, for at most `MOST_CLASSES` classes.
+    """Draw six random images of each class, a column per class, for at most `MAX_CLASSES` classes.
 
     Args:
         examples: Images, at least one of each class. Images of a class with fewer than six are repeated.
         seed: Choice of the images.
     """
     generator = np.random.default_rng(seed)
-    names = examples.classes[:MOST_CLASSES]
+    names = examples.classes[:MAX_CLASSES]
     columns = []
     for label in range(len(names)):
         candidates = np.flatnonzero(examples.labels == label)

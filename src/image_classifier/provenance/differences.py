@@ -16,13 +16,13 @@ WIDTH = 100  # characters of a line
 VALUE_WIDTH = 25
 NAME_WIDTH = WIDTH - 2 * (VALUE_WIDTH + 2)
 NOT_RECORDED = "not recorded"
-ABSENT = {"Configuration": "-", "Data": NOT_RECORDED, "Code": NOT_RECORDED, "Machine": NOT_RECORDED}
+PLACEHOLDERS = {"Configuration": "-", "Data": NOT_RECORDED, "Code": NOT_RECORDED, "Machine": NOT_RECORDED}
 
 
 def training_facts(
     training: TrainingInput, training_images: int | None, commit: str | None, machine: Mapping[str, str]
 ) -> Facts:
-    """Return everything that is recorded about the origin of a training, with a section for each key of `ABSENT`.
+    """Return everything that is recorded about the origin of a training, with a section for each key of `PLACEHOLDERS`.
 
     Args:
         training: Configuration, data and code.
@@ -80,7 +80,7 @@ def format_differences(first: str, second: str, facts: Mapping[str, Facts]) -> s
     tables: list[str] = []
     unknown: list[str] = []
     run_width = VALUE_WIDTH - 2  # tabulate adds 2
-    for section, absent in ABSENT.items():
+    for section, absent in PLACEHOLDERS.items():
         first_facts = facts[first][section]
         second_facts = facts[second][section]
         if absent == NOT_RECORDED:

@@ -10,7 +10,7 @@ from yaml import CSafeLoader
 
 from image_classifier import paths
 from image_classifier.errors import InputError
-from image_classifier.files import damage_named, digest, file_hashes, read_text
+from image_classifier.files import digest, file_hashes, read_text, translate_damage
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.fingerprint import (
     TrainingInput,
@@ -137,7 +137,7 @@ def locked_stages(lock: str) -> dict[str, Any]:
     Raises:
         InputError: The text is not YAML of this form.
     """
-    with damage_named(paths.DVC_LOCK):
+    with translate_damage(paths.DVC_LOCK):
         # The parser in C, because dvc.lock has 300 lines for each run
         stages: dict[str, Any] = (yaml.load(lock, CSafeLoader) or {}).get("stages", {})
     return stages
@@ -155,11 +155,11 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     Raises:
         InputError: One of the texts is not YAML of this form.
     """
-    with damage_named(paths.PARAMS):
+    with translate_damage(paths.PARAMS):
         rows = dict((yaml.safe_load(params) or {}).get("runs", {}))
     trainings = {}
     stages = locked_stages(lock)
-    with damage_named(paths.DVC_LOCK):
+    with translate_damage(paths.DVC_LOCK):
         for name, stage in stages.items():
             kind, _, run = name.partition("@")
             if kind == "train" and run in rows and "data" in rows[run]:
@@ -194,7 +194,7 @@ def pipeline_result(run: str, stage: Stage, root: Path, revision: Revision) -> R
         if found[name] != md5:
             raise InputError(f"runs/{data}/{run}/{name} differs from dvc.lock. Restore it: dvc checkout")
     training = TrainingInput(run, stage["cmd"], files.configuration.read_text(encoding="utf-8"), stage["deps"])
-    with damage_named(files.configuration):
+    with translate_damage(files.configuration):
         model = training.config["model"]["name"]
     return Result(
         training,

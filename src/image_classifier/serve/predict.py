@@ -21,7 +21,7 @@ RANKS = ("", "second_", "third_")
 COLUMNS = ["picture", *(f"{rank}{value}" for rank in RANKS for value in ("class", "probability"))]
 ANSWER = "answer"  # column of a model that has a threshold
 NOT_SURE = "not sure"
-SHOWN = 100  # pictures in one figure
+MAX_SHOWN = 100  # pictures in one figure
 
 
 def find_pictures(arguments: Iterable[str]) -> list[Path]:
@@ -95,8 +95,8 @@ def predict_pictures(
 
 
 def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> Figure:
-    """Draw the images that the model received, at most `SHOWN`, with their names and predictions."""
-    shown = predictions.head(SHOWN)
+    """Draw the images that the model received, at most `MAX_SHOWN`, with their names and predictions."""
+    shown = predictions.head(MAX_SHOWN)
     columns = min(10, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.9 * rows), layout="constrained")

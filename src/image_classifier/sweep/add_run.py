@@ -9,7 +9,7 @@ import yaml
 from image_classifier import environment, paths
 from image_classifier.config.compose import compose, load_params, load_yaml, resolve
 from image_classifier.config.edit import add_to_params, check_new_name
-from image_classifier.config.schema import Row, Table, Train
+from image_classifier.config.schema import Params, Row, Train
 from image_classifier.errors import InputError
 from image_classifier.files import write_text
 from image_classifier.provenance.fingerprint import TrainingInput
@@ -58,7 +58,7 @@ def _read_adhoc_run(run: str) -> tuple[TrainingInput, str]:
     return read_result(run).input, f"Values of the ad hoc run {run}."
 
 
-def _read_best_trial(sweep_id: str, params: Table) -> tuple[TrainingInput, str]:
+def _read_best_trial(sweep_id: str, params: Params) -> tuple[TrainingInput, str]:
     """Return the input of the best trial of a sweep, and a line about its origin."""
     with environment.gc_paused():
         from image_classifier.track.store import Store

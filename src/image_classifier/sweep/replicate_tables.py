@@ -56,7 +56,7 @@ def add_recorded(
     """
     histories = [seeds.read_replicates(paths.REPLICATES)]
     described = [environments.read_environments(paths.REPLICATES_ENVIRONMENTS)]
-    predicted = [predictions.read_predictions(paths.REPLICATES_PREDICTIONS)]
+    predicted = [predictions.read_mistakes(paths.REPLICATES_PREDICTIONS)]
     known = set(predicted[0][seeds.KEY].itertuples(index=False, name=None))
     missing = []
     for run, recipe, seed, trial, outcome in replicates:
@@ -108,7 +108,7 @@ def summarize_replicates(
     bands = seeds.prediction_intervals(selected, confidence)
     means = {run: band["mean"] for run, band in bands.items()}
     figure = plot_curves(means, bands, {}, confidence, "means of the seeds")
-    of_runs = {run: selection[run] for run in runs if run in selection}
-    accuracies = {run: seeds.final_accuracies(selected[run]) for run in of_runs if run in selected}
-    described = environments.format_selected(of_runs, paths.REPLICATES_ENVIRONMENTS)
-    return seeds.format_summary(accuracies, confidence, of_runs, described), figure
+    chosen = {run: selection[run] for run in runs if run in selection}
+    accuracies = {run: seeds.final_accuracies(selected[run]) for run in chosen if run in selected}
+    described = environments.format_selected(chosen, paths.REPLICATES_ENVIRONMENTS)
+    return seeds.format_summary(accuracies, confidence, chosen, described), figure

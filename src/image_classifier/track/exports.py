@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from image_classifier.config.schema import Table
+from image_classifier.config.schema import Params
 from image_classifier.track.reader import find_recorded
 from image_classifier.track.registry import find_model_run
 from image_classifier.track.store import Store
 
 
-def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
+def log_export(run: str, params: Params, folder: Path, kind: str) -> str | None:
     """Log an exported model and its proof to the MLflow run of a run, in place of an earlier export of this kind.
 
     Args:
@@ -38,7 +38,7 @@ def log_export(run: str, params: Table, folder: Path, kind: str) -> str | None:
     return run_id
 
 
-def log_error_page(runs: Iterable[str], params: Table, page: Path) -> list[str]:
+def log_error_page(runs: Iterable[str], params: Params, page: Path) -> list[str]:
     """Log the page of errors to the MLflow run of each run, in place of an earlier page.
 
     Args:

@@ -11,11 +11,11 @@ from mlflow.entities.model_registry import RegisteredModel
 
 from image_classifier.compare.pair import format_pair
 from image_classifier.compare.significance import RunTest, verdict
-from image_classifier.config.schema import Compare, Table
+from image_classifier.config.schema import Compare, Params
 from image_classifier.errors import InputError
 from image_classifier.provenance.result import Result
 from image_classifier.track import payload
-from image_classifier.track.reader import compare_runs
+from image_classifier.track.reader import compare_two_runs
 from image_classifier.track.registry import (
     CHAMPION,
     FILES_TAG,
@@ -58,7 +58,7 @@ class Move:
     completed: bool = False
 
 
-def promote(result: Result, params: Table, config: Compare, force: str | None = None) -> Move:
+def promote(result: Result, params: Params, config: Compare, force: str | None = None) -> Move:
     """Make the model of a result the champion of its data set if `find_objection` finds nothing against it.
 
     The record of an ad hoc run is completed first: a training from the command line logs no MLflow model. The model is
@@ -167,11 +167,11 @@ def _register(store: Store, result: Result, logged: LoggedModel, *, force: bool)
 
 
 def _compare_with_champion(
-    run: str, champion: str, champion_run: str, data: str, params: Table, config: Compare, force: str | None
+    run: str, champion: str, champion_run: str, data: str, params: Params, config: Compare, force: str | None
 ) -> tuple[list[RunTest], str | None]:
     """Compare a run with the champion, print the comparison, and return its tests and the objection to the run."""
     try:
-        tests, _ = compare_runs(run, champion, {run: run, champion: champion_run}, data, params, config)
+        tests, _ = compare_two_runs(run, champion, {run: run, champion: champion_run}, data, params, config)
     except (FileNotFoundError, InputError) as error:
         if force is not None:
             return [], f"not compared: {error}"

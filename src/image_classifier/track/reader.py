@@ -16,11 +16,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, ML
 from image_classifier import environment, paths
 from image_classifier.compare.pair import compare_pair
 from image_classifier.compare.significance import RunTest
-from image_classifier.config.schema import Compare, Table
+from image_classifier.config.schema import Compare, Params
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.errors import InputError
 from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration, read_calibration
-from image_classifier.files import damage_named, file_hashes, read_history
+from image_classifier.files import file_hashes, read_history, translate_damage
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import check_training_data, read_result
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or the first digits of one
 
 
-def find_run(run: str, params: Table) -> tuple[Store, str]:
+def find_run(run: str, params: Params) -> tuple[Store, str]:
     """Return the tracking store and the id of a run in it.
 
     Args:
@@ -53,7 +53,7 @@ def find_run(run: str, params: Table) -> tuple[Store, str]:
     return found
 
 
-def find_recorded(run: str, params: Table) -> tuple[Store, str] | None:
+def find_recorded(run: str, params: Params) -> tuple[Store, str] | None:
     """Return what `find_run` returns, or None if MLflow does not have the run.
 
     Raises:
@@ -81,7 +81,7 @@ def find_recorded(run: str, params: Table) -> tuple[Store, str] | None:
     return (found[0][0], str(found[0][1].info.run_id)) if found else None
 
 
-def _is_local(run: str, params: Table) -> bool:
+def _is_local(run: str, params: Params) -> bool:
     return run in params.runs or paths.adhoc_run(run).model.exists()
 
 
@@ -117,7 +117,7 @@ def read_run(store: Store, run_id: str) -> RecordedRun:
         )
 
 
-def find_facts(run: str, params: Table) -> Facts:
+def find_facts(run: str, params: Params) -> Facts:
     """Return the recorded configuration, data, code and machine of a run.
 
     Args:
@@ -137,7 +137,7 @@ def find_facts(run: str, params: Table) -> Facts:
     return training_facts(result.input, metadata.training_images, metadata.revision.commit, metadata.environment)
 
 
-def find_model(run: str, params: Table) -> tuple["keras.Model", dict[str, Any], Calibration]:
+def find_model(run: str, params: Params) -> tuple["keras.Model", dict[str, Any], Calibration]:
     """Load the model of a run, the fields of the `PictureTask` that it solves, and its calibration.
 
     Args:
@@ -215,7 +215,7 @@ def load_other_models(store: Store, run_id: str) -> Iterator[tuple[str, "keras.M
             yield run.info.run_name, model, calibration
 
 
-def find_predictions(run: str, test: Examples, params: Table, batch_size: int) -> tuple[np.ndarray, str | None]:
+def find_predictions(run: str, test: Examples, params: Params, batch_size: int) -> tuple[np.ndarray, str | None]:
     """Return the stored predictions of a run for the test images, or let its model predict if there are none.
 
     Args:
@@ -268,7 +268,7 @@ def predict_recorded(store: Store, record: RecordedRun, test: Examples, batch_si
 
 def _read_predictions(path: Path, test: Examples) -> np.ndarray:
     """Read stored class probabilities for the test images."""
-    with damage_named(path):
+    with translate_damage(path):
         probabilities, labels = read_arrays(path, ("probabilities", "labels")).values()
         if not np.array_equal(labels, test.labels):
             raise InputError(f"{path} and data/prepared/ have other test images. Type: dvc repro")
@@ -277,8 +277,8 @@ def _read_predictions(path: Path, test: Examples) -> np.ndarray:
     return probabilities
 
 
-def compare_runs(
-    first: str, second: str, sources: Mapping[str, str], data: str, params: Table, config: Compare
+def compare_two_runs(
+    first: str, second: str, sources: Mapping[str, str], data: str, params: Params, config: Compare
 ) -> tuple[list[RunTest], list[str]]:
     """Compare two runs by their predictions for the test images of a data set, see `compare_pair`.
 
