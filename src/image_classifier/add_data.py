@@ -24,7 +24,7 @@ from image_classifier.fetch.sources import ARRAY_READERS, PICTURE_LISTERS
 from image_classifier.files import write_text
 
 MAX_SIDE = 64  # pixels, unless the user asks for more: time and memory grow with the square
-MIN_SIDE = 16  # pixels, so that the layers of conf/model/ have something left to see
+MIN_SIDE = 16  # pixels, the smallest that the pooling layers of conf/model/ can use
 MAX_SMALL_IMAGES = 5000  # up to this number, the first run has smaller batches and more epochs
 TEST_FRACTION = 0.2
 MAX_LISTED = 20  # failures, and classes

@@ -158,7 +158,7 @@ def compare(
         raise InputError(
             f"{first} is trained on {data}, {second} on {other_data}: their accuracies cannot be compared."
         )
-    tests, missing = compare_two_runs(first, second, {first: first, second: second}, data, params, config)
+    tests, missing = compare_two_runs(first, second, data, params, config)
     typer.echo(format_pair(tests, missing, params.runs))
 
 

@@ -20,9 +20,9 @@ GPU_INFO = Path("/proc/driver/nvidia/gpus")  # NVIDIA's driver for Linux
 LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "ml_dtypes")
 # Instruction sets for which the libraries have kernels of their own, with the names that Linux gives them
 INSTRUCTION_SETS = "fma avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_int8 amx_bf16 asimd bf16 i8mm sve"
-# Variables that change how TensorFlow and its libraries compute. TF_ also begins the names of Terraform's variables
-# (TF_VAR_…), which can be secret, and of log settings: only names that continue with one of these words are recorded.
-# IGNORED_VARIABLES names three variables that libraries set themselves and that do not change results.
+# RECORDED_VARIABLES change how TensorFlow and its libraries compute. Terraform's variables (TF_VAR_…), which can be
+# secret, and log settings also begin with TF_, so only names that continue with one of these words are recorded.
+# Libraries set IGNORED_VARIABLES themselves, and they do not change results.
 TF_VARIABLES = (
     "AUTO|CONV|CPU|CU|DETERMINISTIC|DISABLE|EAGER|ENABLE|FORCE|FP16|FUNCTION|GPU|JIT|MATMUL|MKL|NUM|ONEDNN|OVERRIDE"
     "|SET_ONEDNN|USE|XLA"

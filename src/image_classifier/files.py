@@ -76,7 +76,7 @@ def read_text(path: Path) -> str:
 
 @contextmanager
 def translate_damage(path: Path) -> Iterator[None]:
-    """Raise an error about the contents of a file, which the block reads, as an `InputError` with its remedy."""
+    """Turn a parsing error in the block into an `InputError` that names the file and its remedy."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:

@@ -50,7 +50,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     """Set the comparison of every run with the champion."""
 
     def use(tests: list[RunTest]) -> None:
-        monkeypatch.setattr(promotion, "compare_two_runs", lambda *_: (tests, []))
+        monkeypatch.setattr(promotion, "compare_two_runs", lambda *_, **__: (tests, []))
 
     use(BETTER)
     return use
@@ -170,7 +170,7 @@ def test_a_forced_run_is_promoted_with_its_reason_and_the_objection(
 def test_a_run_that_cannot_be_compared_is_promoted_only_by_force(
     store: Store, runs: list[Result], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     promote(runs[0])
@@ -367,9 +367,9 @@ def test_eight_promoters_at_once_are_compared_with_the_champion_that_they_replac
         record_result(store, promoters[-1])
     barrier, compared = Barrier(8), list[tuple[str, str]]()
 
-    def compare_two_runs(run: str, champion: str, *_: object) -> tuple[list[RunTest], list[str]]:
-        is_first = run not in [of_run for of_run, _ in compared]
-        compared.append((run, champion.removeprefix("version ").partition(" ")[0]))
+    def compare_two_runs(run: str, *_: object, second_name: str) -> tuple[list[RunTest], list[str]]:
+        is_first = run not in [name for name, _ in compared]
+        compared.append((run, second_name.removeprefix("version ").partition(" ")[0]))
         if is_first:
             barrier.wait(60)
         return BETTER, []

@@ -206,9 +206,8 @@ def test_two_runs_are_compared_under_the_given_names(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reader, "find_predictions", lambda run, *_: (predictions[run], None))
     monkeypatch.setattr(paths, "REPLICATES", tmp_path / "replicates.csv")
     paths.REPLICATES.write_text(f"{','.join(COLUMNS)}\n")
-    sources = {"new": "row", "old": "0123"}
-    (test,), missing = compare_two_runs("new", "old", sources, "mnist", load_params(), COMPARE)
-    assert (test["first"], test["second"], test["accuracies"], missing) == ("new", "old", [1, 0], [])
+    (test,), missing = compare_two_runs("row", "0123", "mnist", load_params(), COMPARE, second_name="old")
+    assert (test["first"], test["second"], test["accuracies"], missing) == ("row", "old", [1, 0], [])
 
 
 def rename(result: Result, run: str) -> Result:

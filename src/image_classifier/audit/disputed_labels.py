@@ -1,4 +1,4 @@
-"""Test labels that all runs of a data set contradict alike."""
+"""Test labels for which all runs of a data set agree on another class."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def find_disputed(labels: np.ndarray, predictions: Mapping[str, np.ndarray], probability: float) -> pd.DataFrame:
-    """Return the test labels that all runs contradict alike.
+    """Return the test labels for which all runs agree on another class.
 
     Args:
         labels: (n,), positions of classes.

@@ -1,5 +1,6 @@
 """Near duplicates: pairs of different images whose pixels correlate almost perfectly."""
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ def find_neighbours(pictures: Pictures, positions: np.ndarray, threshold: float)
             found = np.argwhere(np.triu(estimates >= limit) if first == second else estimates >= limit)
             candidates += len(found)
             found = positions[found + np.array([first, second])]
-            for chunk in np.array_split(found, -(-len(found) // pictures.batch_size)):
+            for chunk in np.array_split(found, math.ceil(len(found) / pictures.batch_size)):
                 similarity = correlate(*(pictures.read(chunk[:, side]) for side in (0, 1)))
                 near = similarity >= threshold
                 pairs.append(chunk[near])

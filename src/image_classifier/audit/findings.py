@@ -55,7 +55,7 @@ interquartile ranges beyond the quartiles (Tukey's fences).
 
 @dataclass(frozen=True)
 class Findings:
-    """What an audit found.
+    """Findings of an audit.
 
     Attributes:
         pictures: Images of the data set.
@@ -120,7 +120,7 @@ def audit_dataset(pictures: Pictures, settings: "Audit") -> Findings:
         "Almost one colour": _sort(contrast[contrast < settings.min_contrast]),
         "Far darker than the others": _sort(brightness[brightness < dark]),
         "Far brighter than the others": _sort(brightness[brightness > bright], ascending=False),
-        "Far from all others": 1 - _sort(distance[distance > far], ascending=False),
+        "Far from all others": 1 - _sort(distance[distance > far], ascending=False),  # correlations
     }
     counts = {
         part: np.bincount(examples.labels, minlength=len(pictures.classes))

@@ -9,7 +9,8 @@ import pandas as pd
 from image_classifier.compare.seeds import UNKNOWN
 from image_classifier.files import digest, translate_damage
 
-# The number of cores, the versions of Python, h5py and the operating system do not change the weights.
+# The number of cores and the versions of Python, h5py and the operating system are left out: they do not change the
+# weights.
 FACTS = [
     "processor",
     "processor_family",

@@ -1,4 +1,4 @@
-"""Tests which run and which lag fit the notebook's published logs."""
+"""Statistical tests of which run, at which lag, each of the notebook's published logs fits."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -93,11 +93,11 @@ def rank_p_value(replicates: pd.DataFrame, log: pd.DataFrame) -> float:
         replicates: Replicates of the run, columns `seeds.COLUMNS`; at least two seeds.
         log: Columns `LOSSES`; index epoch of the run. Only common epochs count.
     """
-    curves = [history.set_index("epoch")[LOSSES] for _, history in replicates.groupby("seed")]
-    curves = [curve.loc[curve.index.intersection(log.index)] for curve in (*curves, log)]
-    logs = np.log(np.stack([curve.loc[curves[0].index, LOSSES].to_numpy() for curve in curves]))
-    others = (logs.sum(axis=0) - logs) / (len(curves) - 1)
-    distances = np.sqrt(np.mean((logs - others) ** 2, axis=(1, 2)))
+    curves = [*(history.set_index("epoch") for _, history in replicates.groupby("seed")), log]
+    epochs = curves[0].index.intersection(log.index)
+    log_losses = np.log(np.stack([curve.loc[epochs, LOSSES].to_numpy() for curve in curves]))
+    means_of_others = (log_losses.sum(axis=0) - log_losses) / (len(curves) - 1)
+    distances = np.sqrt(np.mean((log_losses - means_of_others) ** 2, axis=(1, 2)))
     return float(np.mean(distances >= distances[-1] - LOG_RESOLUTION))
 
 

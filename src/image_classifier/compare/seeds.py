@@ -34,11 +34,11 @@ def merge_replicates(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
             recipe, environment, seed and epoch.
     """
     merged = pd.concat(parts).drop_duplicates([*KEY, "epoch"], keep="last")
-    newest = merged["run"].map(merged.groupby("run")["recipe"].last())
+    newest = merged.groupby("run")["recipe"].transform("last")
     merged = merged[merged["recipe"] == newest].sort_values([*KEY, "epoch"]).reset_index(drop=True)[COLUMNS]
-    repeated = merged.duplicated([name for name in COLUMNS if name != "environment"], keep=False)
-    repeated = repeated.groupby([merged[name] for name in KEY]).transform("all")
-    return merged[~(repeated & (merged["environment"] == UNKNOWN))].reset_index(drop=True)
+    has_twin = merged.duplicated([name for name in COLUMNS if name != "environment"], keep=False)
+    is_copy = has_twin.groupby([merged[name] for name in KEY]).transform("all")
+    return merged[~(is_copy & (merged["environment"] == UNKNOWN))].reset_index(drop=True)
 
 
 def select_replicates(histories: pd.DataFrame, recipes: Mapping[str, str | None]) -> dict[str, pd.DataFrame]:

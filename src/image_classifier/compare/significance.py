@@ -1,4 +1,4 @@
-"""Tests whether two runs differ, on the test images and over their seeds."""
+"""Statistical tests of the difference between two runs, on the test images and over their seeds."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence

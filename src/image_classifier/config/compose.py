@@ -24,7 +24,11 @@ COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, Un
 
 
 def resolve(schema: type[Schema], composed: DictConfig) -> Schema:
-    """Check a composed configuration; raises `InputError` as `validate` does, or names the empty file behind it."""
+    """Check a composed configuration against a schema.
+
+    Raises:
+        InputError: A value is missing or invalid, or a file of conf/ cannot be read.
+    """
     try:
         return validate(schema, OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:

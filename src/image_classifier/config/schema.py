@@ -275,13 +275,19 @@ class Train(StrictModel):
 
     @model_validator(mode="after")
     def _check_checkpoints(self) -> Self:
-        """Keras ends each part of an epoch like a training and replaces the weights by their moving average."""
+        """Refuse checkpoints within an epoch for an optimizer with use_ema.
+
+        At each checkpoint, Keras would replace the weights by their moving average, as at the end of a training.
+        """
         if self.training.checkpoint_steps and self.optimizer.get("use_ema"):
             raise ValueError("training.checkpoint_steps: should be null for an optimizer with use_ema")
         return self
 
     def fingerprint_config(self) -> dict[str, Any]:
-        """Return the values that decide the result, as plain types; the prepared images stand for the data set."""
+        """Return the values that decide the result as plain types.
+
+        The data set is reduced to its name, because the hash of its images is recorded separately.
+        """
         return {**self.model_dump(exclude={"sweep"}), "data": self.data.name}
 
 
@@ -329,7 +335,10 @@ class Row(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, values: Any) -> Any:
-        """Say where other values belong: the `foreach` of dvc.yaml has no defaults, so that a row has no other keys."""
+        """Refuse unknown keys, and say where their values belong.
+
+        The `foreach` of dvc.yaml has no defaults, so all rows have the same keys.
+        """
         if not isinstance(values, dict):
             return values  # pydantic reports the wrong type
         keys = list(cls.model_fields)

@@ -1,6 +1,7 @@
 """The page with all mistakes: one HTML file that needs no other file and no connection."""
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -56,7 +57,7 @@ def make_page(
     for run, model in models:
         predicted = probabilities[run][shown]
         batches = occlusion_maps(model, images[:count], predicted.argmax(axis=1))
-        progress = tqdm(batches, f"Occlusion maps of {run}", -(-count // BATCH_SIZE), unit="batch", disable=None)
+        progress = tqdm(batches, f"Occlusion maps of {run}", math.ceil(count / BATCH_SIZE), unit="batch", disable=None)
         answers[run] = _answers(predicted, test.labels[shown], chain.from_iterable(progress))
     values = {
         "data": data,
@@ -105,7 +106,7 @@ def make_atlas(images: np.ndarray, runs: int) -> tuple[bytes, int]:
     """
     count = len(images)
     while True:
-        rows = max(1, -(-count // COLUMNS))
+        rows = max(1, math.ceil(count / COLUMNS))
         height, width, channels = images.shape[1:]
         cells = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
         cells[:count] = images[:count]

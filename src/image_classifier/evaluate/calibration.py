@@ -1,6 +1,6 @@
-"""Calibration: how far probabilities can be believed, and the confidence below which a model is not sure.
+"""Calibration of predicted probabilities, and the confidence threshold below which a model is not sure.
 
-The confidence of an answer is the probability of its class, which is the highest one.
+Confidence is the probability of the predicted class.
 """
 
 from dataclasses import asdict, dataclass
@@ -101,8 +101,7 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray, target_accura
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature with the lowest negative log likelihood (Guo et al. 2017).
 
-    It is 1 if all answers are correct: the likelihood then rises for any lower temperature, so that the images do not
-    show how sure the model may be.
+    It is 1 if all predictions are correct: the likelihood would then favour ever lower temperatures.
 
     Args:
         probabilities: Class probabilities, (n, classes).
@@ -120,7 +119,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def confidence_and_correctness(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the confidence of each answer, 0 to 1, and whether it is correct; both (n,)."""
+    """Return the confidence of each prediction, 0 to 1, and whether it is correct; both (n,)."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 

@@ -87,7 +87,7 @@ def _to_8_bits(picture: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class PictureTask:
-    """The classification of pictures in the manner of a data set.
+    """Class names and preprocessing of a data set: how a picture becomes the input of a model.
 
     Attributes:
         name: Name of the data set.

@@ -1,6 +1,6 @@
 """Results that DVC stores: in the workspace, in git's history, and in DVC experiments."""
 
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,8 +28,9 @@ class StoredResult:
         run: Name of the run.
         fingerprint: Fingerprint of the `Result`.
         stage: The run's `train` stage in dvc.lock.
-        newest: Newest commit that has the files in their present state; None means the workspace.
-        oldest: Oldest commit with the result; None means that it is only in the workspace.
+        newest: Latest commit whose dvc.lock has the result, from which its files are restored; None means the
+            workspace.
+        oldest: First commit whose dvc.lock has the result; None if only the workspace has it.
     """
 
     run: str
@@ -95,10 +96,12 @@ def restore(stored: StoredResult, root: Path) -> Result:
                 raise FileNotFoundError(path)
             for file in files:
                 (root / file).parent.mkdir(parents=True, exist_ok=True)
-                # Results that are older than calibration.json can have it in dvc.yaml, but not in dvc.lock
-                can_be_missing = Path(file).name == paths.CALIBRATION_FILE
-                with suppress(FileNotFoundError) if can_be_missing else nullcontext():
+                try:
                     source.get_file(file, str(root / file))
+                except FileNotFoundError:
+                    # Results that are older than calibration.json can have it in dvc.yaml, but not in dvc.lock
+                    if Path(file).name != paths.CALIBRATION_FILE:
+                        raise
         return pipeline_result(stored.run, stored.stage, root, revision)
     except (DvcException, DataIndexDirError, OSError) as error:
         raise InputError(f"{stored} is in no cache or remote. Try: dvc fetch --all-commits") from error

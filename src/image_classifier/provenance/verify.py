@@ -65,7 +65,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         InputError: The commit is unknown, or a command fails.
     """
     training = record.input
-    committed = find_commit(record.fingerprint)  # the commit that was checked out may be its parent
+    committed = find_commit(record.fingerprint)  # a result is usually committed after its training
     commit = committed or record.commit
     if commit is None:
         place = f"MLflow run {record.run_id} ({training.run}) was trained outside of a git repository"
@@ -105,7 +105,7 @@ def _train_again(root: Path, training: TrainingInput) -> RunFiles:
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))}
     run, data = training.run, training.data
-    train = [*shlex.split(training.command)[1:], f"run={run}"]  # a command without a name would create another one
+    train = [*shlex.split(training.command)[1:], f"run={run}"]  # without run=, the command would choose a new name
     for arguments in (["-m", "pipelines.fetch", f"data={data}"], ["-m", "pipelines.prepare", f"data={data}"], train):
         completed = subprocess.run(
             [sys.executable, *arguments], cwd=root, env=own, check=False, stderr=subprocess.PIPE, text=True

@@ -1,6 +1,7 @@
 """Export of a model to a file that other programs run, with proof that the file answers as the model does."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def export_model(
     training, test = load_examples(data, "train"), load_examples(data, "test")
     if (test.images.shape[1:], test.classes) != (task.image_shape, task.classes):
         raise InputError(f"{data} has images of another size, or other classes, than {run}. Export a newer run.")
-    sample = training.images[:: -(-len(training) // CALIBRATION_IMAGES)] if quantize else None
+    sample = training.images[:: math.ceil(len(training) / CALIBRATION_IMAGES)] if quantize else None
     originals = {"original": model, "float32": to_float32(model)}
     with atomic_folder(folder) as temporary:
         file = temporary / name

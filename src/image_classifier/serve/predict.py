@@ -1,5 +1,6 @@
 """Predictions for picture files."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ def draw_pictures(images: dict[Path, np.ndarray], predictions: pd.DataFrame) -> 
     """Draw the images that the model received, at most `MAX_SHOWN`, with their names and predictions."""
     shown = predictions.head(MAX_SHOWN)
     columns = min(10, len(shown))
-    rows = -(-len(shown) // columns)
+    rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(1.5 * columns, 1.9 * rows), layout="constrained")
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in grid:

@@ -53,7 +53,7 @@ class Trial:
 
 
 Results = list[tuple[Trial, Outcome]]
-# Yields the trials in batches, and reads the outcomes of a batch, by the names of its trials, before the next one.
+# Yields trials in batches. The caller adds the outcomes of a batch to the mapping before it asks for the next one.
 Batches = Callable[[Mapping[str, Outcome]], Iterator[list[Trial]]]
 
 
@@ -196,7 +196,7 @@ def tpe_batches(
         yield batch
         for (trial, _), composed in zip(asked, batch, strict=True):
             outcome = outcomes[composed.name]
-            for epoch, accuracy in () if outcome.failed else outcome.accuracies.items():
+            for epoch, accuracy in ({} if outcome.failed else outcome.accuracies).items():
                 trial.report(accuracy, epoch)
             value = outcome.accuracy if outcome.state == "complete" else None
             study.tell(trial, value, OPTUNA_STATES[outcome.state])

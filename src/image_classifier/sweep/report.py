@@ -88,7 +88,10 @@ def _parse_numbers(column: pd.Series) -> pd.Series:
 
 
 def summary_metrics(results: Results) -> dict[str, float]:
-    """Return the metrics of a sweep in MLflow. A crashed trial counts as failed, one of another command as reused."""
+    """Return the metrics of a sweep in MLflow.
+
+    A crashed trial counts as failed, and a trial that another command recorded as reused.
+    """
     states = Counter("failed" if outcome.failed else outcome.state for _, outcome in results)
     best = [outcome.accuracy or 0 for _, outcome in complete_trials(results)]
     metrics: dict[str, float] = {

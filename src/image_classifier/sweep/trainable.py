@@ -42,7 +42,7 @@ def train_trial(job: dict[str, Any], files: dict[str, str], revision: Revision, 
         _make_data(config.data.name)
         if training_files(config.data.name) != files:
             raise InputError("the data or code of this node differs from the data or code that the sweep started with")
-        state = "failed"  # an InputError of the training itself, which repeating it would raise again
+        state = "failed"  # from here on, an InputError comes from the training itself and would recur
         train_run(
             config,
             job["command"],

@@ -12,9 +12,9 @@ class Outcome:
     """Outcome of a trial.
 
     Attributes:
-        state: complete: trained all epochs; pruned: stopped by the scheduler; failed: ended by an error that repeating
-            it would reproduce; crashed: ended by any other error, so that the same sweep tries it again; unfinished:
-            not run, or interrupted.
+        state: complete: trained all epochs; pruned: stopped by the scheduler; failed: ended by an error that would
+            recur; crashed: ended by any other error, so that the same sweep tries it again; unfinished: not run, or
+            interrupted.
         accuracies: Validation accuracy, 0 to 1, after each epoch, from 1.
         reason: Reason why the trial is not complete.
         origin: now: run by this command; before: by an earlier attempt of the sweep; elsewhere: by another command.

@@ -25,7 +25,10 @@ SHUTDOWN_SECONDS = 30  # time that the end of a training waits for a slow tracki
 
 
 class TrackingProcess:
-    """The parent's end: a context manager that covers a training. Only its exit waits for the child."""
+    """Context manager around a training, which sends its epochs to a tracking process.
+
+    Sending an epoch never blocks; only the exit waits for the process.
+    """
 
     def __init__(self, metadata: "RunMetadata", *, records_result: bool) -> None:
         """Start the child.

@@ -171,7 +171,7 @@ def _compare_with_champion(
 ) -> tuple[list[RunTest], str | None]:
     """Compare a run with the champion, print the comparison, and return its tests and the objection to the run."""
     try:
-        tests, _ = compare_two_runs(run, champion, {run: run, champion: champion_run}, data, params, config)
+        tests, _ = compare_two_runs(run, champion_run, data, params, config, second_name=champion)
     except (FileNotFoundError, InputError) as error:
         if force is not None:
             return [], f"not compared: {error}"

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +54,7 @@ def find_run(run: str, params: Params) -> tuple[Store, str]:
 
 
 def find_recorded(run: str, params: Params) -> tuple[Store, str] | None:
-    """Return what `find_run` returns, or None if MLflow does not have the run.
+    """Return store and run id as `find_run` does, or None if MLflow does not have the run.
 
     Raises:
         FileNotFoundError, InputError: See `find_run`.
@@ -278,17 +278,17 @@ def _read_predictions(path: Path, test: Examples) -> np.ndarray:
 
 
 def compare_two_runs(
-    first: str, second: str, sources: Mapping[str, str], data: str, params: Params, config: Compare
+    first: str, second: str, data: str, params: Params, config: Compare, *, second_name: str | None = None
 ) -> tuple[list[RunTest], list[str]]:
     """Compare two runs by their predictions for the test images of a data set, see `compare_pair`.
 
     Args:
-        first: Name of the first run in the comparison.
-        second: Name of the second run in the comparison.
-        sources: Name or id, see `find_run`, of each run by its name in the comparison.
+        first: Name or id of the first run, see `find_run`.
+        second: Name or id of the second run.
         data: Name of the data set.
         params: Contents of params.yaml.
         config: Configuration of comparisons.
+        second_name: Name of the second run in the comparison; None stands for `second`.
 
     Raises:
         FileNotFoundError, InputError: See `find_predictions`.
@@ -296,9 +296,9 @@ def compare_two_runs(
     test = load_examples(paths.prepared_data(data), "test")
     probabilities = {}
     recipes = {}
-    for name, run in sources.items():
+    for name, run in {first: first, second_name or second: second}.items():
         probabilities[name], recipes[name] = find_predictions(run, test, params, config.batch_size)
-    return compare_pair(first, second, probabilities, test.labels, recipes, config)
+    return compare_pair(first, second_name or second, probabilities, test.labels, recipes, config)
 
 
 def _download(store: Store, run_id: str, name: str, md5: str, folder: str) -> Path:

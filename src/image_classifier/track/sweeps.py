@@ -82,20 +82,21 @@ class SweepRun:
 
         A trial is complete if any run with the same input is. Pruned and failed trials count only in their own sweep.
         """
-        complete = self._store.find_complete({INPUT_TAG: training.fingerprint})
-        run = complete or self._store.find_first(self._trial_tags(training))
-        if run is None or not (complete or run.data.tags.get(STATE_TAG) in FINAL_STATES):
+        if complete := self._store.find_complete({INPUT_TAG: training.fingerprint}):
+            in_this_sweep = complete.data.tags.get(MLFLOW_PARENT_RUN_ID) == self.run_id
+            return Outcome("complete", self._accuracies(complete), origin="before" if in_this_sweep else "elsewhere")
+        run = self._store.find_first(self._trial_tags(training))
+        if run is None or run.data.tags.get(STATE_TAG) not in FINAL_STATES:
             return None
+        tags = run.data.tags
+        last = int(tags[EPOCHS_TAG])  # the process of the trial may have trained on for a moment
+        accuracies = {epoch: value for epoch, value in self._accuracies(run).items() if epoch <= last}
+        return Outcome(cast(State, tags[STATE_TAG]), accuracies, tags.get(REASON_TAG, ""), origin="before")
+
+    def _accuracies(self, run: Run) -> dict[int, float]:
         with self._store.translate_errors():
             points = self._store.client.get_metric_history(run.info.run_id, ACCURACY)
-        tags = run.data.tags
-        accuracies = {point.step: point.value for point in points}
-        if complete:
-            in_this_sweep = tags.get(MLFLOW_PARENT_RUN_ID) == self.run_id
-            return Outcome("complete", accuracies, origin="before" if in_this_sweep else "elsewhere")
-        last = int(tags[EPOCHS_TAG])  # the process of the trial may have trained on for a moment
-        accuracies = {epoch: value for epoch, value in accuracies.items() if epoch <= last}
-        return Outcome(cast(State, tags[STATE_TAG]), accuracies, tags.get(REASON_TAG, ""), origin="before")
+        return {point.step: point.value for point in points}
 
     def _trial_tags(self, training: TrainingInput) -> dict[str, str]:
         return {MLFLOW_PARENT_RUN_ID: self.run_id, INPUT_TAG: training.fingerprint}
