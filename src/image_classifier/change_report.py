@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import git
 import numpy as np
 import pandas as pd
-import yaml
 from dvc.repo import Repo
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -172,11 +171,14 @@ def changed_values(
 def changed_code(root: Path) -> dict[str, list[str]]:
     """Return code of dvc.yaml that differs between another copy of the project and the workspace, with its stages."""
     changed: dict[str, list[str]] = {}
-    with translate_damage(paths.DVC_YAML):
-        for stage, entry in yaml.safe_load(paths.DVC_YAML.read_bytes())["stages"].items():
-            code = [path for path in entry.get("do", entry)["deps"] if path.startswith(("src/", "pipelines/"))]
-            for path, *_ in find_differences(file_hashes(root, code), file_hashes(paths.ROOT, code), ABSENT):
-                changed.setdefault(path, []).append(stage)
+    stages = read_yaml(
+        paths.DVC_YAML,
+        lambda values: {name: entry.get("do", entry)["deps"] for name, entry in values["stages"].items()},
+    )
+    for stage, dependencies in stages.items():
+        code = [path for path in dependencies if path.startswith(("src/", "pipelines/"))]
+        for path, *_ in find_differences(file_hashes(root, code), file_hashes(paths.ROOT, code), ABSENT):
+            changed.setdefault(path, []).append(stage)
     return changed
 
 

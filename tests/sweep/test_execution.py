@@ -18,7 +18,7 @@ from image_classifier.files import acquire_lock, write_json
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.sweep import execution
 from image_classifier.sweep.engine import ACCURACY, EPOCH, NODE, REASON, STATE, TrialSearcher
-from image_classifier.sweep.execution import Summary, execute_plan
+from image_classifier.sweep.execution import Description, Summary, execute_plan
 from image_classifier.sweep.plan import Plan, Results, Trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.store import Store
@@ -81,9 +81,8 @@ def execute(config: Train, store: Store, names: str, problem: str = "", **settin
         return Summary("the summary", {}, None, problem)
 
     changed = config.sweep.model_copy(update=settings)
-    execute_plan(
-        plan, changed, store, "sweep_0123456789", "the command", "Sweep 0123456789", {"search": "grid"}, 100, summarize
-    )
+    description = Description("sweep_0123456789", "the command", "Sweep 0123456789", {"search": "grid"})
+    execute_plan(plan, changed, store, description, 100, summarize)
     return summarized
 
 

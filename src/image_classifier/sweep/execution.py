@@ -3,8 +3,8 @@
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -36,14 +36,27 @@ class Summary(NamedTuple):
     problem: str
 
 
+class Description(NamedTuple):
+    """Description of a sweep.
+
+    Attributes:
+        name: Name in MLflow.
+        command: Command line that starts the sweep.
+        title: First line of the printed plan.
+        params: Parameters in MLflow.
+    """
+
+    name: str
+    command: str
+    title: str
+    params: dict[str, str]
+
+
 def execute_plan(
     plan: Plan,
     settings: Sweep,
     store: Store,
-    name: str,
-    command: str,
-    title: str,
-    params: dict[str, str],
+    description: Description,
     num_images: int,
     summarize: Callable[[Results], Summary],
 ) -> Summary | None:
@@ -53,10 +66,7 @@ def execute_plan(
         plan: Plan of the sweep.
         settings: Settings of the sweep.
         store: Store of the sweep and its trials.
-        name: Name of the sweep in MLflow.
-        command: Command line that starts the sweep.
-        title: First line of the printed plan.
-        params: Description of the sweep for MLflow.
+        description: Description of the sweep.
         num_images: Number of training images.
         summarize: Summarizes the trials and their outcomes.
 
@@ -74,16 +84,17 @@ def execute_plan(
             lock = acquire_lock(paths.SWEEP_LOCK, "Another sweep runs in this folder. Wait, or use a clone.")
             cleanup.callback(lock.release)
         sweep_run = SweepRun(store, plan.fingerprint)
-        settle = partial(_settle_trial, store, sweep_run, settings.dry_run)
-        searcher = TrialSearcher(plan, settings.max_failures, settle, partial(_on_outcome, sweep_run, settle))
+        recorder = TrialRecorder(store, sweep_run, settings.dry_run)
+        searcher = TrialSearcher(plan, settings.max_failures, recorder.find_outcome, recorder.record_outcome)
         with cluster(settings, store.uri) as slots:
             speed = median_images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
             epoch_seconds = num_images / speed if speed else None
             text = report.format_plan(plan, settings, searcher.count_remaining(), slots, epoch_seconds)
-            print(title, text, sep="\n", flush=True)
+            print(description.title, text, sep="\n", flush=True)
             if settings.dry_run:
                 return None
-            cleanup.enter_context(sweep_run.tracked(name, command, params | file_params(plan.files)))
+            params = description.params | file_params(plan.files)
+            cleanup.enter_context(sweep_run.tracked(description.name, description.command, params))
             revision = workspace_revision(["conf", *plan.files])
             train = tune.with_parameters(train_trial, files=plan.files, revision=revision, parent=sweep_run.run_id)
             run_trials(train, searcher, make_scheduler(settings, plan.max_epochs), settings.cpus_per_trial)
@@ -93,13 +104,13 @@ def execute_plan(
         summary = summarize(results)
         sweep_run.finish(
             report.summary_metrics(results),
-            f"{summary.text}\n\nRepeat or resume the sweep:\n\n```\n{command}\n```",
+            f"{summary.text}\n\nRepeat or resume the sweep:\n\n```\n{description.command}\n```",
             report.trials_table(results).to_csv(index=False),
             summary.figures,
             summary.best.input if summary.best else None,
         )
         print(summary.text)
-        print(f"MLflow run {sweep_run.run_id} ({name}) holds the trials and plots: image-classifier ui")
+        print(f"MLflow run {sweep_run.run_id} ({description.name}) holds the trials and plots: image-classifier ui")
         if searcher.failures > settings.max_failures:
             raise InputError(
                 f"{searcher.failures} trials failed, more than sweep.max_failures={settings.max_failures}."
@@ -107,48 +118,61 @@ def execute_plan(
         if not searcher.finished:
             print("Interrupted. The same command resumes.", file=sys.stderr)
             sys.exit(130)
-        if lost := [trial.name for trial, end in results if _is_lost(sweep_run, trial, end)]:
+        if lost := [trial.name for trial, end in results if recorder.is_lost(trial, end)]:
             raise InputError(f"MLflow lacks complete trials: {', '.join(lost)}. The same command trains them again.")
         if summary.problem:
             raise InputError(summary.problem)
         return summary
 
 
-def _settle_trial(store: Store, sweep_run: SweepRun, dry_run: bool, trial: Trial) -> Outcome | None:
-    """Record a trial if its files are complete, remove files that are no longer needed, and return its outcome.
+@dataclass(frozen=True)
+class TrialRecorder:
+    """Finds and records the outcomes of the trials of a sweep.
 
-    A dry run only returns the recorded outcome.
+    Attributes:
+        store: Store of the trials.
+        sweep_run: MLflow run of the sweep.
+        dry_run: Whether outcomes are only looked up.
     """
-    files = paths.adhoc_run(trial.name)
-    checkpoint = paths.checkpoint(trial.name)
-    outcome = sweep_run.find_outcome(trial.input)
-    if dry_run:
+
+    store: Store
+    sweep_run: SweepRun
+    dry_run: bool
+
+    def find_outcome(self, trial: Trial) -> Outcome | None:
+        """Return the outcome of a trial, or None if it has to be run.
+
+        A trial whose files are complete is recorded first: MLflow was down when it ended. Files of a trial that is
+        recorded, and of one that has to be run again, are removed.
+        """
+        outcome = self.sweep_run.find_outcome(trial.input)
+        if self.dry_run:
+            return outcome
+        files = paths.adhoc_run(trial.name)
+        checkpoint = paths.checkpoint(trial.name)
+        is_trained = files.model.exists() and not checkpoint.exists()
+        if outcome is None and is_trained:
+            try:
+                result = read_result(trial.name)
+            except InputError:
+                pass  # the files are incomplete: the trial runs again
+            else:
+                record_result(self.store, result)
+            outcome = self.sweep_run.find_outcome(trial.input)
+        if outcome or is_trained:
+            shutil.rmtree(files.directory, ignore_errors=True)
+            checkpoint.unlink(missing_ok=True)
         return outcome
-    is_trained = files.model.exists() and not checkpoint.exists()
-    if outcome is None and is_trained:  # while MLflow was down
-        result = None
-        with suppress(InputError):  # the files are incomplete: the trial runs again
-            result = read_result(trial.name)
-        if result:
-            record_result(store, result)
-        outcome = sweep_run.find_outcome(trial.input)
-    if outcome or is_trained:
-        shutil.rmtree(files.directory, ignore_errors=True)
-        checkpoint.unlink(missing_ok=True)
-    return outcome
 
+    def record_outcome(self, trial: Trial, outcome: Outcome) -> None:
+        """Print and record the outcome of a trial."""
+        print(report.format_outcome(trial, outcome), flush=True)
+        if outcome.state != "complete":
+            self.sweep_run.record_outcome(trial.input, outcome)
+        if self.find_outcome(trial) is None and outcome.state == "complete":
+            print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)
 
-def _is_lost(sweep_run: SweepRun, trial: Trial, outcome: Outcome) -> bool:
-    """Return whether a trial was completed now and is not recorded."""
-    is_new = (outcome.state, outcome.origin) == ("complete", "now")
-    return is_new and sweep_run.find_outcome(trial.input) is None
-
-
-def _on_outcome(sweep_run: SweepRun, settle: Callable[[Trial], Outcome | None], trial: Trial, outcome: Outcome) -> None:
-    """Print and record the outcome of a trial."""
-    print(report.format_outcome(trial, outcome), flush=True)
-    if outcome.state != "complete":
-        sweep_run.record_outcome(trial.input, outcome)
-    recorded = settle(trial)
-    if recorded is None and outcome.state == "complete":
-        print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)
+    def is_lost(self, trial: Trial, outcome: Outcome) -> bool:
+        """Return whether a trial was completed now and is not recorded."""
+        is_new = (outcome.state, outcome.origin) == ("complete", "now")
+        return is_new and self.sweep_run.find_outcome(trial.input) is None

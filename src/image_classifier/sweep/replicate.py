@@ -50,7 +50,7 @@ def replicate_runs(
         bind_to_localhost()
     with environment.gc_paused():
         from image_classifier.sweep import report
-        from image_classifier.sweep.execution import Summary, execute_plan
+        from image_classifier.sweep.execution import Description, Summary, execute_plan
         from image_classifier.sweep.replicate_tables import Replicate, add_recorded, summarize_replicates
         from image_classifier.track.store import Store
 
@@ -86,7 +86,8 @@ def replicate_runs(
     names = ", ".join(runs)
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
     name = f"replicates of {names}"[:250]  # MLflow's limit
-    execute_plan(plan, base.sweep, store, name, command, title, {"replicates": names}, num_images, summarize)
+    description = Description(name, command, title, {"replicates": names})
+    execute_plan(plan, base.sweep, store, description, num_images, summarize)
 
 
 def _point(row: Row, seed: int) -> Point:

@@ -42,7 +42,7 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
         bind_to_localhost()
     with environment.gc_paused():
         from image_classifier.sweep import report
-        from image_classifier.sweep.execution import Summary, execute_plan
+        from image_classifier.sweep.execution import Description, Summary, execute_plan
         from image_classifier.track.store import Store
         from image_classifier.track.sweeps import SweepRun
 
@@ -63,9 +63,8 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
         return Summary(text, report.plot_trials(results), best, problem)
 
     store = Store(data)
-    summary = execute_plan(
-        plan, settings, store, f"sweep_{plan.fingerprint}", command, title, params, len(training), summarize
-    )
+    description = Description(f"sweep_{plan.fingerprint}", command, title, params)
+    summary = execute_plan(plan, settings, store, description, len(training), summarize)
     if summary and summary.best and settings.retrain_best:
         final = _train_final(space, summary.best)
         metrics = SweepRun(store, plan.fingerprint).attach_final_run(final)
