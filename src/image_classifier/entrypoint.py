@@ -14,7 +14,7 @@ import psutil
 from omegaconf import DictConfig
 
 from image_classifier import paths
-from image_classifier.config.compose import COMPOSITION_ERRORS, explain, resolve
+from image_classifier.config.compose import resolve, translate_composition_errors
 from image_classifier.config.schema import Schema
 from image_classifier.errors import InputError
 
@@ -42,11 +42,8 @@ def entrypoint(stage: str, schema: type[Schema]) -> Callable[[Callable[[Schema],
         def main() -> None:
             _check_sweep_flags(stage)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-            with exit_on_input_error():
-                try:
-                    hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
-                except COMPOSITION_ERRORS as error:
-                    raise explain(error, stage) from None
+            with exit_on_input_error(), translate_composition_errors(stage):
+                hydra.main(version_base="1.3", config_path=str(paths.CONF), config_name=stage)(task)()
 
         return main
 

@@ -134,8 +134,12 @@ def export(run: str, kind: str) -> Path:
 
 def finished_adhoc_runs() -> list[str]:
     """List the names of the ad hoc runs that are trained to the end."""
-    names = sorted(model.parent.name for model in (ROOT / "outputs").glob("*/model.h5"))
-    return [name for name in names if not checkpoint(name).exists()]
+    return sorted(folder.name for folder in (ROOT / "outputs").glob("*") if is_trained(folder.name))
+
+
+def is_trained(adhoc: str) -> bool:
+    """Return whether an ad hoc run is trained to the end. With a checkpoint, its files are incomplete."""
+    return adhoc_run(adhoc).model.exists() and not checkpoint(adhoc).exists()
 
 
 def new_adhoc_run(name: str) -> RunFiles:
@@ -147,8 +151,7 @@ def new_adhoc_run(name: str) -> RunFiles:
             belong to the model beside them.
     """
     files = adhoc_run(name)
-    exists = files.model.exists() and not checkpoint(name).exists()  # with a checkpoint, its files are incomplete
-    if exists or files.metrics.exists():
+    if is_trained(name) or files.metrics.exists():
         raise InputError(f"outputs/{name}/ has results already. Choose another run=…, or remove the folder.")
     if files.directory.parent.is_file():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(files.directory.parent))

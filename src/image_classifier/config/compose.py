@@ -1,6 +1,8 @@
 """Composition of the configuration with Hydra."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -20,7 +22,6 @@ from image_classifier.files import read_text
 
 # Files that a row names, and the files from which they may inherit: dvc.yaml lists no others as parameters of `train`.
 ADMITTED_BASES: dict[str, tuple[str, ...]] = {"model": (), "optimizer": (), "training": ("default",)}
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError)
 
 
 def resolve(schema: type[Schema], composed: DictConfig) -> Schema:
@@ -47,12 +48,9 @@ def compose(stage: str, overrides: list[str]) -> DictConfig:
     Raises:
         InputError: Hydra cannot compose it.
     """
-    try:
-        GlobalHydra.instance().clear()  # a stage composes its own configuration in the same process
-        with hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
-            return hydra.compose(stage, overrides)
-    except COMPOSITION_ERRORS as error:
-        raise explain(error, stage) from None
+    GlobalHydra.instance().clear()  # a stage composes its own configuration in the same process
+    with translate_composition_errors(stage), hydra.initialize_config_dir(str(paths.CONF), version_base="1.3"):
+        return hydra.compose(stage, overrides)
 
 
 def load_yaml(path: Path) -> object:
@@ -176,29 +174,34 @@ def is_pipeline_run(train: Train, table: dict[str, Row]) -> bool:
     return row is not None
 
 
-def explain(error: Exception, stage: str) -> InputError:
-    """Turn an error of Hydra's into one line that lists the choices, or names the damaged file of conf/."""
+@contextmanager
+def translate_composition_errors(stage: str) -> Iterator[None]:
+    """Turn an error of Hydra in the block into an `InputError` that names the damaged file of conf/ or the choices."""
     try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         check_files()
-    except InputError as cause:
-        return cause
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        raise error
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            raise
+        raise InputError(_describe_composition_error(error, stage)) from None
+
+
+def _describe_composition_error(error: Exception, stage: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if group and error.options:
             choices = ", ".join(sorted(error.options))
-            return InputError(f"Unknown {group} '{choice}'. Choose one of: {choices} (conf/{group}/).")
-        return InputError(f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/")
+            return f"Unknown {group} '{choice}'. Choose one of: {choices} (conf/{group}/)."
+        return f"conf/{error.missing_cfg_file}.yaml is missing. Restore it: git checkout conf/"
     if isinstance(error, OverrideParseException):
-        return InputError(f"Cannot read '{error.override}': give key=value, with quotes around special characters.")
+        return f"Cannot read '{error.override}': give key=value, with quotes around special characters."
     if several := re.search(r"'(\S+)'.*--multirun", str(error), re.DOTALL):
-        return InputError(f"'{several[1]}' has several values, which need -m: python -m pipelines.train -m …")
+        return f"'{several[1]}' has several values, which need -m: python -m pipelines.train -m …"
     if missing_group := re.match(r"Could not override '([^']+)'\.\s+No match in the defaults list", str(error)):
-        return InputError(f"conf/{stage}.yaml has no group '{missing_group[1]}'.")
+        return f"conf/{stage}.yaml has no group '{missing_group[1]}'."
     if (key := getattr(error.__cause__, "full_key", None)) and "not in struct" in str(error.__cause__):
-        return InputError(f"Unknown key '{key}'. {_suggest_key(key, _keys(compose(stage, [])))}")
-    return InputError(" ".join(str(error).split()))
+        return f"Unknown key '{key}'. {_suggest_key(key, _keys(compose(stage, [])))}"
+    return " ".join(str(error).split())
 
 
 def _suggest_key(unknown: str, known: list[str]) -> str:

@@ -81,7 +81,7 @@ def _check_optimizer(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, str) and key not in ("_target_", "name"):
             raise ValueError(f"{key}={value}: should be a number, true, false or null")
-    for key, value in rate.items() if isinstance(rate, dict) else ():
+    for key, value in (rate if isinstance(rate, dict) else {}).items():
         is_share = key.endswith("_steps") and re.fullmatch(r"[0-9]+(\.[0-9]+)?%", str(value))
         contains_text = any(isinstance(item, str) for item in (value if isinstance(value, list) else [value]))
         if contains_text and not is_share and key not in ("_target_", "name"):

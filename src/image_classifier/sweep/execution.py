@@ -148,9 +148,7 @@ class TrialRecorder:
         outcome = self.sweep_run.find_outcome(trial.input)
         if self.dry_run:
             return outcome
-        files = paths.adhoc_run(trial.name)
-        checkpoint = paths.checkpoint(trial.name)
-        is_trained = files.model.exists() and not checkpoint.exists()
+        is_trained = paths.is_trained(trial.name)
         if outcome is None and is_trained:
             try:
                 result = read_result(trial.name)
@@ -160,8 +158,8 @@ class TrialRecorder:
                 record_result(self.store, result)
             outcome = self.sweep_run.find_outcome(trial.input)
         if outcome or is_trained:
-            shutil.rmtree(files.directory, ignore_errors=True)
-            checkpoint.unlink(missing_ok=True)
+            shutil.rmtree(paths.adhoc_run(trial.name).directory, ignore_errors=True)
+            paths.checkpoint(trial.name).unlink(missing_ok=True)
         return outcome
 
     def record_outcome(self, trial: Trial, outcome: Outcome) -> None:

@@ -20,6 +20,8 @@ from image_classifier.track.outcome import Outcome
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna prints a line for each trial
 
 COMMAND = ("python", "-m", "pipelines.train")
+SEARCH_KEYS = {"search", "seed", "proposal_batch"}  # settings that decide the points
+SCHEDULER_KEYS = {"scheduler", "grace_period", "reduction_factor"}  # settings that decide when a trial is stopped
 
 # Optuna treats a pruned trial without values as the worst possible one, which is right for a diverging training.
 OPTUNA_STATES = {
@@ -144,8 +146,8 @@ def build_plan(space: Space, settings: Sweep, configs: list[Train], files: dict[
         [(key, dimension.text) for key, dimension in space.dimensions.items()],
         [config.fingerprint_config() for config in configs],
         files,
-        settings.model_dump(include={"search", "seed", "proposal_batch"}),
-        settings.model_dump(include={"scheduler", "grace_period", "reduction_factor"}),
+        settings.model_dump(include=SEARCH_KEYS),
+        settings.model_dump(include=SCHEDULER_KEYS),
     ]
     num_trials = settings.trials or 0
     if settings.search != "tpe":

@@ -14,7 +14,7 @@ from image_classifier.config.schema import Train
 from image_classifier.dataset import load_for_training
 from image_classifier.provenance.fingerprint import TrainingInput, training_files
 from image_classifier.sweep import bind_to_localhost
-from image_classifier.sweep.plan import COMMAND, Results, Trial, build_plan, validate_space
+from image_classifier.sweep.plan import COMMAND, SCHEDULER_KEYS, SEARCH_KEYS, Results, Trial, build_plan, validate_space
 from image_classifier.sweep.space import Space, parse_space
 
 
@@ -51,8 +51,7 @@ def run_sweep(composed: DictConfig, overrides: list[Override]) -> None:
     swept = {key: dimension.text for key, dimension in space.dimensions.items()}
     keys = ", ".join(f"{key}={text}" for key, text in swept.items()) or "a single point"
     title = f"Sweep {plan.fingerprint}: {plan.num_trials} trials, {settings.search} over {keys}."
-    decisive = {"search", "scheduler", "seed", "proposal_batch", "grace_period", "reduction_factor"}
-    params = {name: str(value) for name, value in settings.model_dump(include=decisive).items()}
+    params = {name: str(value) for name, value in settings.model_dump(include=SEARCH_KEYS | SCHEDULER_KEYS).items()}
     params |= {"overrides": shlex.join(space.fixed)}
     params |= {f"space.{key.lstrip('+')}": text for key, text in swept.items()}
 
@@ -79,7 +78,7 @@ def _train_final(space: Space, best: Trial) -> TrainingInput:
     own = ("validation", "training.intra_op_threads")  # keys of the sweep
     overrides = [text for text in space.overrides(best.point) if not text.lstrip("+~").startswith(own)]
     command = [*COMMAND[1:], *overrides, "validation=final_test", f"run={name}"]
-    if not paths.adhoc_run(name).model.exists() or paths.checkpoint(name).exists():  # not trained to the end
+    if not paths.is_trained(name):
         print(f"Training the best trial on all training images: {shlex.join(['python', *command])}", flush=True)
         completed = subprocess.run([sys.executable, *command], cwd=paths.ROOT, check=False)
         if completed.returncode:

@@ -71,7 +71,9 @@ def _make_data(data: str) -> None:
     folder = paths.prepared_data(data)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        for stage in () if folder.exists() else ("fetch", "prepare"):
+        if folder.exists():
+            return
+        for stage in ("fetch", "prepare"):
             command = [sys.executable, "-m", f"pipelines.{stage}", f"data={data}"]
             completed = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
             if completed.returncode:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.utils.mlflow_tags import (
@@ -20,6 +19,7 @@ from mlflow.utils.mlflow_tags import (
 from image_classifier import paths
 from image_classifier.dataset import count_held_out
 from image_classifier.files import digest, read_history, read_json
+from image_classifier.provenance.differences import flatten
 from image_classifier.provenance.fingerprint import TrainingInput, code_hashes, data_hash
 from image_classifier.provenance.result import Result
 from image_classifier.provenance.revision import Revision
@@ -64,7 +64,7 @@ def build_params(training: TrainingInput, report: Path) -> dict[str, str]:
     }
     for number, layer in enumerate(config["model"]["layers"], start=1):
         values[f"layer_{number}"] = yaml.safe_dump(layer, default_flow_style=True, width=math.inf).strip()
-    for key, value in pd.json_normalize({"optimizer": in_force}).to_dict("records")[0].items():
+    for key, value in flatten(in_force, "optimizer").items():
         name = key.removesuffix("._target_").removeprefix("optimizer.")
         values[name] = value.rpartition(".")[2] if key.endswith("._target_") else value
     return {name: str(value) for name, value in values.items()}
