@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classifier.add_data import Inspection, add_data, choose_data, choose_row, format_inspection, inspect_source
+from image_classifier.add_data import Inspection, add_data, format_inspection, inspect_source, suggest_data, suggest_row
 from image_classifier.config.compose import compose_run, load_data, load_params
 from image_classifier.config.schema import Data
 from image_classifier.errors import InputError
@@ -42,7 +42,7 @@ def inspection(
 
 
 def choose(found: Inspection, side: int | None = None) -> Data:
-    return choose_data("pets", found, side, skip_unreadable=False)
+    return suggest_data("pets", found, side, skip_unreadable=False)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -165,7 +165,7 @@ def test_only_images_without_a_split_of_their_own_are_split(
 
 @pytest.mark.parametrize(("images", "batch_size", "epochs"), [(2, 1, 30), (40, 10, 30), (5000, 32, 30), (5001, 64, 10)])
 def test_a_small_data_set_gets_small_batches_and_more_epochs(images: int, batch_size: int, epochs: int) -> None:
-    row = choose_row(choose(inspection((28, 28))), images)
+    row = suggest_row(choose(inspection((28, 28))), images)
     assert (row.data, row.model, row.batch_size, row.epochs) == ("pets", "cnn_rgb", batch_size, epochs)
 
 
@@ -195,12 +195,12 @@ def test_the_files_describe_the_data_set_that_was_seen(project: Path, tmp_path: 
     source = make(tmp_path / "pets", *WHOLE, color=RED)
     before = (project / "params.yaml").read_text()
     add_data("pets", source, side=None, skip_unreadable=False)
-    expected = choose_data("pets", inspect_source(source), None, skip_unreadable=False)
+    expected = suggest_data("pets", inspect_source(source), None, skip_unreadable=False)
     assert load_data("pets") == expected
     assert (expected.classes, expected.image_size, expected.color) == (["cat", "dog"], [18, 20], "rgb")
     params = load_params()
     assert params.datasets["pets"].path == str(source)
-    assert params.runs["pets"] == choose_row(expected, len(WHOLE))
+    assert params.runs["pets"] == suggest_row(expected, len(WHOLE))
     added = [line for line in (project / "params.yaml").read_text().splitlines() if not line.startswith("  pets: ")]
     assert added == before.splitlines()
 

@@ -16,7 +16,7 @@ from image_classifier.cli import app, complete_run, find_project
 from image_classifier.doctor import Problem
 from image_classifier.provenance import revision, verify
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.verify import RecordedRun
+from image_classifier.provenance.result import RecordedRun
 
 SUBCOMMANDS = (
     "add-data",

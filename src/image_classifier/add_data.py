@@ -83,8 +83,8 @@ def add_data(name: str, source: Path, *, side: int | None, skip_unreadable: bool
     if unreadable:
         raise InputError(f"{source}: Hydra cannot read the name of the class {unreadable[0]}. Rename the class.")
     check_class_counts(inspection.counts, str(source))  # again, without the pictures that are left out
-    data = choose_data(name, inspection, side, skip_unreadable=skip_unreadable)
-    row = choose_row(data, (inspection.counts.get("train") or inspection.counts[None]).total())
+    data = suggest_data(name, inspection, side, skip_unreadable=skip_unreadable)
+    row = suggest_row(data, (inspection.counts.get("train") or inspection.counts[None]).total())
     header = f"# python -m pipelines.train data={name} model={row.model} batch_size={row.batch_size}\n#   {place}\n"
     notes = "\n# Numbers of images that are used; null stands for all. Smaller numbers make a quick trial.\n"
     values = data.model_dump()
@@ -194,7 +194,7 @@ def format_inspection(source: Path, inspection: Inspection) -> str:
     return "\n".join(lines)
 
 
-def choose_data(name: str, inspection: Inspection, side: int | None, *, skip_unreadable: bool) -> Data:
+def suggest_data(name: str, inspection: Inspection, side: int | None, *, skip_unreadable: bool) -> Data:
     """Choose the description of a data set.
 
     Pictures of one size up to `MAX_SIDE` keep it. Others become squares of their median side, which is limited to
@@ -242,7 +242,7 @@ def _choose_size(sizes: Counter[tuple[int, int]]) -> list[int]:
     return [side, side]
 
 
-def choose_row(data: Data, images: int) -> Row:
+def suggest_row(data: Data, images: int) -> Row:
     """Choose a first run for a data set with this number of images, most or all of which are training images."""
     batch_size, epochs = (min(32, max(1, images // 4)), 30) if images <= MAX_SMALL_IMAGES else (64, 10)
     return Row(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from image_classifier import exit_on_interrupt, paths
-from image_classifier.environment import gc_paused
+from image_classifier.environment import gc_paused, tensorflow_import
 from image_classifier.errors import InputError
 
 PACKAGE = "src/image_classifier"
@@ -545,9 +545,7 @@ def audit(
 
     Example: image-classifier audit mnist --run adadelta_128
     """
-    from image_classifier import environment
-
-    with environment.tensorflow_import():
+    with tensorflow_import():
         from image_classifier.label_issues import audit_labels
 
     typer.echo(audit_labels(data, run))

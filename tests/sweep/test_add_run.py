@@ -14,7 +14,7 @@ from image_classifier.config.schema import Row, Train
 from image_classifier.errors import InputError
 from image_classifier.provenance import result
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.verify import RecordedRun
+from image_classifier.provenance.result import RecordedRun
 from image_classifier.sweep.add_run import add_run, express_as_row
 from image_classifier.sweep.plan import COMMAND
 from image_classifier.track import store, sweeps

@@ -64,7 +64,8 @@ class Findings:
             with the first image that has its pixels.
         group_sizes: Number of images in each group of exact duplicates.
         complete: Whether the search for near duplicates was complete.
-        unusual: Positions of unusual images by kind, the most unusual first, each with its value.
+        unusual: Positions of unusual images by kind, the most unusual first, each with its value;
+            the name of the series is that of the measure.
         counts: Number of images of each class; columns train and test, index class.
     """
 
@@ -111,16 +112,16 @@ def audit_dataset(pictures: Pictures, settings: "Audit") -> Findings:
     exact = _pair_table(pictures, np.column_stack([original[copies], copies]), np.ones(len(copies)), exact=True)
     near = _pair_table(pictures, neighbours.pairs, neighbours.similarity, exact=False)
     sizes = np.unique(original, return_counts=True)[1]
-    distance = pd.Series((1 - neighbours.nearest).round(3), compared)
-    brightness = pd.Series(statistics.brightness)
-    contrast = pd.Series(statistics.contrast)
+    distance = pd.Series((1 - neighbours.nearest).round(3), compared, name="greatest correlation (estimated)")
+    brightness = pd.Series(statistics.brightness, name="mean of the pixels")
+    contrast = pd.Series(statistics.contrast, name="standard deviation")
     dark, bright = fences(statistics.brightness, settings.outlier_ranges)
     far = fences(distance.to_numpy(), settings.outlier_ranges)[1] if len(distance) > 1 else np.inf
     unusual = {
         "Almost one colour": _sort(contrast[contrast < settings.min_contrast]),
         "Far darker than the others": _sort(brightness[brightness < dark]),
         "Far brighter than the others": _sort(brightness[brightness > bright], ascending=False),
-        "Far from all others": 1 - _sort(distance[distance > far], ascending=False),  # correlations
+        "Far from all others": 1 - _sort(distance[distance > far], ascending=False),  # their correlations
     }
     counts = {
         part: np.bincount(examples.labels, minlength=len(pictures.classes))
@@ -224,11 +225,10 @@ def _format_duplicates(findings: Findings) -> str:
 
 
 def _format_unusual(findings: Findings) -> str:
-    measures = ("standard deviation", "mean of the pixels", "mean of the pixels", "greatest correlation (estimated)")
     text = []
-    for (title, values), measure_name in zip(findings.unusual.items(), measures, strict=True):
+    for title, values in findings.unusual.items():
         rows = [
-            {"picture": f"`{findings.pictures.identify(position)}`", measure_name: f"{value:.2f}"}
+            {"picture": f"`{findings.pictures.identify(position)}`", values.name: f"{value:.2f}"}
             for position, value in values.head(MAX_ROWS).items()
         ]
         text += _list(title, rows, len(values))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import git
+import pandas as pd
 import yaml
 from yaml import CSafeLoader
 
@@ -68,6 +69,35 @@ class Result:
     def recipe(self) -> str | None:
         """Recipe fingerprint, or None if the training code is not that of this workspace."""
         return workspace_recipe(self.input.config, self.input.files)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A result as MLflow has recorded it.
+
+    Attributes:
+        run_id: Id of its MLflow run.
+        input: Configuration, data and code.
+        fingerprint: Fingerprint of its result.
+        commit: Commit that was checked out when it was trained; None outside of a git repository.
+        uncommitted: Changed files that went into it, as text.
+        environment: Facts from `environment.describe`.
+        history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
+        model: MD5 of its model.h5.
+        recipe: Recipe fingerprint, if the record has one.
+        training_images: Number of images in an epoch.
+    """
+
+    run_id: str
+    input: TrainingInput
+    fingerprint: str
+    commit: str | None
+    uncommitted: str
+    environment: dict[str, str]
+    history: pd.DataFrame
+    model: str
+    recipe: str | None
+    training_images: int
 
 
 def read_result(run: str) -> Result:

@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,36 +18,8 @@ from image_classifier.paths import RunFiles
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.history import find_commit
+from image_classifier.provenance.result import RecordedRun
 from image_classifier.provenance.revision import checked_out
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """The record of a training.
-
-    Attributes:
-        run_id: Id of its MLflow run.
-        input: Configuration, data and code.
-        fingerprint: Fingerprint of its result.
-        commit: Commit that was checked out when it was trained; None outside of a git repository.
-        uncommitted: Changed files that went into it, as text.
-        environment: Facts from `environment.describe`.
-        history: Columns loss, accuracy, val_loss and val_accuracy; index epoch, from 1.
-        model: MD5 of its model.h5.
-        recipe: Recipe fingerprint, if the record has one.
-        training_images: Number of images in an epoch.
-    """
-
-    run_id: str
-    input: TrainingInput
-    fingerprint: str
-    commit: str | None
-    uncommitted: str
-    environment: dict[str, str]
-    history: pd.DataFrame
-    model: str
-    recipe: str | None
-    training_images: int
 
 
 def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:

@@ -13,7 +13,7 @@ from image_classifier.compare import environments, predictions, seeds
 from image_classifier.compare.plots import plot_curves
 from image_classifier.dataset import Examples
 from image_classifier.errors import InputError
-from image_classifier.provenance.verify import RecordedRun
+from image_classifier.provenance.result import RecordedRun
 from image_classifier.sweep.plan import Trial
 from image_classifier.track.outcome import Outcome
 from image_classifier.track.reader import predict_recorded

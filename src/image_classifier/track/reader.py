@@ -23,8 +23,7 @@ from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration, rea
 from image_classifier.files import file_hashes, read_history, translate_damage
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.result import check_training_data, read_result
-from image_classifier.provenance.verify import RecordedRun
+from image_classifier.provenance.result import RecordedRun, check_training_data, read_result
 from image_classifier.track.payload import DATASET_FILE, RECIPE_TAG, picture_task
 from image_classifier.track.registry import check_hashes, find_model_run, load_address
 from image_classifier.track.store import RESULT_TAG, SUPERSEDED_TAG, Store, is_complete

@@ -13,7 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFL
 from image_classifier import paths
 from image_classifier.errors import InputError
 from image_classifier.provenance.fingerprint import TrainingInput
-from image_classifier.provenance.verify import RecordedRun
+from image_classifier.provenance.result import RecordedRun
 from image_classifier.track import payload
 from image_classifier.track.outcome import Outcome, State
 from image_classifier.track.payload import STATE_TAG
