@@ -22,6 +22,7 @@ from image_classifier.config.schema import Audit, Train
 from image_classifier.dataset import Examples, load_examples
 
 IMAGES, FLIPPED = 10_000, 100
+FOLDS = 5  # default of `image-classifier audit`
 TRAINING = ["optimizer=adam", "batch_size=128", "epochs=6", "validation=final_test"]
 SIMILARITIES = (0.97, 0.98, 0.99)
 # Test images of MNIST, with their labels, for which at most two of five people chose the label (Northcutt, Athalye and
@@ -52,7 +53,7 @@ def measure_labels() -> dict[str, Any]:
     with environment.tensorflow_import():
         from image_classifier.determinism import set_seed_and_threads
         from image_classifier.label_issues import cross_validate, find_suspects
-    settings, config = resolve(Audit, compose("audit", [])), resolve(Train, compose("train", TRAINING))
+    config = resolve(Train, compose("train", TRAINING))
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
     examples = load_examples(paths.prepared_data("mnist"), "train")[:IMAGES]
     random = np.random.default_rng(0)
@@ -60,7 +61,7 @@ def measure_labels() -> dict[str, Any]:
     labels = np.array(examples.labels)
     labels[flipped] = (labels[flipped] + random.integers(1, 10, FLIPPED)) % 10
     noisy = Examples(examples.images, labels, examples.classes)
-    probabilities = cross_validate(noisy, config, settings.folds, lambda *progress: say(str(progress)))
+    probabilities = cross_validate(noisy, config, FOLDS, lambda *progress: say(str(progress)))
     suspects = find_suspects(labels, probabilities)
     found = len(set(flipped.tolist()) & set(suspects.tolist()))
     return {
@@ -68,7 +69,7 @@ def measure_labels() -> dict[str, Any]:
         "flipped": FLIPPED,
         "suspects": len(suspects),
         "found": found,
-        "folds": settings.folds,
+        "folds": FOLDS,
         "training": " ".join(TRAINING[:-1]),
         "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == examples.labels).mean()),
     }
@@ -81,20 +82,19 @@ def compare_with_people() -> dict[str, Any]:
         RuntimeError: A run has no predictions.
     """
     with environment.tensorflow_import():
-        from image_classifier.audit.disputed_labels import find_disputed
+        from image_classifier.audit.disputed_labels import DISPUTE_PROBABILITY, find_disputed
         from image_classifier.label_issues import read_predictions
     runs, test = list(load_params().runs), load_examples(paths.prepared_data("mnist"), "test")
     predictions = read_predictions("mnist", runs, test)
     if list(predictions) != runs:
         raise RuntimeError(f"these runs have no predictions: {', '.join(set(runs) - set(predictions))}")
-    settings = resolve(Audit, compose("audit", []))
-    disputed = set(find_disputed(test.labels, predictions, settings.dispute_probability).index)
+    disputed = set(find_disputed(test.labels, predictions).index)
     wrong = np.stack([chosen.argmax(axis=1) for chosen in predictions.values()]) != test.labels
     for_all = set(np.flatnonzero(wrong.all(axis=0)))
     return {
         "images": len(WITHOUT_MAJORITY),
         "runs": runs,
-        "probability": settings.dispute_probability,
+        "probability": DISPUTE_PROBABILITY,
         "disputed": len(disputed),
         "disputed_without_majority": len(disputed & WITHOUT_MAJORITY.keys()),
         "wrong_for_all": len(for_all),

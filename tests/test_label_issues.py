@@ -38,9 +38,7 @@ def test_flipped_labels_are_suspect(raw: Arrays, data_config: Data, config: Trai
 
 
 def test_a_class_with_fewer_images_than_folds_is_refused(examples: Examples, config: Train) -> None:
-    with pytest.raises(
-        InputError, match=r"^conf/audit.yaml: folds=100: the class . has only \d+ training images\. Low"
-    ):
+    with pytest.raises(InputError, match=r"^--folds 100: the class . has only \d+ training images\. Low"):
         cross_validate(examples, config, 100, lambda *_progress: None)
 
 
@@ -48,9 +46,9 @@ def test_a_test_label_is_disputed_if_all_runs_are_sure_of_the_same_other_class()
     labels = np.array([0, 0, 0, 0])
     one = np.array([[0.01, 0.98, 0.01], [0.01, 0.98, 0.01], [0.01, 0.98, 0.01], [0.98, 0.01, 0.01]])
     other = np.array([[0.02, 0.97, 0.01], [0.01, 0.01, 0.98], [0.3, 0.6, 0.1], [0.98, 0.01, 0.01]])
-    disputed = find_disputed(labels, {"one": one, "other": other}, 0.9)
+    disputed = find_disputed(labels, {"one": one, "other": other})
     assert disputed.reset_index().to_numpy().tolist() == [[0, 1, 0.97]]
-    assert len(find_disputed(labels, {}, 0.9)) == 0
+    assert len(find_disputed(labels, {})) == 0
 
 
 def test_the_page_has_the_accuracy_with_and_without_disputed_labels(
@@ -67,7 +65,7 @@ def test_the_page_has_the_accuracy_with_and_without_disputed_labels(
     np.savez(run / "predictions.npz", probabilities=np.roll(right, 1, axis=0), labels=raw["test_labels"])
     monkeypatch.setattr(label_issues, "cross_validate", lambda *_arguments: np.eye(10)[raw["train_labels"]])
     wrong = np.count_nonzero(np.roll(raw["test_labels"], 1) != raw["test_labels"])
-    assert label_issues.audit_labels("mnist", None) == (
+    assert label_issues.audit_labels("mnist", None, 5, 42) == (
         f"reports/labels_mnist.md: 0 suspect training labels, {wrong:,} disputed test labels"
     )
     page = re.sub(" +", " ", (project / "reports/labels_mnist.md").read_text())
@@ -79,7 +77,7 @@ def test_the_page_has_the_accuracy_with_and_without_disputed_labels(
 def test_the_figure_shows_suspect_and_disputed_labels(tmp_path: Path, suspects: int) -> None:
     pictures = make_pictures(noise(20, (6, 5, 3)), training=12)
     wrong = np.tile([0.1, 0.9], (12, 1))
-    disputed = find_disputed(pictures.test.labels, {"one": wrong[:8]}, 0.8)
+    disputed = find_disputed(pictures.test.labels, {"one": wrong[:8]})
     figure = plot_labels("noise", pictures, np.arange(suspects), wrong, disputed)
     titles = [part.get_suptitle() for part in figure.subfigs]
     expected = [f"Suspect training labels ({suspects})", ""] if suspects else []

@@ -536,19 +536,25 @@ def audit(
             autocompletion=complete_run,
         ),
     ] = None,
+    folds: Annotated[
+        int, typer.Option(min=2, max=100, help="Trainings, each without another part of the training images.")
+    ] = 5,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Chooses the parts, and is the seed of each training.")
+    ] = 42,
 ) -> None:
     """Find suspect labels of a data set.
 
     The configuration of a run is trained several times, each time without another part of the training images. The
     command lists training labels that these networks contradict, and test labels that all recorded runs contradict. It
-    writes reports/labels_DATA.md and .png, and takes as long as four trainings of the run.
+    writes reports/labels_DATA.md and .png. With five folds it takes as long as four trainings of the run.
 
     Example: image-classifier audit mnist --run adadelta_128
     """
     with tensorflow_import():
         from image_classifier.label_issues import audit_labels
 
-    typer.echo(audit_labels(data, run))
+    typer.echo(audit_labels(data, run, folds, seed))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold
 
 from image_classifier import paths
-from image_classifier.audit.disputed_labels import find_disputed
+from image_classifier.audit.disputed_labels import DISPUTE_PROBABILITY, find_disputed
 from image_classifier.audit.findings import format_rows
 from image_classifier.audit.pictures import Pictures
 from image_classifier.audit.plots import COLUMNS, Example, plot_rows
 from image_classifier.config.compose import compose, load_data, load_params, resolve
 from image_classifier.config.lookup import check_prepared_data, select_runs
-from image_classifier.config.schema import Audit, Train
+from image_classifier.config.schema import Train
 from image_classifier.dataset import Examples, load_examples, read_arrays
 from image_classifier.determinism import set_seed_and_threads
 from image_classifier.errors import InputError
@@ -89,12 +89,14 @@ class _Selection:
         return images
 
 
-def audit_labels(data: str, run: str | None) -> str:
+def audit_labels(data: str, run: str | None, folds: int, seed: int) -> str:
     """Write reports/labels_DATA.md and .png, and return a summary.
 
     Args:
         data: Name of the data set.
         run: Row of params.yaml whose configuration is trained; None stands for the first one of the data set.
+        folds: Number of trainings, each without another part of the training images, at least 2.
+        seed: Chooses the parts, and is the seed of each training.
 
     Raises:
         FileNotFoundError: The prepared data set is missing.
@@ -104,30 +106,29 @@ def audit_labels(data: str, run: str | None) -> str:
     run = run or next(iter(table))
     if run not in table:
         raise InputError(f"run={run} is not a run of {data} in params.yaml. Choose one of: {', '.join(table)}.")
-    settings = resolve(Audit, compose("audit", [f"data={data}"]))
-    overrides = [*table[run].overrides(run), "validation=final_test", f"training.seed={settings.seed}"]
+    overrides = [*table[run].overrides(run), "validation=final_test", f"training.seed={seed}"]
     config = resolve(Train, compose("train", overrides))
     description = load_data(data)
     check_prepared_data(description)
     training, test = (load_examples(paths.prepared_data(data), part) for part in ("train", "test"))
     set_seed_and_threads(config.training.seed, config.training.intra_op_threads)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each fold traces a network of its own
-    probabilities = cross_validate(training, config, settings.folds, _print_progress)
+    probabilities = cross_validate(training, config, folds, _print_progress)
     suspects = find_suspects(training.labels, probabilities)
     predictions = read_predictions(data, list(table), test)
-    disputed = find_disputed(test.labels, predictions, settings.dispute_probability)
+    disputed = find_disputed(test.labels, predictions)
     names = read_picture_names(description)
     pictures = Pictures(training, test, [*names["train"], *names["test"]])
     page = PAGE.format(
         data=data,
         run=run,
-        folds=settings.folds,
+        folds=folds,
         training=len(training),
         accuracy=(probabilities.argmax(axis=1) == training.labels).mean(),
         suspects=len(suspects),
         training_table=_suspects_table(pictures, suspects, probabilities),
         runs=", ".join(f"`{name}`" for name in predictions) or "none",
-        probability=settings.dispute_probability,
+        probability=DISPUTE_PROBABILITY,
         disputed=len(disputed),
         test=len(test),
         test_table=_disputed_table(pictures, disputed),
@@ -163,7 +164,7 @@ def cross_validate(
     counts = np.bincount(examples.labels, minlength=len(examples.classes))
     if counts.min() < folds:
         raise InputError(
-            f"conf/audit.yaml: folds={folds}: the class {examples.classes[counts.argmin()]} has only {counts.min()} "
+            f"--folds {folds}: the class {examples.classes[counts.argmin()]} has only {counts.min()} "
             f"training images. {'Lower folds' if counts.min() > 1 else 'Add pictures'}."
         )
     probabilities = np.empty((len(examples), len(examples.classes)), np.float32)

@@ -421,8 +421,6 @@ def test_a_stage_of_dvc_yaml_depends_on_the_values_of_its_configuration(stage: s
     given = {"run", "batch_size", "epochs"} if stage == "train" else {"run"}  # on the command line
     if stage == "compare":
         given |= {"batch_size", "calibration_margin"}  # of `image-classifier compare` and `promote`
-    if stage == "audit":
-        given |= {"dispute_probability", "folds", "seed"}  # of `image-classifier audit`
     assert files.keys() - {f"conf/{stage}.yaml"} == composed
     assert set(files.get(f"conf/{stage}.yaml", [])) - {"defaults"} == own - given
 

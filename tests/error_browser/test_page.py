@@ -47,12 +47,12 @@ def test_runs_without_mistakes_give_no_images() -> None:
 
 
 def test_accuracies_are_those_on_all_test_images() -> None:
-    text, _, _ = make_page("pets", examples(), PROBABILITIES, [("a", Model())], (), 0.9)
+    text, _, _ = make_page("pets", examples(), PROBABILITIES, [("a", Model())], ())
     assert read_values(text)["accuracies"] == {"a": pytest.approx(2 / 3)}
 
 
 def test_the_page_has_the_answers_of_each_run_and_the_numbers_of_images() -> None:
-    text, shown, mistakes = make_page("pets", examples(), PROBABILITIES, [("a", Model())], (), 0.9)
+    text, shown, mistakes = make_page("pets", examples(), PROBABILITIES, [("a", Model())], ())
     values = read_values(text)
     assert (shown, mistakes, values["tests"], values["indexes"], values["labels"]) == (1, 1, 3, [1], [1])
     ((answer, probability, of_truth, occlusion),) = values["answers"]["a"]
@@ -61,24 +61,24 @@ def test_the_page_has_the_answers_of_each_run_and_the_numbers_of_images() -> Non
 
 
 def test_the_page_has_the_file_of_each_image_if_there_are_files() -> None:
-    pages = [make_page("pets", examples(), PROBABILITIES, [("a", Model())], names, 0.9)[0] for names in ((), "xyz")]
+    pages = [make_page("pets", examples(), PROBABILITIES, [("a", Model())], names)[0] for names in ((), "xyz")]
     assert [read_values(page)["names"] for page in pages] == [[], ["y"]]
 
 
 def test_the_atlas_has_the_pictures_side_by_side() -> None:
-    values = read_values(make_page("pets", examples(), PROBABILITIES, [("a", Model())], (), 0.9)[0])
+    values = read_values(make_page("pets", examples(), PROBABILITIES, [("a", Model())], ())[0])
     atlas = np.asarray(Image.open(BytesIO(b64decode(values["atlas"].partition(",")[2]))))
     np.testing.assert_array_equal(atlas[:4, :6], examples().images[1, ..., 0])
     assert values["aspect"] == 1.5
 
 
 def test_a_page_without_mistakes_can_be_made() -> None:
-    _, shown, mistakes = make_page("pets", examples(), {"a": np.eye(2)[[0, 1, 1]]}, [("a", Model())], (), 0.9)
+    _, shown, mistakes = make_page("pets", examples(), {"a": np.eye(2)[[0, 1, 1]]}, [("a", Model())], ())
     assert (shown, mistakes) == (0, 0)
 
 
 def test_names_of_classes_cannot_end_the_script() -> None:
-    text = make_page("pets", examples(("</script><b>", "dog")), PROBABILITIES, [("a", Model())], (), 0.9)[0]
+    text = make_page("pets", examples(("</script><b>", "dog")), PROBABILITIES, [("a", Model())], ())[0]
     assert read_values(text)["classes"] == ["</script><b>", "dog"]
 
 
@@ -91,5 +91,5 @@ def test_pictures_beyond_the_limit_of_the_page_are_left_out(monkeypatch: pytest.
 
 
 def test_the_page_needs_no_other_address() -> None:
-    text = make_page("pets", examples(), PROBABILITIES, [("a", Model())], (), 0.9)[0]
+    text = make_page("pets", examples(), PROBABILITIES, [("a", Model())], ())[0]
     assert not re.search(r"https?://|\bsrc=|<link rel=\"stylesheet\"", text)

@@ -251,9 +251,6 @@ class Audit(StrictModel):
     min_contrast: Annotated[float, Field(gt=0, lt=128)]
     outlier_ranges: Annotated[float, Field(gt=0, le=1000)]
     max_imbalance: Annotated[float, Field(ge=1, le=1_000_000)]
-    folds: Annotated[int, Field(ge=2, le=100)]
-    seed: Seed
-    dispute_probability: Annotated[float, Field(gt=0.5, lt=1)]
 
 
 class Diagram(StrictModel):

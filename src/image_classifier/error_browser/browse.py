@@ -1,9 +1,9 @@
 """Writing of the page with the mistakes of all pipeline runs of a data set."""
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_data, resolve
+from image_classifier.config.compose import load_data
 from image_classifier.config.lookup import select_runs
-from image_classifier.config.schema import Audit, Params
+from image_classifier.config.schema import Params
 from image_classifier.dataset import load_examples
 from image_classifier.error_browser.page import make_page
 from image_classifier.files import write_text
@@ -36,8 +36,7 @@ def write_page(data: str, params: Params, batch_size: int) -> str:
         from image_classifier.serve.export import to_float32
     models = ((run, to_float32(load_model(paths.pipeline_run(data, run).model))) for run in runs)
     names = read_picture_names(load_data(data))["test"]
-    dispute_probability = resolve(Audit, compose("audit", [])).dispute_probability
-    page, shown, mistakes = make_page(data, test, probabilities, models, names, dispute_probability)
+    page, shown, mistakes = make_page(data, test, probabilities, models, names)
     file = paths.error_page(data)
     write_text(file, page)
     part = f"{mistakes:,} test images" if shown == mistakes else f"{shown:,} of {mistakes:,} test images"

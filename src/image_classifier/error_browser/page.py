@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from image_classifier.audit.disputed_labels import find_disputed
+from image_classifier.audit.disputed_labels import DISPUTE_PROBABILITY, find_disputed
 from image_classifier.dataset import Examples
 from image_classifier.error_browser.occlusion import BATCH_SIZE, CELLS, occlusion_maps
 
@@ -32,7 +32,6 @@ def make_page(
     probabilities: Mapping[str, np.ndarray],
     models: Iterable[tuple[str, "keras.Model"]],
     names: Sequence[str],
-    dispute_probability: float,
 ) -> tuple[str, int, int]:
     """Make the page of a data set's mistakes.
 
@@ -42,8 +41,6 @@ def make_page(
         probabilities: Class probabilities that each run predicts for them, (n, classes).
         models: Model of each run, in the same order.
         names: File of each test image, or nothing if they have no files.
-        dispute_probability: Least probability that every run has for the same wrong class of an image whose label the
-            filter for disputed labels selects.
 
     Returns:
         The HTML page, the number of images that it shows, and the number of images that a run classifies wrongly. The
@@ -75,8 +72,8 @@ def make_page(
         "names": [names[position] for position in shown] if names else [],
         "answers": answers,
         "cells": CELLS,
-        "disputed": np.isin(shown, find_disputed(test.labels, probabilities, dispute_probability).index).tolist(),
-        "disputeProbability": dispute_probability,
+        "disputed": np.isin(shown, find_disputed(test.labels, probabilities).index).tolist(),
+        "disputeProbability": DISPUTE_PROBABILITY,
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return template.replace(DATA_MARKER, _to_json(values)), count, len(indexes)
