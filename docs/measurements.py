@@ -195,7 +195,7 @@ def optimizers() -> str:
             "log's first loss": f"{result['loss']:.3f}",
             f"{LEVEL} interval": f"{result['low']:.3f} to {result['high']:.3f}",
             "p-value": f"{result['p_value']:.2g}",
-            "corrected": f"{result['adjusted']:.3g}",
+            "corrected": f"{result['adjusted']:.2g}",
         }
         for optimizer, result in measured["optimizers"].items()
     ]

@@ -161,7 +161,7 @@ def published_logs() -> str:
                     "log's first loss": f"{match['loss']:.3f}" if tested else "no replicates",
                     f"{LEVEL} interval": f"{match['low']:.3f} to {match['high']:.3f}" if tested else "",
                     "p-value": f"{match['p_value']:.2g}" if tested else "",
-                    "corrected": f"{match['adjusted']:.3g}" if tested else "",
+                    "corrected": f"{match['adjusted']:.2g}" if tested else "",
                     "rank p-value": f"{match['rank_p_value']:.2g}" if tested else "",
                 }
             )

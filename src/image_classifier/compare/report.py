@@ -275,7 +275,7 @@ def _format_log(log: str, confidence: float, label: str, matches: list[dict[str,
                 "log's first loss": f"{match['loss']:.3f}",
                 f"{100 * confidence:g}% interval": f"{match['low']:.3f} to {match['high']:.3f}",
                 "p-value": f"{match['p_value']:.2g}",
-                "corrected": f"{match['adjusted']:.3g}",
+                "corrected": f"{match['adjusted']:.2g}",
                 "rank p-value": f"{match['rank_p_value']:.2g}",
             }
         rows.append(row)
