@@ -64,8 +64,8 @@ class Findings:
             with the first image that has its pixels.
         group_sizes: Number of images in each group of exact duplicates.
         complete: Whether the search for near duplicates was complete.
-        unusual: Positions of unusual images by kind, the most unusual first, each with its value;
-            the name of the series is that of the measure.
+        unusual: Positions of unusual images by kind, the most unusual first, each with its value; the name of the
+            series is that of the measure.
         counts: Number of images of each class; columns train and test, index class.
     """
 

@@ -55,21 +55,15 @@ def select_replicates(histories: pd.DataFrame, recipes: Mapping[str, str | None]
     """
     groups = {run: _split_by_environment(histories, recipe) for run, recipe in recipes.items()}
     groups = {
-        run: {name: group for name, group in by_environment.items() if len(group["seed"].unique()) > 1}
-        for run, by_environment in groups.items()
+        run: {name: group for name, group in tables.items() if len(group["seed"].unique()) > 1}
+        for run, tables in groups.items()
     }
 
     def order(environment: str) -> tuple[int, int, bool, str]:
-        sizes = [
-            by_environment[environment]["seed"].nunique()
-            for by_environment in groups.values()
-            if environment in by_environment
-        ]
+        sizes = [tables[environment]["seed"].nunique() for tables in groups.values() if environment in tables]
         return -len(sizes), -sum(sizes), environment == UNKNOWN, environment
 
-    return {
-        run: by_environment[min(by_environment, key=order)] for run, by_environment in groups.items() if by_environment
-    }
+    return {run: tables[min(tables, key=order)] for run, tables in groups.items() if tables}
 
 
 def _split_by_environment(histories: pd.DataFrame, recipe: str | None) -> dict[str, pd.DataFrame]:

@@ -92,9 +92,8 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray, target_accura
         target_accuracy: Accuracy of the answers of which the model is sure, above 0, at most 1.
     """
     temperature = fit_temperature(probabilities, labels)
-    _, threshold = coverage(
-        *confidence_and_correctness(apply_temperature(probabilities, temperature), labels), target_accuracy
-    )
+    confidences, correct = confidence_and_correctness(apply_temperature(probabilities, temperature), labels)
+    _, threshold = coverage(confidences, correct, target_accuracy)
     return Calibration(temperature, threshold)
 
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -241,12 +242,10 @@ def compare_answers(
     from image_classifier.evaluate.metrics import predict
 
     predicted = answers["probabilities"].argmax(axis=1)
-    compared: dict[str, dict[str, Any]] = {}
+    predict_once = cache(lambda model: predict(model, images, BATCH_SIZE))  # a model in float32 is both originals
+    compared = {}
     for name, model in originals.items():
-        if same := [other for other in compared if originals[other] is model]:
-            compared[name] = compared[same[0]]  # a model in float32 is both originals
-            continue
-        expected = predict(model, images, BATCH_SIZE)
+        expected = predict_once(model)
         compared[name] = {
             "precision": _precision(model),
             "accuracy": float((expected.argmax(axis=1) == labels).mean()),

@@ -89,25 +89,25 @@ def promote(result: Result, params: Params, config: Compare, force: str | None =
     while True:
         logged = _find_logged_model(store, result)
         champion = find_champion(store, model)
+        lost = champion is not None and is_lost(store, model, champion)
+        origin, name = find_origin(store, model, champion) if champion and not lost else ("", "")
+        label = f"version {champion} ({name})"
         tests: list[RunTest] = []
         objection = None
         if champion is None:
             reason = "there was no champion to compare with"
-        elif is_lost(store, model, champion):
+        elif lost:
             reason = f"the files of the champion, version {champion}, are lost"
+        elif origin == logged.source_run_id:
+            reason = "it is the champion already"
+            if force is None:
+                check_files(store, model, champion)
+                return Move(champion, champion, run, reason)
         else:
-            origin, name = find_origin(store, model, champion)
-            if origin == logged.source_run_id:
-                reason = "it is the champion already"
-                if force is None:
-                    check_files(store, model, champion)
-                    return Move(champion, champion, run, reason)
-            else:
-                label = f"version {champion} ({name})"
-                tests, objection = _compare_with_champion(run, label, origin, model, params, config, force)
-                reason = "better than the champion"
-                if objection and force is None:
-                    raise InputError(f"{run} does not replace {label}: {objection}. {_offer_force(run)}")
+            reason = "better than the champion"
+            tests, objection = _compare_with_champion(run, label, origin, model, params, config, force)
+        if objection and force is None:
+            raise InputError(f"{run} does not replace {label}: {objection}. {_offer_force(run)}")
         if force is not None:
             reason = f"forced: {force} ({objection or reason})"
         with store.locked():
