@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 PIP := $(VENV)/bin/pip install --disable-pip-version-check -qq
-COG := cog -P -I . -p 'from docs import measurements, tables'
+COG := cog -P -I . -p 'from docs import measurements, performance, tables'
 UV := $(VENV)/bin/uv pip install --quiet --compile-bytecode --system-certs --python $(VENV)/bin/python
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -1,4 +1,6 @@
-"""Tables and sentences of README.md and docs/ that are made from reports/; docs/measurements.py reads benchmarks/.
+"""Tables and sentences of README.md and docs/ that are made from reports/.
+
+docs/measurements.py and docs/performance.py make those from benchmarks/.
 
 Cog calls these functions from comments in the Markdown files and writes the returned text below each comment:
 `make numbers`. `make lint` fails when a text is out of date.
@@ -23,21 +25,20 @@ WIDTH = 120  # characters in a line of text
 
 
 def results() -> str:
-    """Return the table of the pipeline runs: test accuracy and loss of the single run, and accuracy over the seeds."""
+    """Return the table of the pipeline runs: accuracy over the seeds, and test accuracy and loss of the single run."""
     rows = []
     for run, result in COMPARISON["runs"].items():
-        accuracy, seeds = result["test_accuracy"], _seeds(run)
-        over_seeds = f"{seeds.mean():.2%} ± {seeds.std():.2%} (n = {len(seeds)})" if len(seeds) > 1 else "no replicates"
+        accuracy = result["test_accuracy"]
         rows.append(
             {
                 "run": f"`{run}`",
                 "optimizer, learning rate": _optimizer(result["optimizer"]),
                 "batch size": result["batch_size"],
                 "epochs": result["epochs"],
+                "accuracy over seeds": _over_seeds(run) or "no replicates",
                 "test accuracy, seed 42": f"{accuracy['value']:.2%}",
                 f"{LEVEL} interval": f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
                 "test loss": f"{result['test_loss']:.4f}" + " (smoothed labels)" * (result["label_smoothing"] > 0),
-                "accuracy over seeds": over_seeds,
             }
         )
     return markdown_table(rows)
@@ -177,15 +178,15 @@ def published_conclusions() -> str:
 
 def published_sgd_128() -> str:
     """Return a sentence that compares the log published for SGD at batch size 128 with the run of that name."""
-    published, own = COMPARISON["epochs"]["published sgd_128"], COMPARISON["runs"]["sgd_128"]["test_accuracy"]["value"]
-    finding = COMPARISON["published_logs"]["sgd_128"]
+    published, finding = COMPARISON["epochs"]["published sgd_128"], COMPARISON["published_logs"]["sgd_128"]
+    single = f"{COMPARISON['runs']['sgd_128']['test_accuracy']['value']:.2%} in a single run"
     tested = next(match for match in finding["matches"] if (match["run"], match["lag"]) == ("sgd_128", 0))
     verdict = {"rejected": "rejects", "not rejected": "does not reject", "untested": "cannot test"}[finding["label"]]
     evidence = f" ({tested['seeds']} seeds, corrected p = {tested['adjusted']:.2g})" if "adjusted" in tested else ""
     return to_text(
-        f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; a single run of this "
-        f"project measures {own:.2%}. A test of the training loss after the first epoch {verdict} the label of the "
-        f"published log{evidence}. The run with the closest losses is `{finding['matches'][0]['run']}`."
+        f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
+        f"{_over_seeds('sgd_128') or single}. A test of the training loss after the first epoch {verdict} the label of "
+        f"the published log{evidence}. The run with the closest losses is `{finding['matches'][0]['run']}`."
     )
 
 
@@ -226,8 +227,20 @@ def read_json(file: str) -> dict[str, Any]:
     return values
 
 
+def format_machine(measured: dict[str, Any]) -> str:
+    """Return the version of TensorFlow, the cores and the processor of a measurement in benchmarks/."""
+    family = f" (family {measured['processor_family']})" if "processor_family" in measured else ""
+    return f"tensorflow {measured['tensorflow']}; {measured['cores']} cores, {measured['processor']}{family}"
+
+
 def _seeds(run: str) -> pd.Series:
     return pd.Series(COMPARISON["seeds"].get(run, {}), dtype=float)
+
+
+def _over_seeds(run: str) -> str:
+    """Return mean and standard deviation of the accuracy over the seeds, or an empty text without replicates."""
+    seeds = _seeds(run)
+    return f"{seeds.mean():.2%} ± {seeds.std():.2%} (n = {len(seeds)})" if len(seeds) > 1 else ""
 
 
 def _optimizer(name: str) -> str:

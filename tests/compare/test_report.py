@@ -167,22 +167,31 @@ def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, A
     assert "at least as many epochs as the log. The closest match is `good` at lag 0 (loss ratio " in page
 
 
-def test_the_page_names_the_matches_that_the_seeds_do_not_reject(report: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        (0.008, ", the only one of the tested runs and lags that is not rejected."),
+        (0.06, ". Not rejected: `good` at lag 1 (loss ratio 1.50), `bad` at lag 0 (loss ratio 1.50)."),
+    ],
+)
+def test_the_page_names_the_matches_that_the_seeds_do_not_reject(
+    report: dict[str, Any], second: float, named: str
+) -> None:
     tested = {"seeds": 3, "loss": 0.15, "low": 0.1, "high": 0.2, "rank_p_value": 0.25, "loss_ratio": 1.5}
     matches = [
         {"run": "good", "lag": 1, "p_value": 0.5, "adjusted": 0.5, **tested},
-        {"run": "bad", "lag": 0, "p_value": 0.004, "adjusted": 0.008, **tested},
+        {"run": "bad", "lag": 0, "p_value": second / 2, "adjusted": second, **tested},
     ]
-    logs = {"bad": {"label": "rejected", "matches": matches}}
-    page = format_report({**report, "published_logs": logs})
-    assert (
-        "**The label is rejected**: the log's first loss does not fit the seeds of this run (corrected p = 0.008)."
-        in page
-    )
-    assert (
-        "The closest match is `good` at lag 1 (loss ratio 1.50). Not rejected: `good` at lag 1 (loss ratio 1.50)."
-        in page
-    )
+    page = format_report({**report, "published_logs": {"bad": {"label": "rejected", "matches": matches}}})
+    assert f"The closest match is `good` at lag 1 (loss ratio 1.50){named}" in page
+
+
+def test_the_page_says_that_the_first_loss_rejects_a_label(report: dict[str, Any]) -> None:
+    match = {"run": "bad", "lag": 0, "p_value": 0.004, "adjusted": 0.008, "loss_ratio": 1.5}
+    tested = {"seeds": 3, "loss": 0.15, "low": 0.1, "high": 0.2, "rank_p_value": 0.25}
+    logs = {"bad": {"label": "rejected", "matches": [{**match, **tested}]}}
+    conclusion = "the log's first loss does not fit the seeds of this run (corrected p = 0.008)."
+    assert f"**The label is rejected**: {conclusion}" in format_report({**report, "published_logs": logs})
 
 
 def test_every_metric_is_shown_by_epoch_for_runs_and_published_logs(report: dict[str, Any]) -> None:

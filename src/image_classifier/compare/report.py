@@ -41,13 +41,13 @@ PAGE = """\
 Each row is a single run with one seed, evaluated on {examples:,} test images. The intervals (Wilson) cover the noise of
 the test images, not the noise of the seeds.
 
-## Every two runs
-
-{paired_tests}
-
 ## Over the seeds
 
 {seeds}
+
+## Every two runs
+
+{paired_tests}
 
 ![Training loss and validation accuracy by epoch](comparison_{data}.png)
 {logs}
@@ -281,20 +281,19 @@ def _format_log(log: str, confidence: float, label: str, matches: list[dict[str,
         rows.append(row)
     text = "No run has as many epochs as this log."
     if matches:
-        text = f"{CONCLUSIONS[label].format(**find_label(log, matches))} {format_matches(matches, 1 - confidence)}"
+        text = f"{CONCLUSIONS[label].format(**find_label(log, matches))} {_format_matches(matches, 1 - confidence)}"
     return f"### Published as `{log}`\n\n{text}\n\n{markdown_table(rows)}".rstrip()
 
 
-def format_matches(matches: Sequence[Mapping[str, Any]], significance: float) -> str:
-    """Return sentences about the closest match of a published log and all matches that the seeds do not reject.
-
-    Args:
-        matches: Matches of the log from `match_logs`, at least one.
-        significance: Significance level of the corrected p-values, 0 to 1, exclusive.
-    """
+def _format_matches(matches: Sequence[Mapping[str, Any]], significance: float) -> str:
+    """Return text about the closest match of a published log and the matches that the seeds do not reject."""
     not_rejected = [match for match in matches if match.get("adjusted", 0) >= significance]
-    text = f"The closest match is {_name_match(matches[0])}."
-    return f"{text} Not rejected: {', '.join(map(_name_match, not_rejected))}." if not_rejected else text
+    closest = f"The closest match is {_name_match(matches[0])}"
+    if not not_rejected:
+        return f"{closest}."
+    if not_rejected == [matches[0]]:
+        return f"{closest}, the only one of the tested runs and lags that is not rejected."
+    return f"{closest}. Not rejected: {', '.join(map(_name_match, not_rejected))}."
 
 
 def _name_match(match: Mapping[str, Any]) -> str:
