@@ -9,12 +9,12 @@ from image_classifier.markdown import markdown_table
 
 
 def optimizers() -> str:
-    """Return the table of optimizers that no pipeline run has, compared with a published log, and its conditions."""
+    """Return the table of further optimizers, compared with a published log, and its conditions."""
     measured = read_json("benchmarks/optimizers.json")
     rows = [
         {
             "optimizer": optimizer,
-            "losses after one epoch": ", ".join(f"{loss:.3f}" for loss in result["losses"].values()),
+            "loss of the first epoch, by seed": ", ".join(f"{loss:.3f}" for loss in result["losses"].values()),
             "log's first loss": f"{result['loss']:.3f}",
             f"{LEVEL} interval": f"{result['low']:.3f} to {result['high']:.3f}",
             "p-value": f"{result['p_value']:.2g}",
@@ -28,8 +28,8 @@ def optimizers() -> str:
     conclusion = f"Not rejected by the first loss: {', '.join(not_rejected) or 'none'}."
     conditions = (
         f"Conditions: batch size {measured['batch_size']}, one epoch on all training images, Keras' default learning "
-        f"rates, momentum 0.9; {format_machine(measured)}. The interval is the prediction interval of one more "
-        "seed. The p-values are corrected for this table with Holm's method."
+        f"rates, momentum 0.9; one thread for each training; {format_machine(measured)}. The interval is the "
+        "prediction interval of one more seed. The p-values are corrected for this table with Holm's method."
     )
     return f"{markdown_table(rows)}\n\n{to_text(f'{conclusion} {conditions}')}"
 
@@ -55,8 +55,8 @@ def memory() -> str:
     return to_text(
         f"A training on {int(few):,} images of {_shape(measured['image_shape'])} used at most {low:.0f} MB of its own "
         f"memory, and a training on {int(many):,} such images {high:.0f} MB, {high / low:.2f} times as much. "
-        f"Conditions: one epoch at batch size 64, a small network, a single run each; {format_machine(measured)}. Pages "
-        "of the files come on top, which the system drops when it needs memory."
+        f"Conditions: one epoch at batch size 64, a small network, a single run each; {format_machine(measured)}. "
+        "Pages of the files come on top, which the system drops when it needs memory."
     )
 
 
@@ -166,11 +166,11 @@ def people() -> str:
     found, examples = measured["without_majority"], COMPARISON["test_examples"]
     runs = ", ".join(f"`{run}`" for run in found["runs"])
     return to_text(
-        f"For {found['images']} of the {examples:,} test images of MNIST, at most two of five people chose the label "
-        "([arXiv:2103.14749](https://arxiv.org/abs/2103.14749), which showed 100 images to people). The runs "
-        f"{runs} are all wrong about {found['wrong_for_all']} test images, and "
-        f"{found['wrong_for_all_without_majority']} of these are among the {found['images']}. Disputed labels, with a "
-        f"probability of {found['probability']:g} for each run: {found['disputed']}, of which "
+        f"[arXiv:2103.14749](https://arxiv.org/abs/2103.14749) showed 100 of the {examples:,} test images of MNIST to "
+        f"five people each. For {found['images']} of these images, at most two people chose the label. The runs {runs} "
+        f"are all wrong about {found['wrong_for_all']} test images, and {found['wrong_for_all_without_majority']} of "
+        f"these are among the {found['images']}. Disputed labels, for which each run gives the same other class a "
+        f"probability of at least {found['probability']:g}: {found['disputed']}, of which "
         f"{found['disputed_without_majority']} are among the {found['images']}. Conditions: a single run each, seed "
         f"42; {format_machine(measured)}."
     )

@@ -75,8 +75,9 @@ def layers() -> str:
     together = [steps * sum(times["layers"].values()) for times in rounds]
     conditions = (
         f"Each layer is timed alone, with {steps} gradient steps of {measured['batch_size']} images. All layers "
-        f"together take {_seconds(together)}, and an epoch {_seconds(pipeline_epochs()['adadelta_128'])}. The "
-        "difference consists of the optimizer, the validation and the loop. The share compares with large matrix "
+        f"together take {_seconds(together)}, and an epoch {_seconds(pipeline_epochs()['adadelta_128'])}. An "
+        "epoch also contains the optimizer, the validation and the loop; the difference does not measure these, "
+        "because a layer alone is not exactly as fast as within a training. The share compares with large matrix "
         "multiplications in float32."
     )
     return f"{markdown_table(rows)}\n\n{to_text(conditions)}"

@@ -84,9 +84,11 @@ def time_to_accuracy() -> str:
     conditions = (
         "Conditions: the epoch in which the accuracy on the test images is first reached, as the median over the seeds "
         "that reach it, with the least and the greatest; times are epochs times the median duration of an epoch from "
-        f"[performance](performance.md), on two cores of an AMD EPYC. An epoch of `fast` takes {share:.0%} of the time "
-        "of an epoch of `adadelta_128`, because it computes with bfloat16; the rest of the gain is that it needs fewer "
-        "epochs. These times do not hold on a processor without instructions for bfloat16."
+        "[performance](performance.md), on two cores of an AMD EPYC. The number of epochs comes from the seeds, which "
+        "use one thread, and the time of an epoch from trainings with two threads; it leaves out that the first epoch "
+        f"takes longer. An epoch of `fast` takes {share:.0%} of the time of an epoch of `adadelta_128`: it "
+        "computes with bfloat16, which needs a processor with instructions for it. `fast` also has another "
+        "optimizer and shifts the images, and these effects were not measured separately."
     )
     return f"{markdown_table(rows)}\n\n{to_text(conditions)}"
 
@@ -185,8 +187,9 @@ def published_sgd_128() -> str:
     evidence = f" ({tested['seeds']} seeds, corrected p = {tested['adjusted']:.2g})" if "adjusted" in tested else ""
     return to_text(
         f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
-        f"{_over_seeds('sgd_128') or single}. A test of the training loss after the first epoch {verdict} the label of "
-        f"the published log{evidence}. The run with the closest losses is `{finding['matches'][0]['run']}`."
+        f"{_over_seeds('sgd_128') or single}. A test of the mean training loss in the first epoch {verdict} the "
+        f"label of the published log{evidence}; [the notebook](docs/notebook.md#method) states what the test assumes. "
+        f"Of the runs with as many epochs, `{finding['matches'][0]['run']}` has the closest losses."
     )
 
 

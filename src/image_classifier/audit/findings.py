@@ -33,7 +33,7 @@ the pictures. It does not say that they are wrong.
 Exact duplicates have the same pixels. Near duplicates have different pixels with a correlation of at least
 {similarity:g}, which a change of brightness or contrast does not alter. Pictures that were moved, mirrored or rotated
 are not found. Copies in both parts make the test accuracy too high, because the network has seen the answer. Copies
-with different labels cannot both be classified correctly. The pairs of each list begin with different labels.
+with different labels cannot both be classified correctly, so these pairs come first in each list.
 
 {duplicates}
 

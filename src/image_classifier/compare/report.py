@@ -45,7 +45,7 @@ the test images, not the noise of the seeds.
 
 {seeds}
 
-## Every two runs
+## Every two single runs
 
 {paired_tests}
 
@@ -60,9 +60,7 @@ PAIRED_TESTS = """\
 {tests}
 
 The exact McNemar test uses the images that only one of the two runs classifies correctly. The intervals are bootstrap
-intervals over the images. P-values have Holm's correction for the number of tests, and intervals Bonferroni's: all
-intervals of a table hold together with this confidence. Holm's correction is less strict, so an interval can include 0
-although the p-value is significant. A verdict is about these trained models and may change with the seed and with the
+intervals over the images. A verdict is about these trained models and may change with the seed and with the
 processor."""
 
 SEEDS_TESTS = """\
@@ -74,6 +72,12 @@ noise" that the seeds decide nothing. *Seeds needed*: seeds of each run that sho
 power of {power:.0%}, as an interval because the standard deviation is an estimate.
 """
 
+CORRECTION = """
+P-values have Holm's correction for the number of tests in a table, and intervals Bonferroni's: all intervals of a
+column hold together with the confidence of its heading. Holm's correction is less strict, so an interval can include 0
+although the p-value is significant.
+"""
+
 CROSSED = """
 *Interval, other images*: interval of the difference for other seeds and other test images of the same kind, from a
 bootstrap over both (Owen 2007). It has the correction of the other interval and contains it, because Welch's test is
@@ -83,8 +87,8 @@ about these test images only. It errs towards a wide interval.
 LOGS = """
 ## The notebook's published logs
 
-Each log is compared with each run at several lags: epoch k of the log with epoch k + lag of the run. A label claims the
-run of that name at lag 0. The closest losses come first.
+Each log is compared with each run that has at least as many epochs, at several lags: epoch k of the log with epoch
+k + lag of the run. A label claims the run of that name at lag 0. The closest losses come first.
 
 - *Loss ratio*: typical factor between the losses of log and run. A ratio of 1 means equal losses.
 - *Log's first loss*: training loss of the log's first epoch. The interval is the prediction interval of one more seed
@@ -196,7 +200,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         )
     if report["seeds_tests"]:
         tests = _tests_table(report["seeds_tests"], confidence, margin)
-        over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}"
+        over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}{CORRECTION}"
         over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
         if len({report["seeds_selection"][run]["environment"] for run in accuracies}) > 1:
             over_seeds += f"\n{environments.MIXED_ENVIRONMENTS}\n"
@@ -205,13 +209,15 @@ def format_report(report: Mapping[str, Any]) -> str:
     paired_tests = "There is only one run."
     if report["paired_tests"]:
         paired_tests = PAIRED_TESTS.format(tests=_tests_table(report["paired_tests"], confidence, margin))
+        if not report["seeds_tests"]:
+            paired_tests += f"\n{CORRECTION.rstrip()}"
     return PAGE.format(
         data=report["data"],
         results=_results_table(report["runs"], confidence),
         smoothing=SMOOTHING if any(run["label_smoothing"] for run in report["runs"].values()) else "",
         examples=report["test_examples"],
         paired_tests=paired_tests,
-        seeds=over_seeds,
+        seeds=over_seeds.rstrip(),
         logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRIC_TITLES),
     )
