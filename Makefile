@@ -44,7 +44,7 @@ ui: $(INSTALLED)  ## Open the runs in the MLflow UI on http://127.0.0.1:5000
 serve: $(INSTALLED)  ## Serve the promoted model, and a page on which to draw, on http://127.0.0.1:5001
 	image-classifier serve
 
-bench: $(INSTALLED)  ## Repeat the measurements of docs/performance.md, which takes up to fifty minutes
+bench: $(INSTALLED)  ## Repeat the measurements of docs/performance.md, which takes about forty minutes
 	python -m benchmarks
 
 screenshots: $(INSTALLED)  ## Take the screenshots in docs/ of the MLflow UI and of the page of `make serve`

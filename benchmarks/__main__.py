@@ -1,6 +1,6 @@
 """Run the benchmarks behind docs/performance.md: make bench.
 
-Takes up to fifty minutes on two cores, which should be idle. Other pages use further benchmarks, which have command
+Takes about forty minutes on two cores, which should be idle. Other pages use further benchmarks, which have command
 lines of their own; docs/contributing.md lists them.
 """
 

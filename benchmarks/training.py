@@ -1,6 +1,6 @@
 """Time the pipeline against loops in Keras and PyTorch, and write benchmarks/training.json.
 
-python -m benchmarks.training      takes about 35 minutes on two cores; the pipeline runs in clones of the last commit
+python -m benchmarks.training      takes about half an hour on two cores; the pipeline runs in clones of the last commit
 
 As the machine may be shared, each round measures everything once, in an order of
 its own.
