@@ -171,7 +171,7 @@ def test_the_page_shows_the_closest_match_of_a_published_log(report: dict[str, A
     ("second", "named"),
     [
         (0.008, ", the only one of the tested runs and lags that is not rejected."),
-        (0.06, ". Not rejected: `good` at lag 1 (loss ratio 1.50), `bad` at lag 0 (loss ratio 1.50)."),
+        (0.2, ". Not rejected: `good` at lag 1 (loss ratio 1.50), `bad` at lag 0 (loss ratio 1.50)."),
     ],
 )
 def test_the_page_names_the_matches_that_the_seeds_do_not_reject(
