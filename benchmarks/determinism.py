@@ -2,7 +2,7 @@
 
 python -m benchmarks.determinism
 
-For each setting, a process trains some pipeline runs for a few gradient steps on the first images of MNIST, whose
+For each setting, processes train some pipeline runs for a few gradient steps on the first images of MNIST, whose
 prepared data must exist. Ends with exit code 1 if a setting changes the bits and the project neither records nor
 refuses it. Takes about ten minutes on two idle cores; other work does no harm, because nothing is timed. Linux only.
 """
@@ -85,6 +85,8 @@ SETTINGS = (
     configured("training.validation_batch_size=10"),
     configured("training.precision=float16"),
     Setting("200 training images", images=200),
+    variable("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16"),  # bfloat16 without AMX, where the processor has AMX
+    variable("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"),  # bfloat16 is emulated
     variable("ONEDNN_MAX_CPU_ISA", "AVX2"),
     variable("ONEDNN_MAX_CPU_ISA", "SSE41"),
     variable("TF_ENABLE_ONEDNN_OPTS", "0"),
@@ -111,28 +113,29 @@ def main() -> None:
     """Train under each setting in a process of its own, and compare with the first setting."""
     if len(sys.argv) > 1:
         with exit_on_input_error():
-            print(json.dumps(train(Setting(**json.loads(sys.argv[1])))))
+            print(json.dumps(train(Setting(**json.loads(sys.argv[1])), sys.argv[2])))
         return
     settings = []
     with ThreadPoolExecutor(WORKERS) as pool:
-        results = pool.map(train_in_process, (SETTINGS[0], *SETTINGS))
-        baseline = next(results)
-        if "treatment" in baseline:
-            sys.exit("Error: the training failed without any change. The message is above.")
-        for setting, result in zip(SETTINGS, results, strict=True):
-            settings.append({"name": setting.name, **compare(baseline, result)})
+        cases = [(setting, run) for setting in (SETTINGS[0], *SETTINGS) for run in TRAININGS]
+        results = pool.map(train_in_process, *zip(*cases, strict=True))
+        baseline = {run: next(results) for run in TRAININGS}
+        if any("treatment" in trained for trained in baseline.values()):
+            sys.exit("Error: a training failed without any change. The message is above.")
+        for setting in SETTINGS:
+            settings.append({"name": setting.name, **compare(baseline, {run: next(results) for run in TRAININGS})})
             measure.say(json.dumps(settings[-1]))
     machine = measure.machine_facts("instructions")
-    runs = {run: trained["summary"] for run, trained in baseline["runs"].items()}
+    runs = {run: trained["summary"] for run, trained in baseline.items()}
     RESULTS.write_text(json.dumps({"runs": runs, "settings": settings, **machine}, indent=2) + "\n", encoding="utf-8")
     if missed := [one["name"] for one in settings if any(one["changed"].values()) and one["treatment"] != "recorded"]:
         sys.exit(f"Error: these settings change bits, and environment.py does not record them: {', '.join(missed)}")
 
 
-def train_in_process(setting: Setting) -> dict[str, Any]:
+def train_in_process(setting: Setting, run: str) -> dict[str, Any]:
     """Return the result of `train` in a process with the variables of the setting, or why there is none."""
     own = {name: value for name, value in measure.environment().items() if not PERSONAL.fullmatch(name)}
-    command = [sys.executable, "-m", "benchmarks.determinism", json.dumps(asdict(setting))]
+    command = [sys.executable, "-m", "benchmarks.determinism", json.dumps(asdict(setting)), run]
     with TemporaryDirectory() as keras_home:
         (Path(keras_home) / "keras.json").write_text(json.dumps(setting.keras_json), encoding="utf-8")
         variables = {**own, "KERAS_HOME": keras_home, **setting.variables}
@@ -145,25 +148,15 @@ def train_in_process(setting: Setting) -> dict[str, Any]:
     return result
 
 
-def train(setting: Setting) -> dict[str, Any]:
-    """Train the runs under a setting in this process.
+def train(setting: Setting, run: str) -> dict[str, Any]:
+    """Train a run under a setting in this process, as `pipelines.train` does, but on a few images.
 
     Returns:
-        `runs` holds for each run a summary, the digest of the weights, the history, and all recorded facts. `replaced`
-        says whether the project has replaced the values of the setting.
+        A summary, the digest of the weights, the history, and all recorded facts. `replaced` says whether the project
+        has replaced the values of the setting.
     """
     if setting.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    runs = {run: train_run(run, setting) for run in TRAININGS}
-    import keras
-
-    in_force = {**os.environ, "floatx": keras.config.floatx(), "epsilon": keras.config.epsilon()}
-    requested = {**setting.variables, **setting.keras_json}
-    return {"runs": runs, "replaced": bool(requested) and not requested.items() & in_force.items()}
-
-
-def train_run(run: str, setting: Setting) -> dict[str, Any]:
-    """Train a run as `pipelines.train` does, but on a few images."""
     steps = STEPS
     config = resolve(
         Train, compose("train", [*TRAININGS[run], f"batch_size={BATCH_SIZE}", "epochs=1", *setting.overrides])
@@ -171,6 +164,8 @@ def train_run(run: str, setting: Setting) -> dict[str, Any]:
     if config.training.precision == "mixed_bfloat16" and not environment.has_bfloat16():
         config, steps = config.model_copy(update={"batch_size": EMULATED_BATCH_SIZE}), EMULATED_STEPS
     with environment.tensorflow_import():
+        import keras
+
         from image_classifier.determinism import set_seed_and_threads
         from image_classifier.provenance.differences import training_facts
         from image_classifier.provenance.fingerprint import TrainingInput, training_files
@@ -188,6 +183,8 @@ def train_run(run: str, setting: Setting) -> dict[str, Any]:
     files = training_files(config.data.name)
     history = fit(model, optimizer, training, validation[:VALIDATION_IMAGES], config, verbose=0)
     facts = training_facts(TrainingInput(run, "", configuration, files), len(training), None, environment.describe())
+    requested = {**setting.variables, **setting.keras_json}
+    in_force = {**os.environ, "floatx": keras.config.floatx(), "epsilon": keras.config.epsilon()}
     return {
         "summary": {
             "optimizer": type(optimizer).__name__,
@@ -198,25 +195,27 @@ def train_run(run: str, setting: Setting) -> dict[str, Any]:
         "weights": hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights())).hexdigest(),
         "history": history.drop(columns="seconds").to_csv(),
         "facts": {name: fact for section in facts.values() for name, fact in section.items()},
+        "replaced": bool(requested) and not requested.items() & in_force.items(),
     }
 
 
 def compare(baseline: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare two results of `train_in_process`.
+    """Compare the results of `train_in_process` for all runs under two settings.
 
     Returns:
-        `changed` lists for each run the outputs that differ. `treatment` is "refused", "crashes", "recorded",
-        "replaced" or "none". `facts` lists the recorded facts that differ.
+        `changed` lists for each run that gave a result the outputs that differ. `treatment` is "recorded", "replaced"
+        or "none", or without any result "refused" or "crashes". `facts` lists the recorded facts that differ.
     """
-    if "treatment" in changed:
-        return {"changed": {}, "treatment": changed["treatment"], "facts": []}
-    pairs = {run: (trained, changed["runs"][run]) for run, trained in baseline["runs"].items()}
+    pairs = {run: (baseline[run], result) for run, result in changed.items() if "treatment" not in result}
+    if not pairs:
+        return {"changed": {}, "treatment": next(iter(changed.values()))["treatment"], "facts": []}
     facts = {name for a, b in pairs.values() for name in a["facts"] if a["facts"][name] != b["facts"].get(name)}
+    replaced = any(result["replaced"] for _, result in pairs.values())
     return {
         "changed": {
             run: [part for part in ("weights", "history") if a[part] != b[part]] for run, (a, b) in pairs.items()
         },
-        "treatment": "recorded" if facts else "replaced" if changed["replaced"] else "none",
+        "treatment": "recorded" if facts else "replaced" if replaced else "none",
         "facts": sorted(facts),
     }
 

@@ -15,14 +15,16 @@ def test_the_labels_that_people_judged_are_those_of_the_test_images(raw: Arrays)
 
 
 def test_a_setting_is_recorded_if_a_fact_of_the_training_differs() -> None:
-    trained = {"weights": "a", "history": "b", "facts": {"variables": "none", "cores": "2"}}
-    baseline = {"runs": {"SGD": trained}, "replaced": False}
-    other = {"runs": {"SGD": {**trained, "weights": "c", "facts": {"variables": "XLA_FLAGS=d", "cores": "2"}}}}
-    assert determinism.compare(baseline, {**other, "replaced": False}) == {
+    trained = {"weights": "a", "history": "b", "facts": {"variables": "none", "cores": "2"}, "replaced": False}
+    other = {**trained, "weights": "c", "facts": {"variables": "XLA_FLAGS=d", "cores": "2"}}
+    crashed = {"treatment": "crashes"}
+    baseline = {"SGD": trained, "Nadam": trained}
+    assert determinism.compare(baseline, {"SGD": other, "Nadam": crashed}) == {
         "changed": {"SGD": ["weights"]},
         "treatment": "recorded",
         "facts": ["variables"],
     }
+    replaced = {run: {**trained, "replaced": True} for run in baseline}
     assert determinism.compare(baseline, baseline)["treatment"] == "none"
-    assert determinism.compare(baseline, {**baseline, "replaced": True})["treatment"] == "replaced"
-    assert determinism.compare(baseline, {"treatment": "refused"})["treatment"] == "refused"
+    assert determinism.compare(baseline, replaced)["treatment"] == "replaced"
+    assert determinism.compare(baseline, {run: {"treatment": "refused"} for run in baseline})["treatment"] == "refused"
