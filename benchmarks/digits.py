@@ -22,7 +22,6 @@ from image_classifier import paths
 from image_classifier.config.compose import load_params
 from image_classifier.config.lookup import find_run_files
 from image_classifier.dataset import load_examples
-from image_classifier.fetch.pictures import PictureTask
 from image_classifier.track.reader import find_model
 
 COPIES = 1000  # test images that are changed
@@ -34,8 +33,7 @@ RESULTS = Path(__file__).with_name("digits.json")
 def main() -> None:
     """Measure the run that the command line names."""
     run = sys.argv[1]
-    model, fields, _ = find_model(run, load_params())
-    task = PictureTask.from_fields(fields)
+    model, task, _ = find_model(run, load_params())
     test = load_examples(paths.prepared_data(task.name), "test")[:COPIES]
     random = np.random.default_rng(0)
     digits = load_digits()

@@ -20,7 +20,6 @@ from benchmarks.digits import encode
 from benchmarks.measure import machine_facts, say
 from image_classifier.config.compose import load_params
 from image_classifier.config.lookup import find_run_files
-from image_classifier.fetch.pictures import PictureTask
 from image_classifier.track.reader import find_model
 
 EVERY, PICTURES = 5, 2000  # share of the animals: one in five of 10,000; number of random images
@@ -30,8 +29,7 @@ RESULTS = Path(__file__).with_name("not_sure.json")
 def main() -> None:
     """Measure the run that the command line names."""
     run, params = sys.argv[1], load_params()
-    model, fields, calibration = find_model(run, params)
-    task = PictureTask.from_fields(fields)
+    model, task, calibration = find_model(run, params)
     with TemporaryDirectory() as folder:
         animals = [Image.fromarray(image) for _, image in read_animals(Path(folder))[::EVERY]]
     shape = task.image_shape

@@ -36,7 +36,7 @@ NEVER_CHANGES_OUTPUTS = {"config", "entrypoint", "environment", "errors", "files
 ALSO_NEVER = {
     "pipelines": {"provenance"},  # refuses to evaluate an ad hoc run whose data set changed
     "train": {"provenance"},  # writes run_metadata/, which is not an output of DVC
-    "track": {"compare", "dataset", "evaluate", "train"},  # the output is only the fingerprint of a result
+    "track": {"compare", "dataset", "evaluate", "fetch", "train"},  # the output is only the fingerprint of a result
 }
 
 SOURCES = sorted((paths.ROOT / "src").rglob("*.py"))

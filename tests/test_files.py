@@ -98,6 +98,14 @@ def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_is_
     assert names(old_folder.parent) == [running, f"{running}/sub", "old"]
 
 
+def test_the_leftover_of_a_file_with_a_longer_name_is_kept(tmp_path: Path) -> None:
+    leftover = tmp_path / ".out.v1.999999.partial.csv"  # of out.v1.csv
+    leftover.touch()
+    with atomic_write(tmp_path / "out.csv") as path:
+        path.touch()
+    assert names(tmp_path) == [leftover.name, "out.csv"]
+
+
 def test_a_missing_file_has_no_hash(tmp_path: Path) -> None:
     (tmp_path / "empty.py").touch()
     assert file_hashes(tmp_path, ["empty.py", "gone.py"]) == {"empty.py": "d41d8cd98f00b204e9800998ecf8427e"}

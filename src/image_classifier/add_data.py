@@ -209,15 +209,14 @@ def suggest_data(name: str, inspection: Inspection, side: int | None, *, skip_un
     Raises:
         InputError: `side` is given for arrays, whose size is fixed.
     """
-    size = _choose_size(inspection.sizes)
     if inspection.form in ARRAY_READERS:
         (size,) = map(list, inspection.sizes)
         if side and size != [side, side]:
             raise InputError(
                 f"--size {side}: the images are arrays of {size[0]} x {size[1]} pixels. Leave the option out."
             )
-    elif side:
-        size = [side, side]
+    else:
+        size = [side, side] if side else _choose_size(inspection.sizes)
     values: dict[str, Any] = {
         "name": name,
         "source": {"form": inspection.form, "skip_unreadable": skip_unreadable},

@@ -226,9 +226,9 @@ def _compare(
     return RunChange([float(was_right.mean()), float(is_right.mean())], "", mistakes=mistakes), test
 
 
-def _read_predictions(run: RunKey, fingerprint: str, repository: Repo) -> Arrays | None:
-    for file in (paths.pipeline_run(*run).predictions, Path(repository.cache.local.oid_to_path(fingerprint))):
-        if file.exists() and md5(file.read_bytes()) == fingerprint:
+def _read_predictions(run: RunKey, expected_md5: str, repository: Repo) -> Arrays | None:
+    for file in (paths.pipeline_run(*run).predictions, Path(repository.cache.local.oid_to_path(expected_md5))):
+        if file.exists() and md5(file.read_bytes()) == expected_md5:
             return read_arrays(file, ("probabilities", "labels"))
     return None
 
@@ -278,12 +278,20 @@ def _format_accuracies(runs: Mapping[RunKey, RunChange], confidence: float) -> s
     rows = []
     for (data, run), change in runs.items():
         before, after = (ABSENT if value is None else f"{value:.2%}" for value in change.accuracies)
-        row: dict[str, object] = {"data set": _code(data), "run": _code(run), "before": before, "after": after}
-        row |= dict.fromkeys(("difference", interval := f"{100 * confidence:g}% interval"))
-        if test := change.test:
-            row |= {"difference": f"{test['difference']:+.2%}", interval: f"{test['low']:+.2%} to {test['high']:+.2%}"}
-        row |= {"newly right": (test or {}).get("only_first"), "newly wrong": (test or {}).get("only_second")}
-        rows.append({**row, "verdict": change.verdict})
+        test = change.test or {}
+        rows.append(
+            {
+                "data set": _code(data),
+                "run": _code(run),
+                "before": before,
+                "after": after,
+                "difference": f"{test['difference']:+.2%}" if test else None,
+                f"{100 * confidence:g}% interval": f"{test['low']:+.2%} to {test['high']:+.2%}" if test else None,
+                "newly right": test.get("only_first"),
+                "newly wrong": test.get("only_second"),
+                "verdict": change.verdict,
+            }
+        )
     tests = {_code(run): change.test for (_, run), change in runs.items() if change.test}
     unpaired = ", ".join(run for run, test in tests.items() if "examples" not in test)
     notes = (TESTS if tests else "", UNPAIRED.format(runs=unpaired) if unpaired else "")

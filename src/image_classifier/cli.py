@@ -303,25 +303,22 @@ def promote(
     params = load_params()
     if run:
         find_run_files(run, params.runs)
-    model = params.choose_data(data)
+    data = params.choose_data(data)
     with gc_paused():
         from image_classifier.provenance.result import read_result
-        from image_classifier.track import promotion, registry
+        from image_classifier.track import promotion
 
     if history:
-        typer.echo(promotion.describe_history(model))
+        typer.echo(promotion.describe_history(data))
         return
     if run:
         result = read_result(run)
-        model = result.data
+        data = result.data
         move = promotion.promote(result, params, config, force)
     else:
-        move = promotion.undo(model)
-    before = f"; it was version {move.previous}" if move.previous not in (None, move.version) else ""
-    option = "" if model == params.choose_data(None) else f" --data {model}"
-    since = "already" if move.previous == move.version else "now"
-    champion = f"{model}@{registry.CHAMPION} is {since} version {move.version} ({move.run}){before}"
-    typer.echo(f"{champion}. Serve it: image-classifier serve{option}")
+        move = promotion.undo(data)
+    option = "" if data == params.choose_data(None) else f" --data {data}"
+    typer.echo(f"{promotion.describe_move(data, move)} Serve it: image-classifier serve{option}")
 
 
 @command
@@ -347,13 +344,11 @@ def predict(
     if show and show.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(f"--show {show}: should end with one of: {', '.join(PICTURE_SUFFIXES)}.")
     with gc_paused():
-        from image_classifier.fetch.pictures import PictureTask
         from image_classifier.files import atomic_write, write_figure
         from image_classifier.serve import predict as predictions
         from image_classifier.track.reader import find_model
 
-    model, fields, calibration = find_model(run, load_params())
-    task = PictureTask.from_fields(fields)
+    model, task, calibration = find_model(run, load_params())
     images, problems = predictions.convert_pictures(predictions.find_pictures(pictures), task)
     if images:
         table = predictions.predict_pictures(model, images, task.classes, calibration)
@@ -397,7 +392,6 @@ def export(
     from image_classifier.config.compose import load_params
 
     with gc_paused():
-        from image_classifier.fetch.pictures import PictureTask
         from image_classifier.serve.export import check_request, export_model
         from image_classifier.track.exports import log_export
         from image_classifier.track.reader import find_model
@@ -405,12 +399,12 @@ def export(
     check_request(form, quantize)
     params = load_params()
     kind = f"{form}_{quantize}" if quantize else form
-    model, fields, calibration = find_model(run, params)
+    model, task, calibration = find_model(run, params)
     folder = (output or paths.export(run, kind)).absolute()
     export_model(
         run,
         model,
-        PictureTask.from_fields(fields),
+        task,
         calibration,
         folder,
         form,

@@ -201,10 +201,10 @@ def replicate_problems(configurations: Mapping[str, Train]) -> Iterator[Problem]
         data = config.data.name
         if paths.pipeline_run(data, run).configuration.exists() and paths.prepared_data(data).exists():
             trained.setdefault(data, []).append(run)
-    recipes = {run: recipe for data, runs in trained.items() for run, recipe in workspace_recipes(data, runs).items()}
-    for run, recipe in recipes.items():
-        if set(replicates["recipe"][replicates["run"] == run]) - {recipe}:
-            yield Problem(
-                f"reports/replicates.csv has seeds of {run} from an older configuration, data set or code.",
-                f"image-classifier replicate {run}",
-            )
+    for data, runs in trained.items():
+        for run, recipe in workspace_recipes(data, runs).items():
+            if set(replicates["recipe"][replicates["run"] == run]) - {recipe}:
+                yield Problem(
+                    f"reports/replicates.csv has seeds of {run} from an older configuration, data set or code.",
+                    f"image-classifier replicate {run}",
+                )

@@ -35,7 +35,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
         process = leftover.name.removeprefix(f".{path.stem}.").removesuffix(f".partial{path.suffix}")
-        if not psutil.pid_exists(int(process)):
+        # Another file's name can begin with the same stem: .out.v1.7.partial.csv belongs to out.v1.csv, not to out.csv
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
             _remove_file_or_folder(leftover)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:

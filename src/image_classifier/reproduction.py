@@ -40,10 +40,12 @@ def describe_results(params: Params, confidence: float) -> Iterator[str]:
         recipes = workspace_recipes(data, runs)
         replicates = seeds.select_replicates(histories, recipes)
         for run in runs:
+            if run not in trained:
+                raise InputError(f"dvc.lock does not have the evaluated result of {run}. Make it: dvc repro")
             metrics = paths.pipeline_run(data, run).metrics
             accuracy = read_json(metrics, lambda values: float(values["test_accuracy"]))
             sentence = describe_reproduction(
-                committed.get(run), trained.get(run), accuracy, replicates.get(run), confidence
+                committed.get(run), trained[run], accuracy, replicates.get(run), confidence
             )
             yield f"{run}: {sentence}"
         yield ""
@@ -65,7 +67,7 @@ def _head_trainings() -> dict[str, Stage]:
 
 
 def describe_reproduction(
-    committed: Stage | None, trained: Stage | None, accuracy: float, replicates: pd.DataFrame | None, confidence: float
+    committed: Stage | None, trained: Stage, accuracy: float, replicates: pd.DataFrame | None, confidence: float
 ) -> str:
     """Return a sentence that says whether a training reproduces the committed one.
 
@@ -78,12 +80,7 @@ def describe_reproduction(
         accuracy: Test accuracy of the training, 0 to 1.
         replicates: Replicates of the run, columns `seeds.COLUMNS`; None if there are fewer than two.
         confidence: Level of the prediction interval, 0 to 1, exclusive.
-
-    Raises:
-        InputError: The workspace has no evaluated result.
     """
-    if trained is None:
-        raise InputError("dvc.lock does not have the evaluated result. Make it: dvc repro")
     if committed is None:
         return "git has no result to compare with."
     if any(committed[key] != trained[key] for key in INPUTS):

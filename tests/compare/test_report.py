@@ -15,6 +15,8 @@ from image_classifier.compare.seeds import COLUMNS
 from image_classifier.compare.significance import seeds_tests
 from image_classifier.config.compose import compose, resolve
 from image_classifier.config.schema import Compare, Row
+from image_classifier.dataset import DESCRIPTION
+from image_classifier.errors import InputError
 
 TABLE = {
     "good": Row(data="mnist", model="cnn", optimizer="adam", batch_size=64, epochs=2, training="default"),
@@ -46,12 +48,23 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: pd.DataFram
         np.savez(files.predictions, probabilities=probabilities, labels=np.arange(10))
         files.metrics.write_text(json.dumps({"test_loss": loss}))
         files.configuration.write_text("training: {label_smoothing: 0.0}")
+    for data in ("mnist", "letters"):
+        write_examples(paths.prepared_data(data))
     paths.PUBLISHED.mkdir()
     history.assign(run="bad").to_csv(paths.published_history("mnist"))
     pd.DataFrame(columns=COLUMNS).to_csv(paths.REPLICATES, index=False)
     pd.DataFrame(columns=predictions.COLUMNS).to_csv(paths.REPLICATES_PREDICTIONS, index=False)
     pd.DataFrame(columns=["environment", *FACTS]).to_csv(paths.REPLICATES_ENVIRONMENTS, index=False)
     return compare("mnist")[0]
+
+
+def write_examples(folder: Path) -> None:
+    """Write ten test images, one of each class, and as many training images."""
+    folder.mkdir(parents=True)
+    for part in ("train", "test"):
+        np.save(folder / f"{part}_images.npy", np.zeros((10, 4, 4, 1), np.uint8))
+        np.save(folder / f"{part}_labels.npy", np.arange(10))
+    (folder / DESCRIPTION).write_text(json.dumps({"classes": list("abcdefghij")}))
 
 
 def add_replicates(*environments: str, mistakes: str | None = None) -> None:
@@ -215,3 +228,11 @@ def test_the_page_of_a_data_set_without_published_logs_has_no_section_about_them
     assert "published" not in page
     assert "comparison_letters.png)\n\n## Epoch by epoch\n" in page
     assert {line.get_label() for axes in figure.axes for line in axes.lines} >= {"good", "bad"}
+
+
+@pytest.mark.usefixtures("report")
+def test_predictions_for_other_test_images_are_refused() -> None:
+    file = paths.pipeline_run("mnist", "bad").predictions
+    np.savez(file, probabilities=np.eye(10), labels=np.arange(10)[::-1])
+    with pytest.raises(InputError, match=r"bad/predictions\.npz and data/prepared/ have other test images"):
+        compare("mnist")

@@ -71,9 +71,8 @@ def test_prepared_data_with_other_numbers_of_images_are_refused(prepared: Data, 
     wanted = {"train": 6, "test": 4}[part]
     with pytest.raises(InputError) as raised:
         check_prepared_data(prepared)
-    found = f"{part}_examples=5, but conf/data/mnist.yaml has {part}_examples={wanted}"
-    remedy = "Make it again: dvc repro prepare@mnist"
-    assert str(raised.value) == f"data/prepared/mnist was prepared with {found}. {remedy}"
+    remedy = f"Write {part}_examples: {wanted} into conf/data/mnist.yaml, then make it again: dvc repro prepare@mnist"
+    assert str(raised.value) == f"data.{part}_examples={wanted}: data/prepared/mnist has 5. {remedy}"
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_names_of_classes_cannot_end_the_script() -> None:
 def test_pictures_beyond_the_limit_of_the_page_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), np.uint8)
     monkeypatch.setattr(page, "MAX_BYTES", 100_000)
-    atlas, count = make_atlas(images, runs=2)
+    atlas, count = make_atlas(images, entries=2)
     assert 50 < count < 120  # a picture has 768 bytes
     assert 4 / 3 * len(atlas) + 2 * count * page.BYTES_PER_ANSWER <= page.MAX_BYTES
 

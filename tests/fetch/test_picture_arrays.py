@@ -15,18 +15,20 @@ from image_classifier.errors import InputError
 from image_classifier.fetch import picture_arrays
 from image_classifier.fetch.picture_arrays import read_pictures
 from image_classifier.fetch.picture_lists import Entry, list_pictures
-from image_classifier.fetch.pictures import decode_picture
+from image_classifier.fetch.pictures import PictureTask, decode_picture
 from image_classifier.files import atomic_folder
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
 
-def read(entries: list[Entry], folder: Path, **changed: Any) -> dict[str, np.ndarray]:
+def read(
+    entries: list[Entry], folder: Path, *, channels: int = 1, skip_unreadable: bool = False
+) -> dict[str, np.ndarray]:
     """Read pictures into a folder, and return its arrays."""
-    options: dict[str, Any] = {"size": (4, 4), "color": "gray", "fit": "pad", "skip_unreadable": False, **changed}
-    classes = sorted({entry.class_name for entry in entries})
+    classes = tuple(sorted({entry.class_name for entry in entries}))
+    task = PictureTask("pets", classes, (4, 4, channels), "pad")
     with atomic_folder(folder) as temporary:
-        read_pictures(entries, **{"classes": classes, "folder": temporary, **options})
+        read_pictures(entries, task, skip_unreadable, temporary)
     return {file.stem: np.load(file) for file in folder.glob("*.npy")}
 
 
@@ -38,7 +40,7 @@ def test_pictures_become_arrays_in_the_order_of_their_names(tmp_path: Path) -> N
 
 
 def test_a_split_gives_arrays_for_each_part_and_a_list_in_their_order(tmp_path: Path) -> None:
-    arrays = read(list_pictures(make_folder(tmp_path / "data", *SPLIT)), tmp_path / "out", color="rgb")
+    arrays = read(list_pictures(make_folder(tmp_path / "data", *SPLIT)), tmp_path / "out", channels=3)
     assert arrays["train_images"].shape == (2, 4, 4, 3)
     assert arrays["train_images"][:, 0, 0, 0].tolist() == [0, 10]
     assert arrays["test_images"][:, 0, 0, 0].tolist() == [20, 30]
@@ -57,7 +59,7 @@ def test_labels_of_more_than_256_classes_have_16_bits(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "data", "a/1.png")
     classes = [f"{number:03}" for number in range(300)]
     entries = [Entry(None, name, folder / "a/1.png", "a/1.png") for name in classes]
-    labels = read(entries, tmp_path / "out", classes=classes)["labels"]
+    labels = read(entries, tmp_path / "out")["labels"]
     np.testing.assert_array_equal(labels, np.arange(300, dtype=np.uint16), strict=True)
 
 
@@ -154,7 +156,7 @@ def test_an_end_in_the_middle_keeps_the_earlier_folder(
             raise error
         return decode_picture(file, color)
 
-    monkeypatch.setattr("image_classifier.fetch.picture_arrays.decode_picture", interrupted)
+    monkeypatch.setattr("image_classifier.fetch.pictures.decode_picture", interrupted)
     with pytest.raises(error):
         read(entries[1:], tmp_path / "out")
     assert len(np.load(tmp_path / "out/images.npy")) == 4

@@ -46,3 +46,11 @@ def test_the_results_are_shown_with_their_reproduction(project_copy: Path) -> No
     assert printed.startswith("# Pipeline runs on mnist\n")
     assert "\nsgd_32: reproduced, the same bytes as in git.\n" in printed
     assert "\nfast: other bytes than in git, " in printed
+
+
+def test_the_results_of_a_run_that_is_not_evaluated_are_refused_with_the_remedy(project_copy: Path) -> None:
+    lock = yaml.safe_load((project_copy / "dvc.lock").read_text())
+    del lock["stages"]["evaluate@fast"]
+    (project_copy / "dvc.lock").write_text(yaml.safe_dump(lock))
+    printed = run(project_copy, CLI, "results", fails=True)
+    assert printed.endswith("Error: dvc.lock does not have the evaluated result of fast. Make it: dvc repro\n")

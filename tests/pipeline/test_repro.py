@@ -215,8 +215,8 @@ def test_no_training_outside_of_dvc_uses_images_that_conf_no_longer_asks_for(
 ) -> None:
     replace(project_copy / "conf/data/mnist.yaml", f"train_examples: {TRAINING_IMAGES}", "train_examples: 400")
     assert run(project_copy, *command, fails=True) == (
-        "Error: data/prepared/mnist was prepared with train_examples=500, but conf/data/mnist.yaml has "
-        "train_examples=400. Make it again: dvc repro prepare@mnist\n"
+        "Error: data.train_examples=400: data/prepared/mnist has 500. Write train_examples: 400 into "
+        "conf/data/mnist.yaml, then make it again: dvc repro prepare@mnist\n"
     )
 
 

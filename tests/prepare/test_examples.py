@@ -54,6 +54,14 @@ def test_a_missing_class_among_the_selected_examples_is_refused(
         prepared(limited(data_config, train, test), raw_mnist, tmp_path)
 
 
+def test_more_images_than_there_are_are_refused(tmp_path: Path) -> None:
+    raw = save(tmp_path / "raw", tiny())
+    count = len(tiny()["test_labels"])
+    data = describe("npz").model_copy(update={"test_examples": count + 1})
+    with pytest.raises(InputError, match=rf"^data\.test_examples={count + 1}: there are only {count} images\."):
+        prepared(data, raw, tmp_path / "out")
+
+
 def test_images_of_several_chunks_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("image_classifier.prepare.examples.CHUNK", 4)
     train, _ = prepared(describe("npz"), save(tmp_path / "raw", tiny()), tmp_path / "out")

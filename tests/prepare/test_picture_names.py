@@ -9,6 +9,7 @@ from PIL import Image
 from image_classifier import paths
 from image_classifier.config.schema import Data
 from image_classifier.fetch.picture_arrays import read_pictures
+from image_classifier.fetch.pictures import PictureTask
 from image_classifier.fetch.sources import PICTURE_LISTERS
 from image_classifier.prepare.examples import prepare_examples
 from image_classifier.prepare.picture_names import read_picture_names
@@ -30,7 +31,8 @@ def make_data(folder: Path, names: list[str], test_fraction: float | None, monke
     for path in (paths.raw_data("pets"), paths.prepared_data("pets")):
         path.mkdir(parents=True)
     entries = PICTURE_LISTERS["image_folder"](folder / "pets")
-    read_pictures(entries, data.classes, (4, 4), "gray", "pad", False, paths.raw_data("pets"))
+    task = PictureTask(data.name, tuple(data.classes), data.image_shape, data.fit)
+    read_pictures(entries, task, False, paths.raw_data("pets"))
     prepare_examples(data, paths.raw_data("pets"), paths.prepared_data("pets"))
     return data
 

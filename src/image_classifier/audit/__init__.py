@@ -1,1 +1,1 @@
-"""Stage audit: duplicates, twins of training and test images, and unusual pictures of a data set."""
+"""Stage audit: duplicates, also of training images among the test images, and unusual pictures of a data set."""

@@ -112,16 +112,16 @@ def audit_dataset(pictures: Pictures, settings: "Audit") -> Findings:
     exact = _pair_table(pictures, np.column_stack([original[copies], copies]), np.ones(len(copies)), exact=True)
     near = _pair_table(pictures, neighbours.pairs, neighbours.similarity, exact=False)
     sizes = np.unique(original, return_counts=True)[1]
-    distance = pd.Series((1 - neighbours.nearest).round(3), compared, name="greatest correlation (estimated)")
+    nearest = pd.Series(neighbours.nearest, compared, name="greatest correlation (estimated)")
     brightness = pd.Series(statistics.brightness, name="mean of the pixels")
     contrast = pd.Series(statistics.contrast, name="standard deviation")
     dark, bright = fences(statistics.brightness, settings.outlier_ranges)
-    far = fences(distance.to_numpy(), settings.outlier_ranges)[1] if len(distance) > 1 else np.inf
+    far = fences(neighbours.nearest, settings.outlier_ranges)[0] if len(nearest) > 1 else -np.inf
     unusual = {
         "Almost one colour": _sort(contrast[contrast < settings.min_contrast]),
         "Far darker than the others": _sort(brightness[brightness < dark]),
         "Far brighter than the others": _sort(brightness[brightness > bright], ascending=False),
-        "Far from all others": 1 - _sort(distance[distance > far], ascending=False),  # their correlations
+        "Far from all others": _sort(nearest[nearest < far]),
     }
     counts = {
         part: np.bincount(examples.labels, minlength=len(pictures.classes))

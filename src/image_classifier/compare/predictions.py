@@ -1,4 +1,4 @@
-"""Predictions of replicates: the predicted class of every test image, stored as the list of mistakes."""
+"""Predictions for the test images: probabilities of a run, and mistakes of replicates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,27 @@ import numpy as np
 import pandas as pd
 
 from image_classifier.compare.seeds import KEY, UNKNOWN
+from image_classifier.dataset import Examples, read_arrays
+from image_classifier.errors import InputError
 from image_classifier.files import translate_damage
 
 COLUMNS = [*KEY, "images", "mistakes"]
+
+
+def read_probabilities(path: Path, test: Examples) -> np.ndarray:
+    """Read the class probabilities of an evaluated run for the test images, (n, classes).
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: The file is damaged, or has predictions for other test images.
+    """
+    with translate_damage(path):
+        probabilities, labels = read_arrays(path, ("probabilities", "labels")).values()
+        if not np.array_equal(labels, test.labels):
+            raise InputError(f"{path} and data/prepared/ have other test images. Type: dvc repro")
+        if probabilities.shape != (len(test), len(test.classes)):
+            raise ValueError(f"its probabilities have the shape {probabilities.shape}")
+    return probabilities
 
 
 def read_mistakes(path: Path) -> pd.DataFrame:
@@ -96,7 +114,8 @@ def format_missing(replicates: Mapping[str, pd.DataFrame], correct: Mapping[str,
     missing = [run for run in replicates if run not in correct]
     if not missing:
         return ""
-    # New seeds have a known environment, which is used for one run only if the others have seeds in it as well
+    # Training again gives seeds in a known environment. `select_replicates` prefers the environment that most runs
+    # share, so if the present seeds are of an unknown one, all runs need new seeds.
     is_known = all((replicates[run]["environment"] != UNKNOWN).all() for run in missing)
     to_train = missing if is_known else list(replicates)
     seeds = max(replicates[run]["seed"].max() for run in to_train)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -43,16 +44,14 @@ def match_logs(
     """
     matches: dict[str, list[dict[str, Any]]] = {log: [] for log in published}
     for log, curve in published.items():
-        for run, history in histories.items():
-            if len(history) < len(curve):
-                continue
-            for lag in range(min(max_epoch_lag + 1, len(curve))):
-                lagging = curve.set_index(curve.index + lag)
-                match = {"run": run, "lag": lag, "loss_ratio": math.exp(log_distance(history, lagging))}
-                if run in replicates:
-                    match |= first_epoch_test(replicates[run], lagging, confidence)
-                    match["rank_p_value"] = rank_p_value(replicates[run], lagging)
-                matches[log].append(match)
+        long_enough = [run for run, history in histories.items() if len(history) >= len(curve)]
+        for run, lag in product(long_enough, range(min(max_epoch_lag + 1, len(curve)))):
+            lagging = curve.set_index(curve.index + lag)
+            match = {"run": run, "lag": lag, "loss_ratio": math.exp(log_distance(histories[run], lagging))}
+            if run in replicates:
+                match |= first_epoch_test(replicates[run], lagging, confidence)
+                match["rank_p_value"] = rank_p_value(replicates[run], lagging)
+            matches[log].append(match)
     correct_matches(matches)
     return {log: sorted(found, key=lambda match: match["loss_ratio"]) for log, found in matches.items()}
 

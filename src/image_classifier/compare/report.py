@@ -12,8 +12,8 @@ from image_classifier.compare import environments, predictions, seeds, significa
 from image_classifier.compare.plots import plot_curves
 from image_classifier.compare.published_logs import find_label, judge_label, match_logs
 from image_classifier.config.schema import Compare, Row
-from image_classifier.dataset import read_arrays
-from image_classifier.files import read_histories, read_history, read_json, read_yaml, translate_damage
+from image_classifier.dataset import load_examples
+from image_classifier.files import read_histories, read_history, read_json, read_yaml
 from image_classifier.markdown import markdown_table
 
 METRIC_TITLES = {
@@ -69,20 +69,17 @@ SEEDS_TESTS = """\
 Welch's t test compares the means of the seeds, on the same test images. A verdict is about the configurations. "At most
 {margin:.2%} worse" and "equal within {margin:.2%}" mean that the interval excludes greater differences, and "within
 noise" that the seeds decide nothing. *Seeds needed*: seeds of each run that show a difference of {margin:.2%} with a
-power of {power:.0%}, as an interval because the standard deviation is an estimate.
-"""
+power of {power:.0%}, as an interval because the standard deviation is an estimate."""
 
-CORRECTION = """
+CORRECTION = """\
 P-values have Holm's correction for the number of tests in a table, and intervals Bonferroni's: all intervals of a
 column hold together with the confidence of its heading. Holm's correction is less strict, so an interval can include 0
-although the p-value is significant.
-"""
+although the p-value is significant."""
 
-CROSSED = """
+CROSSED = """\
 *Interval, other images*: interval of the difference for other seeds and other test images of the same kind, from a
 bootstrap over both (Owen 2007). It has the correction of the other interval and contains it, because Welch's test is
-about these test images only. It errs towards a wide interval.
-"""
+about these test images only. It errs towards a wide interval."""
 
 LOGS = """
 ## The notebook's published logs
@@ -126,17 +123,17 @@ def compare_runs(
         intervals of the runs.
 
     Raises:
-        FileNotFoundError: A run is not trained or not evaluated.
-        InputError: A file is damaged.
+        FileNotFoundError: The data set is not prepared, or a run is not trained or not evaluated.
+        InputError: A file is damaged, or a run has predictions for other test images.
     """
     data, confidence = config.data.name, config.confidence
     files = {run: paths.pipeline_run(data, run) for run in table}
-    histories, correct = {run: read_history(file.history) for run, file in files.items()}, {}
-    for run, file in files.items():
-        with translate_damage(file.predictions):
-            probabilities, labels = read_arrays(file.predictions, ("probabilities", "labels")).values()
-            correct[run] = probabilities.argmax(axis=1) == labels
-    examples = len(next(iter(correct.values())))
+    histories = {run: read_history(file.history) for run, file in files.items()}
+    test = load_examples(paths.prepared_data(data), "test")
+    correct = {
+        run: predictions.read_probabilities(file.predictions, test).argmax(axis=1) == test.labels
+        for run, file in files.items()
+    }
     published = {}
     if (logs := paths.published_history(data)).exists():
         by_log = read_histories(logs, run=str).groupby("run", sort=False)
@@ -144,7 +141,7 @@ def compare_runs(
     recorded = seeds.read_replicates(paths.REPLICATES)
     replicates = seeds.select_replicates(recorded, recipes)
     selection = seeds.describe_selection(recorded, recipes, replicates)
-    correct_by_seed = predictions.correct_images(replicates, paths.REPLICATES_PREDICTIONS, labels)
+    correct_by_seed = predictions.correct_images(replicates, paths.REPLICATES_PREDICTIONS, test.labels)
     accuracies = {run: seeds.final_accuracies(replicate) for run, replicate in replicates.items()}
     matches = match_logs(published, histories, replicates, config.max_epoch_lag, confidence)
     curves = {**histories, **{f"published {log}": history for log, history in published.items()}}
@@ -152,7 +149,7 @@ def compare_runs(
         "data": data,
         "confidence": confidence,
         "margin": config.margin,
-        "test_examples": examples,
+        "test_examples": len(test),
         "runs": {
             run: {
                 **row.model_dump(exclude={"data"}),
@@ -191,36 +188,46 @@ def _round(report: dict[str, Any]) -> dict[str, Any]:
 
 def format_report(report: Mapping[str, Any]) -> str:
     """Return a report from `compare_runs` as a Markdown page."""
-    confidence, margin = report["confidence"], report["margin"]
-    accuracies = {run: pd.Series(values) for run, values in report["seeds"].items()}
-    over_seeds = "These runs have no replicates. Train some: `image-classifier replicate RUN`"
-    if accuracies:
-        over_seeds = seeds.format_summary(
-            accuracies, confidence, report["seeds_selection"], report["seeds_environments"]
-        )
-    if report["seeds_tests"]:
-        tests = _tests_table(report["seeds_tests"], confidence, margin)
-        over_seeds += f"\n\n{SEEDS_TESTS.format(tests=tests, margin=margin, power=significance.POWER)}{CORRECTION}"
-        over_seeds += CROSSED if _has_crossed(report["seeds_tests"]) else ""
-        if len({report["seeds_selection"][run]["environment"] for run in accuracies}) > 1:
-            over_seeds += f"\n{environments.MIXED_ENVIRONMENTS}\n"
-        over_seeds += f"\n{report['seeds_without_predictions']}" if report["seeds_without_predictions"] else ""
+    confidence = report["confidence"]
     logs = "\n\n".join(_format_log(log, confidence, **verdict) for log, verdict in report["published_logs"].items())
-    paired_tests = "There is only one run."
-    if report["paired_tests"]:
-        paired_tests = PAIRED_TESTS.format(tests=_tests_table(report["paired_tests"], confidence, margin))
-        if not report["seeds_tests"]:
-            paired_tests += f"\n{CORRECTION.rstrip()}"
     return PAGE.format(
         data=report["data"],
         results=_results_table(report["runs"], confidence),
         smoothing=SMOOTHING if any(run["label_smoothing"] for run in report["runs"].values()) else "",
         examples=report["test_examples"],
-        paired_tests=paired_tests,
-        seeds=over_seeds.rstrip(),
+        seeds=_format_seeds(report),
+        paired_tests=_format_paired_tests(report),
         logs=LOGS.format(logs=logs) if logs else "",
         epochs="\n\n".join(_epochs_section(report["epochs"], metric) for metric in METRIC_TITLES),
     )
+
+
+def _format_seeds(report: Mapping[str, Any]) -> str:
+    """Return the accuracies over the seeds, their tests, and notes on the tests."""
+    accuracies = {run: pd.Series(values) for run, values in report["seeds"].items()}
+    if not accuracies:
+        return "These runs have no replicates. Train some: `image-classifier replicate RUN`"
+    confidence, margin = report["confidence"], report["margin"]
+    selection, tests = report["seeds_selection"], report["seeds_tests"]
+    paragraphs = [seeds.format_summary(accuracies, confidence, selection, report["seeds_environments"])]
+    if tests:
+        table = _tests_table(tests, confidence, margin)
+        paragraphs += [SEEDS_TESTS.format(tests=table, margin=margin, power=significance.POWER), CORRECTION]
+        if _has_crossed(tests):
+            paragraphs.append(CROSSED)
+        if len({selection[run]["environment"] for run in accuracies}) > 1:
+            paragraphs.append(environments.MIXED_ENVIRONMENTS)
+        if report["seeds_without_predictions"]:
+            paragraphs.append(report["seeds_without_predictions"])
+    return "\n\n".join(paragraphs)
+
+
+def _format_paired_tests(report: Mapping[str, Any]) -> str:
+    """Return the tests of every two single runs, and the note on their correction unless the seeds' tests have it."""
+    if not report["paired_tests"]:
+        return "There is only one run."
+    tests = _tests_table(report["paired_tests"], report["confidence"], report["margin"])
+    return PAIRED_TESTS.format(tests=tests) + ("" if report["seeds_tests"] else f"\n\n{CORRECTION}")
 
 
 def _results_table(runs: Mapping[str, dict[str, Any]], confidence: float) -> str:

@@ -53,8 +53,8 @@ def compose(stage: str, overrides: list[str]) -> DictConfig:
         return hydra.compose(stage, overrides)
 
 
-def load_yaml(path: Path) -> object:
-    """Read a YAML file of the project, which holds a mapping.
+def load_conf_file(path: Path) -> dict[str, Any]:
+    """Read params.yaml or a file of conf/, whose mistakes are the user's: a message names the line.
 
     Raises:
         InputError: The file is missing, not UTF-8 or not YAML, has no keys, or has a key twice.
@@ -66,7 +66,7 @@ def load_yaml(path: Path) -> object:
         raise InputError(f"{name} is missing. {paths.remedy(path)}") from None
     try:
         is_mapping = isinstance(yaml.compose(text), yaml.MappingNode)  # OmegaConf takes a single word for a key
-        values = OmegaConf.to_container(OmegaConf.load(StringIO(text))) if is_mapping else {}  # refuses a key twice
+        values: Any = OmegaConf.to_container(OmegaConf.load(StringIO(text))) if is_mapping else {}  # no key twice
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise InputError(f"{name}, line {line}: {error.problem}. Correct the line.") from None
@@ -74,18 +74,18 @@ def load_yaml(path: Path) -> object:
         raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}. {paths.remedy(path)}") from None
     if not values:
         raise InputError(f"{name} has no keys with values. {paths.remedy(path)}")
-    return values
+    return dict(values)
 
 
 def check_files() -> None:
-    """Raise `InputError`, as `load_yaml` does, for a file of conf/ that cannot be read."""
+    """Raise `InputError`, as `load_conf_file` does, for a file of conf/ that cannot be read."""
     for file in sorted(paths.CONF.rglob("*.yaml")):
-        load_yaml(file)
+        load_conf_file(file)
 
 
 def load_params() -> Params:
-    """Read params.yaml; raises `InputError` as `load_yaml` and `validate` do."""
-    return validate(Params, load_yaml(paths.PARAMS), origin=f"{paths.PARAMS.name}: ")
+    """Read params.yaml; raises `InputError` as `load_conf_file` and `validate` do."""
+    return validate(Params, load_conf_file(paths.PARAMS), origin=f"{paths.PARAMS.name}: ")
 
 
 def load_compare_config() -> Compare:
@@ -127,7 +127,7 @@ def compose_run(run: str, row: Row) -> Train:
         train = resolve(Train, compose("train", row.overrides(run)))
         for group, admitted in ADMITTED_BASES.items():
             file = f"{group}/{getattr(row, group)}.yaml"
-            values: Any = load_yaml(paths.CONF / file)
+            values = load_conf_file(paths.CONF / file)
             bases = [str(base) for base in values.get("defaults", [])]
             missed = ", ".join(base for base in bases if base not in ("_self_", *admitted))
             if missed:

@@ -54,7 +54,8 @@ def check_prepared_data(data: Data) -> None:
         found = len(read_array(folder / f"{part}_labels.npy"))
         if wanted is not None and found != wanted:
             raise InputError(
-                f"{place} was prepared with {part}_examples={found}, but {conf} has {part}_examples={wanted}. {again}"
+                f"data.{part}_examples={wanted}: {place} has {found}. Write {part}_examples: {wanted} into {conf}, "
+                f"then make it again: dvc repro prepare@{data.name}"
             )
 
 

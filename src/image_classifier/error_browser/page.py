@@ -65,7 +65,7 @@ def make_page(
         "tests": len(test.labels),
         "mistakes": len(indexes),
         "accuracies": {
-            run: float((values.argmax(axis=1) == test.labels).mean()) for run, values in probabilities.items()
+            run: float((predicted.argmax(axis=1) == test.labels).mean()) for run, predicted in probabilities.items()
         },
         "indexes": shown.tolist(),
         "labels": test.labels[shown].tolist(),
@@ -94,12 +94,12 @@ def rank_misclassified(labels: np.ndarray, probabilities: Mapping[str, np.ndarra
     return np.lexsort((true_class, -num_wrong))[: np.count_nonzero(num_wrong)]
 
 
-def make_atlas(images: np.ndarray, runs: int) -> tuple[bytes, int]:
+def make_atlas(images: np.ndarray, entries: int) -> tuple[bytes, int]:
     """Return one PNG file with as many of the first images as the page has space for, and their number.
 
     Args:
         images: uint8, (n, height, width, channels).
-        runs: Number of runs, whose answers need space as well.
+        entries: Number of answers and names for each image, which need space as well.
     """
     count = len(images)
     while True:
@@ -112,7 +112,7 @@ def make_atlas(images: np.ndarray, runs: int) -> tuple[bytes, int]:
         Image.fromarray(
             tiled.reshape(rows * height, COLUMNS * width, channels).squeeze(-1 if channels == 1 else ())
         ).save(file, "png", optimize=True)
-        size = len(file.getbuffer()) * 4 / 3 + count * runs * BYTES_PER_ANSWER
+        size = len(file.getbuffer()) * 4 / 3 + count * entries * BYTES_PER_ANSWER
         if size <= MAX_BYTES:
             return file.getvalue(), count
         count = int(0.95 * count * MAX_BYTES / size)

@@ -243,10 +243,12 @@ def describe_calibration(
     """
     described = {"target_accuracy": target_accuracy, **asdict(calibration)}
     scaled = calibration.apply(probabilities)
-    for prefix, values in {"test": probabilities, "calibrated_test": scaled}.items():
-        if prefix == "test" or calibration.temperature is not None:
-            measures = describe_probabilities(values, labels, target_accuracy, seed)
-            described |= {f"{prefix}_{name}": value for name, value in measures.items()}
+    versions = {"test": probabilities}
+    if calibration.temperature is not None:
+        versions["calibrated_test"] = scaled
+    for prefix, values in versions.items():
+        measures = describe_probabilities(values, labels, target_accuracy, seed)
+        described |= {f"{prefix}_{name}": value for name, value in measures.items()}
     sure = calibration.is_sure(scaled)
     if sure is not None:
         correct = confidence_and_correctness(scaled, labels)[1][sure]

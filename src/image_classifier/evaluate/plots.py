@@ -83,7 +83,7 @@ def _plot_images(examples: Examples, probabilities: np.ndarray, chosen: np.ndarr
     for axes, index in zip(grid.flat, chosen, strict=False):  # fewer than ten images leave cells empty
         label, predicted = examples.labels[index], int(probabilities[index].argmax())
         name = _shorten(examples.classes[predicted])
-        axes.imshow(scale_pixels(examples.images[index]).squeeze(), cmap="gray")
+        axes.imshow(scale_pixels(examples.images[index]).squeeze(), cmap="gray", vmin=0, vmax=1)
         truth = "" if predicted == label else f", is a {_shorten(examples.classes[label])}"
         axes.set_title(f"no. {index}{truth}", fontsize=10, loc="left")
         style = {"x": 1.08, "transform": axes.transAxes, "color": CORRECT if predicted == label else WRONG}

@@ -31,12 +31,13 @@ def check_class_counts(counts: Mapping[str | None, Mapping[str, int]], origin: s
     """Refuse a number of classes, or of pictures in a class, that cannot train and test a classifier.
 
     Args:
-        counts: Number of pictures of each class, by part: {None: …}, or {"train": …, "test": …}.
+        counts: Number of pictures of each class, by part: {None: …}, or {"train": …, "test": …}. A class without
+            pictures in a part is absent or has the number 0.
         origin: File or folder, for the message.
 
     Raises:
-        InputError: There are fewer than 2 classes or more than `MAX_CLASSES`, a class has a single picture, or the
-            training and the test part have different classes. A class may have the number 0.
+        InputError: There are fewer than 2 classes or more than `MAX_CLASSES`, a part has no picture of a class, or a
+            class has a single picture.
     """
     classes = sorted({name for part in counts.values() for name in part})
     if len(classes) < 2:

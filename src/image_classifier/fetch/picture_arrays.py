@@ -6,44 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from image_classifier.errors import InputError
 from image_classifier.fetch.picture_lists import Entry
-from image_classifier.fetch.pictures import decode_picture, fit_picture
-
-if TYPE_CHECKING:
-    from image_classifier.config.schema import Color, Fit
+from image_classifier.fetch.pictures import PictureTask
 
 BATCH_SIZE = 256  # pictures in memory
 MAX_LISTED_FAILURES = 20
 
 
-def read_pictures(
-    entries: Sequence[Entry],
-    classes: Sequence[str],
-    size: tuple[int, int],
-    color: "Color",
-    fit: "Fit",
-    skip_unreadable: bool,
-    folder: Path,
-) -> int:
+def read_pictures(entries: Sequence[Entry], task: PictureTask, skip_unreadable: bool, folder: Path) -> int:
     """Decode pictures into arrays in files, and return their number. Memory does not grow with it.
 
-    The folder receives images.npy, uint8, (n, height, width, channels), and labels.npy, (n,), positions in `classes`,
-    uint8 or, for more than 256 classes, uint16. If the data has a split of its own, the files are train_images.npy,
-    train_labels.npy, test_images.npy and test_labels.npy. files.csv (columns picture, class, part) has a line per image
-    in the order of the arrays, training part first.
+    The folder receives images.npy, uint8, (n, height, width, channels), and labels.npy, (n,), positions in
+    `task.classes`, uint8 or, for more than 256 classes, uint16. If the data has a split of its own, the files are
+    train_images.npy, train_labels.npy, test_images.npy and test_labels.npy. files.csv (columns picture, class, part)
+    has a line per image in the order of the arrays, training part first.
 
     Args:
         entries: Pictures in the order of the arrays.
-        classes: Names of all classes of the entries.
-        size: Height and width of the images in pixels.
-        color: See `decode_picture`.
-        fit: See `fit_picture`.
+        task: Names of all classes of the entries, and conversion of the pictures.
         skip_unreadable: Whether to leave out pictures that cannot be read. Each is named on standard error.
         folder: Folder that receives the files.
 
@@ -52,20 +38,19 @@ def read_pictures(
         InputError: Pictures cannot be read, and `skip_unreadable` is false; standard error names up to 20 of them. Or a
             class has no picture left.
     """
-    read = partial(_read_picture, size=size, color=color, fit=fit)
-    positions = {name: position for position, name in enumerate(classes)}
+    read = partial(_read_picture, task=task)
+    positions = {name: position for position, name in enumerate(task.classes)}
     kept: dict[str | None, list[Entry]] = {}
     failures: list[str] = []
     for part in sorted({entry.part for entry in entries}, key=str, reverse=True):  # train, test
         prefix = f"{part}_" if part else ""
         chosen = [entry for entry in entries if entry.part == part]
-        shape = (*size, 1 if color == "gray" else 3)
-        kept[part], failed = _write_images(folder / f"{prefix}images.npy", chosen, shape, read)
+        kept[part], failed = _write_images(folder / f"{prefix}images.npy", chosen, task.image_shape, read)
         failures += failed
         labels = [positions[entry.class_name] for entry in kept[part]]
-        np.save(folder / f"{prefix}labels.npy", np.array(labels, np.min_scalar_type(len(classes) - 1)))
+        np.save(folder / f"{prefix}labels.npy", np.array(labels, np.min_scalar_type(len(task.classes) - 1)))
     _report_failures(failures, len(entries), skip_unreadable)
-    _check_classes_left(kept, classes)
+    _check_classes_left(kept, task.classes)
     with (folder / "files.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["picture", "class", "part"])
@@ -73,10 +58,10 @@ def read_pictures(
     return sum(map(len, kept.values()))
 
 
-def _read_picture(entry: Entry, size: tuple[int, int], color: "Color", fit: "Fit") -> np.ndarray | str:
-    """Return the fitted picture, or the reason why it cannot be read."""
+def _read_picture(entry: Entry, task: PictureTask) -> np.ndarray | str:
+    """Return the converted picture, or the reason why it cannot be read."""
     try:
-        return fit_picture(decode_picture(entry.path, color), size, fit)
+        return task.convert(entry.path)
     except InputError as error:
         return str(error)
 

@@ -10,6 +10,7 @@ from image_classifier.fetch.arrays import image_shape, read_idx, read_npz
 from image_classifier.fetch.mnist import fetch_mnist
 from image_classifier.fetch.picture_arrays import read_pictures
 from image_classifier.fetch.picture_lists import list_csv, list_pictures
+from image_classifier.fetch.pictures import PictureTask
 
 if TYPE_CHECKING:
     from image_classifier.config.schema import Data
@@ -45,10 +46,8 @@ def fetch(data: "Data", path: Path, folder: Path) -> int:
     else:
         entries = PICTURE_LISTERS[source.form](path)
         _check_classes(data, sorted({entry.class_name for entry in entries}))
-        height, width, _ = data.image_shape
-        return read_pictures(
-            entries, data.classes, (height, width), data.color, data.fit, source.skip_unreadable, folder
-        )
+        task = PictureTask(data.name, tuple(data.classes), data.image_shape, data.fit)
+        return read_pictures(entries, task, source.skip_unreadable, folder)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     return sum(len(array) for name, array in arrays.items() if name.endswith("labels"))

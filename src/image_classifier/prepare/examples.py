@@ -28,13 +28,18 @@ def prepare_examples(data: "Data", raw: Path, folder: Path) -> None:
 
     Raises:
         FileNotFoundError: The raw images are missing.
-        InputError: A raw file is damaged, or a class does not occur among the images that are used.
+        InputError: A raw file is damaged, there are fewer images than the data set asks for, or a class does not occur
+            among the images that are used.
     """
     if data.source.form == "mnist":
         arrays = {name: read_array(raw / f"{name}.npy") for name in ARRAY_NAMES}
         verify_digests(arrays, data.source.sha256.model_dump(), origin=str(raw))
     for part, (images, labels, positions) in split_raw(data, raw).items():
         size = data.train_examples if part == "train" else data.test_examples
+        if size is not None and size > len(positions):
+            raise InputError(
+                f"data.{part}_examples={size}: there are only {len(positions)} images. Write null to use all of them."
+            )
         used = positions[:size]
         present = np.unique(labels[used]).tolist()
         if missing := ", ".join(name for label, name in enumerate(data.classes) if label not in present):

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import git
 
@@ -18,6 +19,9 @@ from image_classifier.provenance.result import (
     workspace_trainings,
 )
 from image_classifier.provenance.revision import committed_revision, open_repository, workspace_revision
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,23 @@ def restore(stored: StoredResult, root: Path) -> Result:
             if not (files := source.find(path)):
                 raise FileNotFoundError(path)
             for file in files:
-                (root / file).parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    source.get_file(file, str(root / file))
-                except FileNotFoundError:
-                    # Results that are older than calibration.json can have it in dvc.yaml, but not in dvc.lock
-                    if Path(file).name != paths.CALIBRATION_FILE:
-                        raise
+                _restore_file(source, file, root / file)
         return pipeline_result(stored.run, stored.stage, root, revision)
     except (DvcException, DataIndexDirError, OSError) as error:
         raise InputError(f"{stored} is in no cache or remote. Try: dvc fetch --all-commits") from error
+
+
+def _restore_file(source: "DVCFileSystem", file: str, target: Path) -> None:
+    """Restore a file; calibration.json is left out if it is missing.
+
+    Results older than calibration.json can have it in dvc.yaml, but not in dvc.lock.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.get_file(file, str(target))
+    except FileNotFoundError:
+        if target.name != paths.CALIBRATION_FILE:
+            raise
 
 
 def find_commit(fingerprint: str) -> str | None:

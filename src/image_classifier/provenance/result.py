@@ -190,14 +190,15 @@ def locked_trainings(lock: str, params: str) -> dict[str, Stage]:
     trainings = {}
     stages = locked_stages(lock)
     with translate_damage(paths.DVC_LOCK):
-        for name, stage in stages.items():
-            kind, _, run = name.partition("@")
-            if kind == "train" and run in rows and "data" in rows[run]:
-                evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
-                if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
-                    deps = {file["path"]: file["md5"] for file in stage["deps"]}
-                    outs = {Path(file["path"]).name: file["md5"] for file in stage["outs"]}
-                    trainings[run] = {**stage, "deps": deps, "outs": outs}
+        for run, row in rows.items():
+            stage = stages.get(f"train@{run}")
+            if stage is None or "data" not in row:
+                continue
+            evaluated = {(file["path"], file["md5"]) for file in stages.get(f"evaluate@{run}", {}).get("deps", [])}
+            if evaluated.issuperset((file["path"], file["md5"]) for file in stage["outs"]):
+                deps = {file["path"]: file["md5"] for file in stage["deps"]}
+                outs = {Path(file["path"]).name: file["md5"] for file in stage["outs"]}
+                trainings[run] = {**stage, "deps": deps, "outs": outs}
     return trainings
 
 

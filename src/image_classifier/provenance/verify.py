@@ -13,7 +13,7 @@ import yaml
 
 from image_classifier import environment, paths
 from image_classifier.errors import InputError
-from image_classifier.files import file_hashes
+from image_classifier.files import file_hashes, read_history
 from image_classifier.paths import RunFiles
 from image_classifier.provenance.differences import find_differences, flatten
 from image_classifier.provenance.fingerprint import TrainingInput
@@ -53,7 +53,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
             reason, _, _ = str(error).partition(". ")
             remedy = f"Commit the changes of {record.uncommitted}, type dvc repro, and verify the new result"
             raise InputError(f"commit {commit[:10]} cannot repeat this training: {reason}. {remedy}.") from None
-        changes = compare_histories(record.history, pd.read_csv(files.history, index_col="epoch"))
+        changes = compare_histories(record.history, read_history(files.history))
         same_model = file_hashes(files.directory, ["model.h5"])["model.h5"] == record.model
         facts = environment.describe()
         recorded = training.files | training.config | record.environment

@@ -65,7 +65,7 @@ def serve(port: int, data: str | None) -> None:
         run_id, name = find_origin(store, model, version)
         champion = (name, load_address(store, f"models:/{model}/{version}"), find_calibration(store, run_id))
         others = load_other_models(store, run_id)
-        application = make_application([champion, *others], PictureTask.from_fields(read_task(store, run_id)))
+        application = make_application([champion, *others], read_task(store, run_id))
         address = f"http://{HOST}:{port}"
         print(f"Draw a picture: {address}")
         print(

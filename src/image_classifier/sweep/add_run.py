@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from image_classifier import environment, paths
-from image_classifier.config.compose import compose, load_params, load_yaml, resolve
+from image_classifier.config.compose import compose, load_conf_file, load_params, resolve
 from image_classifier.config.edit import add_to_params, check_new_name
 from image_classifier.config.schema import Params, Row, Train
 from image_classifier.errors import InputError
@@ -41,7 +41,7 @@ def add_run(source: str, name: str) -> None:
     row, new_files = express_as_row(config, training.command, name, own_threads=is_adhoc)
     for group, values in new_files.items():
         file = paths.CONF / group / f"{name}.yaml"
-        if file.exists() and load_yaml(file) != values:
+        if file.exists() and load_conf_file(file) != values:
             raise InputError(f"conf/{group}/{name}.yaml exists with other values. Choose another name.")
     header = f"# {shlex.join([*COMMAND, *row.overrides(name)[1:]])}\n#   {origin}\n"
     for group, values in new_files.items():
@@ -86,11 +86,13 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
     Raises:
         InputError: The training has another model than a row.
     """
-    train: Any = load_yaml(paths.CONF / "train.yaml")
+    train = load_conf_file(paths.CONF / "train.yaml")
     choices = {
         group: choice for entry in train["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
     }
-    choices |= dict(argument.partition("=")[::2] for argument in shlex.split(command))
+    for argument in shlex.split(command):  # the command line wins over conf/train.yaml
+        group, _, choice = argument.partition("=")
+        choices[group] = choice
     row = Row(
         data=config["data"],
         model=choices["model"],
@@ -116,7 +118,7 @@ def express_as_row(config: dict[str, Any], command: str, name: str, *, own_threa
     if config["optimizer"] != complete["optimizer"]:
         new_files["optimizer"] = config["optimizer"]
     if settings != known:
-        default: Any = load_yaml(paths.CONF / "training/default.yaml")
+        default = load_conf_file(paths.CONF / "training/default.yaml")
         changed = {key: value for key, value in settings.items() if value != default[key]}
         new_files["training"] = {"defaults": ["default", "_self_"], **changed}
     return row.model_copy(update=dict.fromkeys(new_files, name)), new_files

@@ -85,7 +85,7 @@ def execute_plan(
             cleanup.callback(lock.release)
         sweep_run = SweepRun(store, plan.fingerprint)
         recorder = TrialRecorder(store, sweep_run, settings.dry_run)
-        searcher = TrialSearcher(plan, settings.max_failures, recorder.find_outcome, recorder.record_outcome)
+        searcher = TrialSearcher(plan, settings.max_failures, recorder.recover_outcome, recorder.record_outcome)
         with cluster(settings, store.uri) as slots:
             speed = median_images_per_second(store, settings.cpus_per_trial, environment.describe()["processor"])
             epoch_seconds = num_images / speed if speed else None
@@ -127,7 +127,7 @@ def execute_plan(
 
 @dataclass(frozen=True)
 class TrialRecorder:
-    """Finds and records the outcomes of the trials of a sweep.
+    """Recovers and records the outcomes of the trials of a sweep.
 
     Attributes:
         store: Store of the trials.
@@ -139,11 +139,11 @@ class TrialRecorder:
     sweep_run: SweepRun
     dry_run: bool
 
-    def find_outcome(self, trial: Trial) -> Outcome | None:
-        """Return the outcome of a trial, or None if it has to be run.
+    def recover_outcome(self, trial: Trial) -> Outcome | None:
+        """Return the outcome of a trial, or None if it has to be run; except in a dry run, clear up its files.
 
-        A trial whose files are complete is recorded first: MLflow was down when it ended. Files of a trial that is
-        recorded, and of one that has to be run again, are removed.
+        A complete result that MLflow lacks, because it was down when the trial ended, is recorded from the files. Then
+        the files are removed. Only a trial without a complete result keeps its checkpoint, from which it resumes.
         """
         outcome = self.sweep_run.find_outcome(trial.input)
         if self.dry_run:
@@ -167,7 +167,8 @@ class TrialRecorder:
         print(report.format_outcome(trial, outcome), flush=True)
         if outcome.state != "complete":
             self.sweep_run.record_outcome(trial.input, outcome)
-        if self.find_outcome(trial) is None and outcome.state == "complete":
+        recovered = self.recover_outcome(trial)  # removes its files, too
+        if outcome.state == "complete" and recovered is None:
             print(f"Warning: {trial.name} is not in MLflow. The same command trains it again.", file=sys.stderr)
 
     def is_lost(self, trial: Trial, outcome: Outcome) -> bool:

@@ -41,7 +41,7 @@ def replicate_runs(
     data = datasets[0]
     options = {"cpus_per_trial": cpus_per_trial, "address": address or "null", "dry_run": dry_run}
     overrides = ["run=replicates", "sweep=grid", *(f"sweep.{key}={value}" for key, value in options.items())]
-    base = resolve(Train, compose("train", overrides))
+    settings = resolve(Train, compose("train", overrides)).sweep
     config = load_compare_config()
     check_prepared_data(load_data(data))
     num_images = len(load_examples(paths.prepared_data(data), "train"))
@@ -87,7 +87,7 @@ def replicate_runs(
     title = f"Replicates {plan.fingerprint}: {names}, {seeds} seeds each."
     name = f"replicates of {names}"[:250]  # MLflow's limit
     description = Description(name, command, title, {"replicates": names})
-    execute_plan(plan, base.sweep, store, description, num_images, summarize)
+    execute_plan(plan, settings, store, description, num_images, summarize)
 
 
 def _point(row: Row, seed: int) -> Point:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.utils.mlflow_tags import (
@@ -128,9 +129,10 @@ def dataset_input(training: TrainingInput, report: Path) -> DatasetInput:
         training: Training that read the data set.
         report: Description from `describe_dataset`, as JSON.
     """
-    shape = picture_task(report)["image_shape"]
-    images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}
-    labels = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}
+    task = picture_task(report)
+    label_type = np.min_scalar_type(len(task["classes"]) - 1).name  # as `fetch` stores the labels
+    images = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *task["image_shape"]]}}
+    labels = {"type": "tensor", "tensor-spec": {"dtype": label_type, "shape": [-1]}}
     sizes = part_sizes(report)
     md5 = data_hash(training.files)
     return DatasetInput(

@@ -270,6 +270,15 @@ def _write_move(store: Store, model: str, key: str, move: Move) -> None:
     store.client.set_registered_model_tag(model, key, json.dumps(asdict(move)))
 
 
+def describe_move(data: str, move: Move) -> str:
+    """Return a sentence about the champion of a data set after a move."""
+    champion = f"version {move.version} ({move.run})"
+    if move.previous == move.version:
+        return f"{data}@{CHAMPION} is already {champion}."
+    before = f"; it was version {move.previous}" if move.previous else ""
+    return f"{data}@{CHAMPION} is now {champion}{before}."
+
+
 def describe_history(data: str) -> str:
     """Return each change of the champion of a data set as text, oldest first.
 

@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
-from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from image_classifier import environment, paths
 from image_classifier.compare.pair import compare_pair
+from image_classifier.compare.predictions import read_probabilities
 from image_classifier.compare.significance import RunTest
 from image_classifier.config.schema import Compare, Params
-from image_classifier.dataset import Examples, load_examples, read_arrays
+from image_classifier.dataset import Examples, load_examples
 from image_classifier.errors import InputError
 from image_classifier.evaluate.calibration import UNCALIBRATED, Calibration, read_calibration
-from image_classifier.files import file_hashes, read_history, translate_damage
+from image_classifier.fetch.pictures import PictureTask
+from image_classifier.files import file_hashes, read_history
 from image_classifier.provenance.differences import Facts, training_facts
 from image_classifier.provenance.fingerprint import TrainingInput
 from image_classifier.provenance.result import RecordedRun, check_training_data, read_result
@@ -58,26 +59,25 @@ def find_recorded(run: str, params: Params) -> tuple[Store, str] | None:
     Raises:
         FileNotFoundError, InputError: See `find_run`.
     """
-    found: list[tuple[Store, Run]] = []
     if _is_local(run, params):
         result = read_result(run)
         store = Store(result.data)
-        if recorded := store.find_complete({RESULT_TAG: result.fingerprint}):
-            found = [(store, recorded)]
-    elif RUN_ID.fullmatch(run):
-        for store in map(Store, params.datasets):
-            if len(run) == 32:  # a complete id can belong to any experiment
-                return store, run
-            with store.translate_errors():
-                query = f"attributes.run_id LIKE '{run}%'"
-                runs = store.client.search_runs([store.experiment_id], query, max_results=2)
-            found += [(store, one) for one in runs]
-    else:
+        recorded = store.find_complete({RESULT_TAG: result.fingerprint})
+        return (store, str(recorded.info.run_id)) if recorded else None
+    if not RUN_ID.fullmatch(run):
         rows = f"a row of params.yaml ({', '.join(params.runs)})"
         raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
+    if len(run) == 32:  # a complete id can belong to any experiment
+        return Store(params.choose_data(None)), run
+    found: list[tuple[Store, str]] = []
+    for store in map(Store, params.datasets):
+        with store.translate_errors():
+            query = f"attributes.run_id LIKE '{run}%'"
+            runs = store.client.search_runs([store.experiment_id], query, max_results=2)
+        found += [(store, str(one.info.run_id)) for one in runs]
     if len(found) > 1:
         raise InputError(f"{run}: several MLflow runs have ids with these first digits. Type more digits.")
-    return (found[0][0], str(found[0][1].info.run_id)) if found else None
+    return found[0] if found else None
 
 
 def _is_local(run: str, params: Params) -> bool:
@@ -136,8 +136,8 @@ def find_facts(run: str, params: Params) -> Facts:
     return training_facts(result.input, metadata.training_images, metadata.revision.commit, metadata.environment)
 
 
-def find_model(run: str, params: Params) -> tuple["keras.Model", dict[str, Any], Calibration]:
-    """Load the model of a run, the fields of the `PictureTask` that it solves, and its calibration.
+def find_model(run: str, params: Params) -> tuple["keras.Model", PictureTask, Calibration]:
+    """Load the model of a run, the task that it solves, and its calibration.
 
     Args:
         run: Name or id, see `find_run`, or address of an MLflow model, such as models:/mnist@champion.
@@ -157,20 +157,22 @@ def find_model(run: str, params: Params) -> tuple["keras.Model", dict[str, Any],
         result = read_result(run)
         if not result.is_pipeline_run:
             check_training_data(result)
-        return _load(result.files.model), picture_task(result.dataset), read_calibration(result.files.calibration)
+        task = PictureTask.from_fields(picture_task(result.dataset))
+        return _load(result.files.model), task, read_calibration(result.files.calibration)
     store, run_id = find_run(run, params)
     model = _load_recorded(store, run_id, read_run(store, run_id).model)
     return model, read_task(store, run_id), find_calibration(store, run_id)
 
 
-def read_task(store: Store, run_id: str) -> dict[str, Any]:
-    """Return the fields of the `PictureTask` that the model of a recorded run solves.
+def read_task(store: Store, run_id: str) -> PictureTask:
+    """Return the task that the model of a recorded run solves.
 
     Raises:
         InputError: The store cannot be reached, or does not have it.
     """
     with TemporaryDirectory() as folder, store.translate_errors():
-        return picture_task(Path(store.client.download_artifacts(run_id, DATASET_FILE, folder)))
+        report = Path(store.client.download_artifacts(run_id, DATASET_FILE, folder))
+        return PictureTask.from_fields(picture_task(report))
 
 
 def find_calibration(store: Store, run_id: str) -> Calibration:
@@ -236,16 +238,16 @@ def find_predictions(run: str, test: Examples, params: Params, batch_size: int) 
         if not result.is_pipeline_run:
             check_training_data(result)
             return _predict(_load(result.files.model), test, batch_size), result.recipe
-        return _read_predictions(result.files.predictions, test), result.recipe
+        return read_probabilities(result.files.predictions, test), result.recipe
     store, run_id = find_run(run, params)
     record = read_run(store, run_id)
     task = read_task(store, run_id)
-    if (tuple(task["classes"]), tuple(task["image_shape"])) != (test.classes, test.images.shape[1:]):
+    if (task.classes, task.image_shape) != (test.classes, test.images.shape[1:]):
         raise InputError(f"{run} is trained for other classes or images of another size than data/prepared/ has.")
     # Without stored predictions for these images, the model predicts
     with TemporaryDirectory() as folder, suppress(FileNotFoundError, InputError), store.translate_errors():
         stored = store.client.download_artifacts(run_id, "predictions.npz", folder)
-        return _read_predictions(Path(stored), test), record.recipe
+        return read_probabilities(Path(stored), test), record.recipe
     return predict_recorded(store, record, test, batch_size), record.recipe
 
 
@@ -263,17 +265,6 @@ def predict_recorded(store: Store, record: RecordedRun, test: Examples, batch_si
         InputError: The model is damaged, or MLflow cannot be reached.
     """
     return _predict(_load_recorded(store, record.run_id, record.model), test, batch_size)
-
-
-def _read_predictions(path: Path, test: Examples) -> np.ndarray:
-    """Read stored class probabilities for the test images."""
-    with translate_damage(path):
-        probabilities, labels = read_arrays(path, ("probabilities", "labels")).values()
-        if not np.array_equal(labels, test.labels):
-            raise InputError(f"{path} and data/prepared/ have other test images. Type: dvc repro")
-        if probabilities.shape != (len(labels), len(test.classes)):
-            raise ValueError(f"its probabilities have the shape {probabilities.shape}")
-    return probabilities
 
 
 def compare_two_runs(

@@ -142,7 +142,7 @@ class Store:
             cause = _root_cause(error)
             reason = (str(cause) or type(cause).__name__).splitlines()[0]
             place = make_url(self.uri).render_as_string(hide_password=True)
-            raise InputError(f"MLflow at {place}: {reason}. {_remedy(reason)}") from error
+            raise InputError(f"MLflow at {place}: {reason.rstrip('.')}. {_remedy(reason)}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -239,6 +239,8 @@ def _remedy(reason: str) -> str:
         return "Another process writes to it. Wait for it or end it, and type the same command again."
     if re.search("Registered Model .*not found", reason, re.IGNORECASE):
         return "Promote a run first: image-classifier promote RUN"
+    if re.search("Logged model .*not found", reason, re.IGNORECASE):
+        return "Correct the address of the model."
     return "Check MLFLOW_TRACKING_URI and the server."
 
 
