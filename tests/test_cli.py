@@ -119,7 +119,7 @@ def test_help_and_usage_errors_import_no_large_library(arguments: list[str]) -> 
             ["export", "a", "--format", "saved_model", "--quantize", "int8"],
             "Error: --quantize int8: a SavedModel cannot",
         ),
-        (["verify", "abc"], "Error: abc is not a row of params.yaml (sgd_32, "),
+        (["verify", "abc"], "Error: abc is not the name of a run (sgd_32, "),
         (
             ["add-run", "123", "best"],
             "Error: SOURCE=123: should be the 10 hexadecimal digits that a sweep printed, or a ",
@@ -246,7 +246,9 @@ def test_a_subcommand_outside_of_a_project_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     result = invoke("promote", "sgd_32")
     assert result.exit_code == 1
-    assert result.output.startswith(f"Error: {tmp_path} is not in a project. Change to a folder with pyproject.toml, ")
+    assert result.output.startswith(
+        f"Error: {tmp_path} is not in the project. Change to your clone, which has pyproject.toml"
+    )
     assert invoke("promote", "--help").exit_code == 0
 
 

@@ -120,13 +120,20 @@ def test_a_pipeline_without_changes_has_no_problem() -> None:
     assert list(pipeline_problems({}, {})) == []
 
 
-@pytest.mark.parametrize("dependency", ["runs/mnist/sgd_32/model.h5", "runs"])
-def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(dependency: str) -> None:
+@pytest.mark.parametrize(
+    ("output", "dependency"),
+    [
+        ("runs/mnist/sgd_32/model.h5", "runs/mnist/sgd_32/model.h5"),
+        ("runs/mnist/sgd_32/model.h5", "runs"),
+        ("reports/models", "reports/models/cnn_mnist.png"),
+    ],
+)
+def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(output: str, dependency: str) -> None:
     status = {
-        "train@sgd_32": [{"changed outs": {"runs/mnist/sgd_32/model.h5": "deleted"}}],
-        "evaluate@sgd_32": [{"changed deps": {dependency: "modified"}}],
+        "train@sgd_32": [{"changed outs": {output: "deleted"}}],
+        "evaluate@sgd_32": [{"changed deps": {dependency: "deleted"}}],
     }
-    message = "train@sgd_32 does not match dvc.lock: runs/mnist/sgd_32/model.h5 deleted."
+    message = f"train@sgd_32 does not match dvc.lock: {output} deleted."
     assert list(pipeline_problems(status, status)) == [Problem(message, "dvc repro")]
 
 

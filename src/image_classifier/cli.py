@@ -63,7 +63,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
         with exit_on_input_error():
             if not find_project(Path.cwd()):
-                raise InputError(f"{Path.cwd()} is not in a project. Change to a folder with {', '.join(MARKERS)}.")
+                raise InputError(
+                    f"{Path.cwd()} is not in the project. Change to your clone, which has {' and '.join(MARKERS)}."
+                )
             function(**arguments)
 
     return app.command()(run)
@@ -343,13 +345,18 @@ def predict(
 
     if show and show.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(f"--show {show}: should end with one of: {', '.join(PICTURE_SUFFIXES)}.")
+    if output and output.suffix.lower() != ".csv":
+        raise InputError(f"--output {output}: should end with .csv.")
     with gc_paused():
         from image_classifier.files import atomic_write, write_figure
         from image_classifier.serve import predict as predictions
         from image_classifier.track.reader import find_model
 
+    files = predictions.find_pictures(pictures)
+    if show and show.resolve() in (file.resolve() for file in files):
+        raise InputError(f"--show {show}: would replace one of the pictures. Choose another name.")
     model, task, calibration = find_model(run, load_params())
-    images, problems = predictions.convert_pictures(predictions.find_pictures(pictures), task)
+    images, problems = predictions.convert_pictures(files, task)
     if images:
         table = predictions.predict_pictures(model, images, task.classes, calibration)
         typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
@@ -506,7 +513,7 @@ def add_run(
     ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new row, and of new files in conf/.")],
 ) -> None:
-    """Add the winner of a sweep, or a single run, to params.yaml.
+    """Add the winner of a sweep, or an ad hoc run, to params.yaml.
 
     Values that no file of conf/optimizer/ or conf/training/ has go into new files there. The next dvc repro trains,
     evaluates and records the new row.

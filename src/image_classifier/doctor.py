@@ -160,7 +160,7 @@ def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Itera
         inputs = {
             path: change
             for path, change in _list_changes(changes, "changed deps").items()
-            if not any(output.is_relative_to(path) for output in all_outputs)
+            if not any(output.is_relative_to(path) or PurePath(path).is_relative_to(output) for output in all_outputs)
         }
         if outputs or inputs or "changed command" in changes:
             listed = ", ".join(f"{path} {change}" for path, change in (inputs | outputs).items())

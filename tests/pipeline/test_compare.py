@@ -32,7 +32,7 @@ def test_stored_predictions_of_other_test_images_are_not_compared(project_copy: 
 def test_a_run_that_does_not_exist_is_named(repro_project: Path) -> None:
     printed = run(repro_project, CLI, "compare", "sgd_32", "nowhere", fails=True)
     rows = "sgd_32, sgd_128, adadelta_128, fast"
-    reason = f"nowhere is not a row of params.yaml ({rows}), a folder of outputs/ or the id of an MLflow run."
+    reason = f"nowhere is not the name of a run ({rows}) or the id of an MLflow run."
     assert printed == f"Error: {reason}\n"
 
 

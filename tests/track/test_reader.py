@@ -96,7 +96,7 @@ def test_a_run_is_found_by_the_first_digits_of_its_id(store: Store, digits: int)
 
 def test_a_run_is_found_by_its_name(store: Store, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "read_result", {"sgd_32": result}.__getitem__)
-    with pytest.raises(InputError, match=r"^MLflow does not have sgd_32\. .* image-classifier backfill$"):
+    with pytest.raises(InputError, match=r"^MLflow has no run sgd_32\. .*: image-classifier backfill\."):
         find_run("sgd_32", load_params())
     run_id = record_result(store, result)
     assert find_run("sgd_32", load_params())[1] == run_id
@@ -116,7 +116,7 @@ def test_runs_of_every_data_set_of_params_yaml_are_found(
     found, whole = find_run("sgd_32", params)
     assert (found.experiment_id, whole) == (letters.experiment_id, run_id)
     assert store.experiment_id != letters.experiment_id
-    with pytest.raises(InputError, match=rf"^MLflow does not have {run_id[:10]}\."):
+    with pytest.raises(InputError, match=rf"^MLflow has no run {run_id[:10]}\."):
         find_run(run_id[:10], load_params())
 
 
@@ -129,7 +129,7 @@ def test_digits_with_which_several_ids_begin_are_refused(store: Store, monkeypat
 
 @pytest.mark.parametrize("name", ["unknown", "abcde", "ABCDEF", "0" * 33])
 def test_a_text_that_is_neither_a_name_nor_an_id_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=rf"^{name} is not a row of params\.yaml \("):
+    with pytest.raises(InputError, match=rf"^{name} is not the name of a run \("):
         find_run(name, load_params())
 
 
@@ -272,7 +272,7 @@ def test_a_run_that_was_trained_for_another_task_is_left_out_with_a_warning(
 def test_a_name_that_is_no_run_is_refused_without_a_look_at_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MlflowClient, "__init__", None)
     monkeypatch.setattr(paths, "adhoc_run", lambda _run: RunFiles(Path("nowhere")))
-    message = r"^sgd is not a row of params\.yaml \(sgd_32, .*\), a folder of outputs/ or the id of an MLflow run\.$"
+    message = r"^sgd is not the name of a run \(sgd_32, .*\) or the id of an MLflow run\.$"
     with pytest.raises(InputError, match=message):
         find_predictions("sgd", TEST, load_params(), 500)
 

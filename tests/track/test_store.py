@@ -187,9 +187,9 @@ def test_an_error_of_the_store_names_its_remedy(store: Store, error: Exception, 
 
 
 def test_an_error_with_a_full_stop_of_its_own_has_only_one(store: Store) -> None:
-    message = r"Logged model with ID 'nope' not found\. Correct the address of the model\.$"
+    message = r"Registered model alias nope not found\. Correct the address of the model\.$"
     with pytest.raises(InputError, match=message), store.translate_errors():
-        raise MlflowException("Logged model with ID 'nope' not found.")
+        raise MlflowException("Registered model alias nope not found.")
 
 
 def test_a_damaged_database_is_moved_aside(no_store: Path) -> None:

@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 from image_classifier.errors import InputError
 
 # Names of files, of folders and of arguments on a command line are derived from the names of runs and data sets.
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
+RUN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
+RunName = Annotated[str, Field(pattern=RUN_NAME, max_length=100)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=250)]  # MLflow's database holds 256 characters
 # Classes begin with a capital letter; functions such as keras.layers.deserialize do not.
@@ -413,6 +414,8 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     key = re.sub(r"^(data\.source)\.\w+\.", r"\1.", key)  # pydantic inserts the form
     match problem["type"]:
+        case "string_pattern_mismatch" if problem["ctx"]["pattern"] == RUN_NAME:
+            return f"{key}={problem['input']}: should have only letters, digits, _ and -, and not begin with -"
         case "extra_forbidden":
             return f"{key}: unknown key"
         case "missing":

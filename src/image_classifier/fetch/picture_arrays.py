@@ -49,7 +49,7 @@ def read_pictures(entries: Sequence[Entry], task: PictureTask, skip_unreadable: 
         failures += failed
         labels = [positions[entry.class_name] for entry in kept[part]]
         np.save(folder / f"{prefix}labels.npy", np.array(labels, np.min_scalar_type(len(task.classes) - 1)))
-    _report_failures(failures, len(entries), skip_unreadable)
+    _report_failures(failures, len(entries), task.name, skip_unreadable)
     _check_classes_left(kept, task.classes)
     with (folder / "files.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -97,7 +97,7 @@ def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def _report_failures(failures: Sequence[str], total: int, skip_unreadable: bool) -> None:
+def _report_failures(failures: Sequence[str], total: int, data: str, skip_unreadable: bool) -> None:
     """Name the pictures that cannot be read on standard error; then refuse them, or warn that they are left out."""
     if not failures:
         return
@@ -110,7 +110,8 @@ def _report_failures(failures: Sequence[str], total: int, skip_unreadable: bool)
         print(f"Warning: {summary} and are left out.", file=sys.stderr)
         return
     raise InputError(
-        f"{summary}. Repair or remove them, or leave them out: skip_unreadable: true below source: in conf/data/."
+        f"{summary}. Repair or remove them, or leave them out: skip_unreadable: true below source: in "
+        f"conf/data/{data}.yaml."
     )
 
 

@@ -43,7 +43,7 @@ def verify_run(record: RecordedRun, tolerance: float) -> tuple[bool, str]:
         raise InputError(f"{place}, so its files are unknown. Train it again in a clone of the project.")
     print(f"{training.run} of commit {commit[:10]}: {training.command}", flush=True)
     if not committed and record.uncommitted != "nothing":
-        print(f"Uncommitted changes when it was trained: {record.uncommitted}", flush=True)
+        print(f"It was trained with changes that this commit lacks, so it may differ: {record.uncommitted}", flush=True)
     with checked_out(commit) as root:
         try:
             files = _train_again(root, training)

@@ -49,7 +49,8 @@ def find_run(run: str, params: Params) -> tuple[Store, str]:
     """
     found = find_recorded(run, params)
     if found is None:
-        raise InputError(f"MLflow does not have {run}. Record results that only DVC has: image-classifier backfill")
+        remedy = "Record results that only DVC has: image-classifier backfill. For a sweep: image-classifier add-run"
+        raise InputError(f"MLflow has no run {run}. {remedy}")
     return found
 
 
@@ -65,8 +66,8 @@ def find_recorded(run: str, params: Params) -> tuple[Store, str] | None:
         recorded = store.find_complete({RESULT_TAG: result.fingerprint})
         return (store, str(recorded.info.run_id)) if recorded else None
     if not RUN_ID.fullmatch(run):
-        rows = f"a row of params.yaml ({', '.join(params.runs)})"
-        raise InputError(f"{run} is not {rows}, a folder of outputs/ or the id of an MLflow run.")
+        choices = ", ".join(dict.fromkeys([*params.runs, *paths.finished_adhoc_runs()]))
+        raise InputError(f"{run} is not the name of a run ({choices}) or the id of an MLflow run.")
     if len(run) == 32:  # a complete id can belong to any experiment
         return Store(params.choose_data(None)), run
     found: list[tuple[Store, str]] = []

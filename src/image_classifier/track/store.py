@@ -239,7 +239,7 @@ def _remedy(reason: str) -> str:
         return "Another process writes to it. Wait for it or end it, and type the same command again."
     if re.search("Registered Model .*not found", reason, re.IGNORECASE):
         return "Promote a run first: image-classifier promote RUN"
-    if re.search("Logged model .*not found", reason, re.IGNORECASE):
+    if re.search("(Logged model|Model Version|alias) .*not found", reason, re.IGNORECASE):
         return "Correct the address of the model."
     return "Check MLFLOW_TRACKING_URI and the server."
 

@@ -68,9 +68,9 @@ def open_ui(experiments: Sequence[str], port: int) -> None:
         raise InputError(f"--port {port}: the port is in use. End the other server, or choose another port.")
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # otherwise it starts 13 more processes
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the server ends without a traceback
-    with subprocess.Popen([sys.executable, "-m", *command], env=environment) as server:
-        signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # In a process group of its own, the server does not receive Ctrl-C, which would end it with a traceback
+    with subprocess.Popen([sys.executable, "-m", *command], env=environment, process_group=0) as server:
         try:
             while server.poll() is None and not _answers(port):
                 time.sleep(0.2)
@@ -79,7 +79,10 @@ def open_ui(experiments: Sequence[str], port: int) -> None:
             if server.wait() > 0:
                 raise InputError(f"The MLflow UI ended with exit code {server.returncode}.")
         except KeyboardInterrupt:
-            server.terminate()
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
 
 
 def view() -> dict[str, Any]:
