@@ -173,7 +173,7 @@ def test_a_lost_model_is_logged_again(store: Store, tmp_path: Path, result: Resu
             sqlite3.OperationalError("database or disk is full"),
             "The disk is full. Make room, and type the same command",
         ),
-        (ValueError("Registered Model with name=pets not found"), "Promote a run first: image-classifier promote RUN"),
+        (ValueError("Registered Model with name=pets not found"), "Correct the address of the model, or promote"),
         (sqlite3.OperationalError("database is locked"), "Another process writes to it. Wait for it or end it"),
         (
             sqlite3.DatabaseError("database disk image is malformed"),
@@ -187,7 +187,7 @@ def test_an_error_of_the_store_names_its_remedy(store: Store, error: Exception, 
 
 
 def test_an_error_with_a_full_stop_of_its_own_has_only_one(store: Store) -> None:
-    message = r"Registered model alias nope not found\. Correct the address of the model\.$"
+    message = r"Registered model alias nope not found\. Correct the address of the model, or promote a run: "
     with pytest.raises(InputError, match=message), store.translate_errors():
         raise MlflowException("Registered model alias nope not found.")
 

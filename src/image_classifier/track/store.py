@@ -237,10 +237,8 @@ def _remedy(reason: str) -> str:
         return "The file is damaged. Move it aside, then type: image-classifier backfill"
     if "database is locked" in reason:
         return "Another process writes to it. Wait for it or end it, and type the same command again."
-    if re.search("Registered Model .*not found", reason, re.IGNORECASE):
-        return "Promote a run first: image-classifier promote RUN"
-    if re.search("(Logged model|Model Version|alias) .*not found", reason, re.IGNORECASE):
-        return "Correct the address of the model."
+    if re.search("(Registered Model|Model Version|Logged model) .*not found", reason, re.IGNORECASE):
+        return "Correct the address of the model, or promote a run: image-classifier promote RUN"
     return "Check MLFLOW_TRACKING_URI and the server."
 
 
