@@ -1,13 +1,15 @@
 """The MLflow UI in a real browser, on a store with the pipeline runs."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import CLI, RUNS, copy_project, started, wait_for_line
 from playwright.sync_api import Browser, Page, expect
-from servers import free_port
+from servers import free_port, is_listening
 
 from image_classifier import paths
 
@@ -28,6 +30,8 @@ def ui(request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pyte
         page.get_by_role("button", name="Close").click()  # the assistant
         yield page
         page.close()
+        server.terminate()  # ends the server, which has a process group of its own
+        server.wait(30)
 
 
 def open_runs(page: Page, query: str = "viewStateShareKey=overview") -> None:
@@ -96,3 +100,19 @@ def test_every_run_shows_its_description_and_its_predictions(ui: Page, screensho
         picture = ui.locator("img[src*='blob'], img[src*='predictions']").first
         expect(picture).to_be_visible(timeout=30_000)
         assert picture.evaluate("image => image.naturalWidth") > 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_the_server_ends_with_the_command_and_without_a_traceback(
+    project_copy: Path, number: signal.Signals, code: int
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored, and children inherit it
+    port = free_port()
+    with started(project_copy, CLI, "ui", "--port", str(port)) as command:
+        wait_for_line(command, "The runs: ")
+        os.killpg(command.pid, number)  # as Ctrl-C in a terminal does
+        rest, _ = command.communicate(timeout=60)
+    assert command.returncode == code
+    assert "Traceback" not in rest
+    assert not is_listening(port)

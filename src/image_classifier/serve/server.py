@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import socket
@@ -61,6 +62,7 @@ def serve(port: int, data: str | None) -> None:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise InputError(f"--port {port}: {reason}. Choose another port: image-classifier serve --port PORT") from None
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that every model builds a graph of its own
     with listener:
         run_id, name = find_origin(store, model, version)
         champion = (name, load_address(store, f"models:/{model}/{version}"), find_calibration(store, run_id))
