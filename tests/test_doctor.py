@@ -138,11 +138,18 @@ def test_a_lost_output_is_not_reported_again_by_stages_that_read_it(output: str,
 
 
 @pytest.mark.parametrize(
-    ("dependencies", "fix"), [({}, "dvc pull, or dvc repro"), ({"conf/train.yaml": "modified"}, "dvc repro")]
+    ("dependencies", "has_remote", "fix"),
+    [
+        ({}, True, "dvc pull, or dvc repro"),
+        ({}, False, "dvc repro"),
+        ({"conf/train.yaml": "modified"}, True, "dvc repro"),
+    ],
 )
-def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(dependencies: dict[str, str], fix: str) -> None:
+def test_an_output_that_is_not_in_the_cache_may_be_in_a_remote(
+    dependencies: dict[str, str], has_remote: bool, fix: str
+) -> None:
     changes = [{"changed outs": {"runs/mnist/sgd_32/model.h5": "not in cache"}}, {"changed deps": dependencies}]
-    (problem,) = pipeline_problems({"train@sgd_32": changes}, {"train@sgd_32"})
+    (problem,) = pipeline_problems({"train@sgd_32": changes}, {"train@sgd_32"}, has_remote=has_remote)
     assert problem.fix == fix
 
 

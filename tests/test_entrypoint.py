@@ -100,10 +100,14 @@ def test_a_mistake_ends_with_one_line_before_tensorflow_is_imported(arguments: l
         ),
         (
             IsADirectoryError(errno.EISDIR, "Is a directory", "/a"),
-            "[Errno 21] Is a directory: '/a'. A file is in place of a folder, or a folder in place of a file: move it",
+            "/a: Is a directory. A file is in place of a folder, or a folder in place of a file: move it aside.",
         ),
-        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a"), "[Errno 20] Not a directory: '/a'. A file is in"),
-        (FileExistsError(errno.EEXIST, "File exists", "/a"), "[Errno 17] File exists: '/a'. A file is in place of a"),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "/.a.7.partial", None, "/a"),
+            "/a: Is a directory. A file is in place of a folder, or a folder in place of a file: move it aside.",
+        ),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a"), "/a: Not a directory. A file is in"),
+        (FileExistsError(errno.EEXIST, "File exists", "/a"), "/a: File exists. A file is in place of a"),
         (
             OSError(errno.EMFILE, "Too many open files"),
             "[Errno 24] Too many open files. Raise the limit: ulimit -n 4096",

@@ -59,12 +59,12 @@ def find_problems(*, config_only: bool = False) -> Iterator[Problem]:
         from image_classifier.provenance.result import locked_stages
     try:
         with Repo(str(paths.ROOT)) as repository:
-            status = repository.status()
+            status, has_remote = repository.status(), bool(repository.config["remote"])
     except DvcException as error:
         yield Problem(f"DVC: {' '.join(str(error).split())}", "Solve it, then check again: image-classifier doctor")
         return  # the results in dvc.lock cannot be read
     recorded = locked_stages(read_text(paths.DVC_LOCK)) if paths.DVC_LOCK.exists() else {}
-    yield from pipeline_problems(status, recorded)
+    yield from pipeline_problems(status, recorded, has_remote=has_remote)
     yield from replicate_problems(configurations)
     yield from record_problems(load_params())
 
@@ -142,7 +142,9 @@ def configuration_problems(configurations: Mapping[str, Train]) -> Iterator[Prob
         yield Problem(message, CHECK_AGAIN)
 
 
-def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Iterator[Problem]:
+def pipeline_problems(
+    status: dict[str, Any], recorded: Container[str], *, has_remote: bool = False
+) -> Iterator[Problem]:
     """List the stages that do not match dvc.lock.
 
     A changed output is reported once, not again as a dependency of later stages.
@@ -150,6 +152,7 @@ def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Itera
     Args:
         status: Changes of each stage, in the form of `dvc status --json`.
         recorded: Stages that dvc.lock has. DVC lists every file of any other stage as changed.
+        has_remote: Whether DVC has a remote, from which lost outputs can come.
     """
     all_outputs = [PurePath(path) for changes in status.values() for path in _list_changes(changes, "changed outs")]
     for stage, changes in status.items():
@@ -165,7 +168,7 @@ def pipeline_problems(status: dict[str, Any], recorded: Container[str]) -> Itera
         if outputs or inputs or "changed command" in changes:
             listed = ", ".join(f"{path} {change}" for path, change in (inputs | outputs).items())
             lost = [path for path, change in inputs.items() if change == "deleted"]
-            pull = "dvc pull, or " if "not in cache" in outputs.values() and not inputs else ""
+            pull = "dvc pull, or " if has_remote and "not in cache" in outputs.values() and not inputs else ""
             fix = f"Restore {', '.join(lost)}, or correct its path in params.yaml." if lost else f"{pull}dvc repro"
             yield Problem(f"{stage} does not match dvc.lock: {listed or 'its command changed'}.", fix)
 

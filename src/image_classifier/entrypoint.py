@@ -82,7 +82,10 @@ def _explain_os_error(error: OSError) -> str:
         file = str(error.filename or error)
         return f"{file} is missing. {paths.remedy(Path(file))}"
     if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
-        return f"{reason}. A file is in place of a folder, or a folder in place of a file: move it aside."
+        place = error.filename2 or error.filename  # the first name of two is the one of a temporary file
+        return (
+            f"{place}: {error.strerror}. A file is in place of a folder, or a folder in place of a file: move it aside."
+        )
     if error.errno in LIMITS:
         return f"{reason}. Raise the limit: {LIMITS[error.errno]}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -57,7 +57,7 @@ def test_runs_with_replicates_are_compared_on_the_images_and_over_the_seeds() ->
     assert compare({"bad": "of bad", "good": "of good"}).splitlines() == [
         "On 10 test images: good 100.00%, bad 50.00%",
         "  difference +50.00%, 90% interval +20.00% to +80.00%",
-        "  5 images correct only in the first run, 0 only in the second; exact McNemar test: p = 0.062",
+        "  5 images correct only in good, 0 only in bad; exact McNemar test: p = 0.062",
         "  good is better than bad on these images.",
         "Over the seeds: good 98.50%, bad 50.00%",
         "  difference +48.50%, 90% interval +46.62% to +50.38%",

@@ -19,7 +19,7 @@ def test_replicates_are_trained_once_recorded_below_one_run_and_kept_for_the_com
     assert len(lines) == 5
     predictions.write_text("".join(lines[:-1]))  # as if a seed had been recorded without predictions
     again = run(project_copy, *command, "--seeds", "3")
-    assert "4 of them are recorded and count without being run, 2 are to be run." in again
+    assert "4 are recorded already and are not run again, 2 are to be run." in again
     assert again.count("Predicting the test images: ") == 3
     assert set(lines) <= set(predictions.read_text().splitlines(keepends=True))
     kept = pd.read_csv(project_copy / "reports/replicates.csv")

@@ -98,7 +98,7 @@ def test_a_dry_run_prints_the_plan_and_records_nothing(
     trial_config: Train, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute(trial_config, store, "ab", dry_run=True) == []
-    assert capsys.readouterr().out.startswith("Sweep 0123456789\n0 of them are recorded")
+    assert capsys.readouterr().out.startswith("Sweep 0123456789\n0 are recorded already")
     assert runs(store) == {}
 
 
@@ -125,7 +125,7 @@ def test_outcomes_are_recorded_below_the_run_of_the_sweep_and_count_in_the_next_
     }
     assert "the summary" in parent.data.tags["mlflow.note.content"]
     printed = capsys.readouterr().out
-    assert "2 of them are recorded and count without being run, 0 are to be run." in printed
+    assert "2 are recorded already and are not run again, 0 are to be run." in printed
     assert (
         f"MLflow run {runs(store)['sweep_0123456789'].info.run_id} (sweep_0123456789) holds the trials and plots"
         in printed

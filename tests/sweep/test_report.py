@@ -92,8 +92,8 @@ def test_equal_accuracies_have_no_importance(results: Results) -> None:
 @pytest.mark.parametrize(
     ("search", "scheduler", "epoch_seconds", "expected"),
     [
-        ("grid", "none", 50.0, "12 epochs, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:35."),
-        ("tpe", "none", 50.0, "12 epochs, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:10."),
+        ("grid", "none", 50.0, "12 epochs in all, 4 trials at a time, CPUs for each: 1.\nExpected duration: 0:02:35."),
+        ("tpe", "none", 50.0, "12 epochs in all, 2 trials at a time, CPUs for each: 1.\nExpected duration: 0:05:10."),
         ("grid", "asha", 50.0, "Expected duration: at most, because asha stops trials early, 0:02:35."),
         ("grid", "none", None, "Expected duration: unknown, no similar training is recorded."),
     ],
@@ -103,10 +103,10 @@ def test_the_plan_estimates_the_duration(
 ) -> None:
     settings = trial_config.sweep.model_copy(update={"search": search, "scheduler": scheduler})
     text = report.format_plan(Plan("", {}, lambda _: iter(()), 6, 3), settings, (4, 12), 8, epoch_seconds)
-    assert text.startswith("2 of them are recorded and count without being run, 4 are to be run.\n")
+    assert text.startswith("2 are recorded already and are not run again, 4 are to be run.\n")
     assert expected in text
 
 
 def test_a_plan_without_new_trials_has_no_duration(trial_config: Train) -> None:
     text = report.format_plan(Plan("", {}, lambda _: iter(()), 6, 3), trial_config.sweep, (0, 0), 8, 50.0)
-    assert text == "6 of them are recorded and count without being run, 0 are to be run."
+    assert text == "6 are recorded already and are not run again, 0 are to be run."

@@ -122,7 +122,7 @@ def _format_test(test: RunTest) -> str:
         further = _format_seeds(test)
     else:
         basis, scope = f"On {test['examples']:,} test images", " on these images"
-        counts = f"{test['only_first']} images correct only in the first run, {test['only_second']} only in the second"
+        counts = f"{test['only_first']} images correct only in {first}, {test['only_second']} only in {second}"
         evidence = f"{counts}; exact McNemar test"
         further = []
     accuracies = [f"{accuracy:.2%}" for accuracy in test["accuracies"]]

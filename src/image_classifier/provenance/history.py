@@ -102,7 +102,8 @@ def restore(stored: StoredResult, root: Path) -> Result:
                 _restore_file(source, file, root / file)
         return pipeline_result(stored.run, stored.stage, root, revision)
     except (DvcException, DataIndexDirError, OSError) as error:
-        raise InputError(f"{stored} is in no cache or remote. Try: dvc fetch --all-commits") from error
+        remedy = "Try: dvc fetch --all-commits" if stored.newest else "Make it again: dvc repro"
+        raise InputError(f"{stored} is in no cache or remote. {remedy}") from error
 
 
 def _restore_file(source: "DVCFileSystem", file: str, target: Path) -> None:

@@ -31,7 +31,7 @@ def format_plan(
         epoch_seconds: Expected duration of an epoch, or None if no similar training is recorded.
     """
     trials, epochs = remaining
-    text = f"{plan.num_trials - trials} of them are recorded and count without being run, {trials} are to be run."
+    text = f"{plan.num_trials - trials} are recorded already and are not run again, {trials} are to be run."
     if not trials:
         return text
     slots = min(slots, trials, settings.proposal_batch if settings.search == "tpe" else trials)
@@ -43,7 +43,7 @@ def format_plan(
         else unknown
     )
     return (
-        f"{text}\n{epochs} epochs, {slots} trials at a time, CPUs for each: {settings.cpus_per_trial}.\n"
+        f"{text}\n{epochs} epochs in all, {slots} trials at a time, CPUs for each: {settings.cpus_per_trial}.\n"
         f"Expected duration: {limit}{duration}."
     )
 
