@@ -78,14 +78,14 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(untracked_copy: Path) -> N
 @pytest.mark.slow
 def test_a_sweep_that_is_repeated_trains_nothing(swept_copy: Path) -> None:
     before = runs(swept_copy)
-    assert "2 of them are recorded" in run(swept_copy, *SWEEP, *SMALL_GRID)
+    assert "2 are recorded already" in run(swept_copy, *SWEEP, *SMALL_GRID)
     assert len(runs(swept_copy)) == len(before)
 
 
 @pytest.mark.slow
 def test_trials_of_another_sweep_are_not_trained_again(swept_copy: Path) -> None:
     plan = run(swept_copy, *SWEEP, "optimizer=sgd,adadelta", "batch_size=64", "sweep.dry_run=true")
-    assert "1 of them are recorded" in plan
+    assert "1 are recorded already" in plan
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_a_trial_that_diverges_is_marked_and_does_not_end_the_sweep(untracked_co
     assert [run.data.tags["trial.state"] for run in failed] == ["failed", "failed"]
     assert all("Lower optimizer.learning_rate." in run.data.tags["trial.reason"] for run in failed)
     again = run(untracked_copy, *SWEEP, rates, "sweep.max_failures=0")
-    assert "3 of them are recorded" in again  # and the failures of the first time do not count again
+    assert "3 are recorded already" in again  # and the failures of the first time do not count again
 
 
 @pytest.mark.slow
