@@ -62,6 +62,23 @@ def test_every_target_of_make_in_a_page_exists(page: str) -> None:
     assert named <= targets
 
 
+def headings(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub derives them."""
+    titles = re.findall(r"^#+ (.+)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_within_the_project_has_a_target(page: str) -> None:
+    source = paths.ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", source.read_text()):
+        file, _, anchor = link.partition("#")
+        if not link.startswith("http"):
+            target = source.parent / file if file else source
+            assert target.exists(), link
+            assert not anchor or anchor in headings(target), link
+
+
 @pytest.mark.parametrize("file", [*PAGES, *(str(file.relative_to(paths.ROOT)) for file in paths.CONF.rglob("*.yaml"))])
 def test_sweeps_in_examples_take_minutes(file: str) -> None:
     text = re.sub(r" \\\n\s*", " ", (paths.ROOT / file).read_text())
