@@ -188,8 +188,8 @@ def published_sgd_128() -> str:
     return to_text(
         f"The notebook publishes {published['val_accuracy'][-1]:.2%} for SGD at batch size 128; this project measures "
         f"{_over_seeds('sgd_128') or single}. A test of the mean training loss in the first epoch {verdict} the "
-        f"label of the published log{evidence}, under [assumptions](docs/notebook.md#method). The closest losses are "
-        f"those of `{finding['matches'][0]['run']}`."
+        f"label of the published log{evidence}, under [assumptions](docs/notebook.md#method). The run "
+        f"`{finding['matches'][0]['run']}` has the closest losses."
     )
 
 
